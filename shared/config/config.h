@@ -1,0 +1,100 @@
+// The configuration as plain structs, one per object of workers.json. Defaults here are the documented defaults.
+// Filled by load.h from the schema table (schema.h); validated as a whole before anything uses it (contract C4).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace config {
+
+enum class Scheme : uint8_t { mqtt };  // mqtts, ws and wss come with the edge
+
+// One address of a group's "listen".
+struct Listen {
+  Scheme scheme = Scheme::mqtt;
+  std::string host;   // numeric IPv4 or IPv6 address ("0.0.0.0", "::1"); IPv6 without brackets
+  uint16_t port = 0;
+  std::string url;    // as written
+};
+
+// "context" of a worker group: limits of its listeners.
+struct ListenerContext {
+  uint32_t max_connections = 0;  // per worker, 0 = as many as files allow
+};
+
+struct WorkerGroup {
+  std::string name;
+  std::vector<Listen> listen;
+  uint32_t count = 1;  // resolved: "cpu*1" is already a number here
+  bool reloadable = true;
+  bool reuse_port = true;
+  ListenerContext context;
+};
+
+enum class QueueFull : uint8_t { drop_new, drop_old, disconnect };
+enum class SharedStrategy : uint8_t { round_robin, random, sticky, hash_client_id, local, least_inflight };
+
+struct Mqtt {
+  uint32_t max_packet_size = 268435460;  // bytes, fixed header included, both ways
+  uint16_t max_inflight = 20;            // unacknowledged QoS>0 messages to one client (its Receive Maximum may be less)
+  uint16_t receive_maximum = 20;         // unacknowledged QoS>0 messages from one client
+  uint32_t max_queued_messages = 0;      // per client, 0 = bounded by bytes only
+  uint64_t max_queued_bytes = 67108864;  // per client; also bounds what waits to be written to its socket
+  QueueFull queue_full = QueueFull::drop_new;
+  uint16_t topic_alias_max = 10;         // aliases a client may use towards us, and we towards it
+  uint16_t max_keepalive = 65535;        // seconds; a longer (or no) keep-alive gets Server Keep Alive; 65535 = leave
+  uint32_t session_expiry_max = 4294967295;  // seconds; 4294967295 = unlimited
+  uint16_t max_topic_levels = 128;
+  uint32_t max_topic_length = 65535;     // bytes
+  uint32_t max_subscriptions = 0;        // per client, 0 = unlimited
+  uint32_t max_sessions = 0;             // per worker, 0 = unlimited
+  uint64_t max_retained = 0;             // on the host, 0 = unlimited
+  bool retain_available = true;
+  bool allow_zero_length_client_id = true;
+  uint32_t sys_interval = 10;            // seconds between $SYS updates, 0 = off
+  uint32_t connect_timeout = 10;         // seconds a connection may take to send its CONNECT
+  uint64_t max_partial_bytes = 536870912;  // per worker: the sum of partly received packets
+  SharedStrategy shared_subscription_strategy = SharedStrategy::round_robin;
+};
+
+enum class StoreSync : uint8_t { process, always };
+struct Store {
+  StoreSync sync = StoreSync::process;
+  uint64_t max_size = 0;  // bytes, 0 = unlimited
+};
+
+enum class LogLevel : uint8_t { debug, info, warn, error };
+enum class LogFormat : uint8_t { text, json };
+
+struct Config {
+  std::string file;  // absolute path of the file this came from; empty: built-in defaults
+  // Paths are absolute here (relative ones are relative to the config file).
+  std::string run_dir;      // default "run"
+  std::string data_dir;     // default "data"
+  std::string pid_file;     // default run_dir/mqtt-master.pid
+  std::string log_file;     // default run_dir/mqtt-master.log
+  std::string stdout_file;  // default /dev/null; where stdout and stderr go when daemonised
+  LogLevel log_level = LogLevel::info;
+  LogFormat log_format = LogFormat::text;
+  std::string user;
+  std::string group;
+  bool daemonize = false;
+  double stop_timeout = 2;   // seconds from TERM to KILL
+  double stall_timeout = 5;  // seconds without a heartbeat before a worker is killed
+  double drain_timeout = 30;
+  uint32_t drain_rate = 500;
+  std::vector<WorkerGroup> workers;  // in the file's order; never empty
+  Mqtt mqtt;
+  Store store;
+
+  // Slots are numbered over all groups in order: the slot's group and its index in that group.
+  uint32_t slot_count() const;
+};
+
+// "mqtt/0" for slot 0 of group "mqtt". REQUIRES: slot < config.slot_count().
+std::string slot_name(const Config& config, uint32_t slot);
+// REQUIRES: slot < config.slot_count().
+const WorkerGroup& group_of_slot(const Config& config, uint32_t slot);
+
+}  // namespace config

@@ -1,0 +1,136 @@
+// One page of counters per worker slot in a shared memfd. A worker writes only its own page, anybody may read all.
+//
+// Counters are monotonic for the life of the master (a replacement worker goes on counting in its slot's page); gauges
+// are reset by a worker that starts. Plain relaxed atomics: no locks, no torn 64-bit reads.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+namespace metrics {
+
+inline constexpr uint32_t kPageVersion = 1;
+inline constexpr uint32_t kPageMagic = 0x4D514D50;  // "MQMP"
+
+// X(identifier, help). Append only: the order is the page's layout.
+#define MM_COUNTERS(X)                                                       \
+  X(connections_accepted, "TCP connections accepted")                        \
+  X(connections_refused_limit, "connections closed because of max_connections") \
+  X(connects_accepted, "CONNECT packets answered with success")              \
+  X(connects_refused, "CONNECT packets answered with an error")              \
+  X(disconnects_clean, "connections ended by DISCONNECT")                    \
+  X(disconnects_unclean, "connections lost without DISCONNECT")              \
+  X(protocol_errors, "connections closed for malformed or illegal packets")  \
+  X(keep_alive_timeouts, "connections closed by keep-alive")                 \
+  X(takeovers, "connections closed because their client id connected again") \
+  X(bytes_received, "bytes read from clients")                               \
+  X(bytes_sent, "bytes written to clients")                                  \
+  X(packets_received, "MQTT packets received")                               \
+  X(packets_sent, "MQTT packets sent")                                       \
+  X(publish_received, "PUBLISH packets received")                            \
+  X(publish_received_bytes, "payload bytes of PUBLISH packets received")     \
+  X(publish_sent, "PUBLISH packets sent")                                    \
+  X(publish_sent_bytes, "payload bytes of PUBLISH packets sent")             \
+  X(publish_dropped_slow, "QoS 0 messages not sent because the client reads too slowly") \
+  X(publish_dropped_queue, "QoS 1 and 2 messages not queued because the queue was full") \
+  X(publish_dropped_expired, "messages that expired before they were sent")  \
+  X(publish_dropped_size, "messages larger than the client's maximum packet size") \
+  X(publish_dropped_bus, "QoS 0 messages not sent to another worker for want of credit") \
+  X(publish_no_match, "PUBLISH packets nobody subscribed to")                \
+  X(bus_messages_sent, "messages handed to other workers")                   \
+  X(bus_messages_received, "messages taken from other workers")              \
+  X(bus_bytes_sent, "bytes written to other workers")                        \
+  X(bus_bytes_received, "bytes read from other workers")                     \
+  X(sessions_expired, "sessions ended by session expiry")                    \
+  X(wills_published, "wills published")
+
+#define MM_GAUGES(X)                                         \
+  X(heartbeat_ms, "CLOCK_MONOTONIC milliseconds of the last loop turn") \
+  X(busy_since_ms, "CLOCK_MONOTONIC milliseconds when the current loop turn's work began, 0 = idle") \
+  X(incarnation, "incarnation of the process that writes this page") \
+  X(ready, "1 while the worker accepts clients")             \
+  X(connections, "TCP connections open now")                 \
+  X(clients_connected, "MQTT clients connected now")         \
+  X(sessions, "sessions held, connected or not")             \
+  X(subscriptions, "subscriptions of those sessions")        \
+  X(shared_subscriptions, "shared subscriptions among them") \
+  X(retained_messages, "retained messages whose home is this worker") \
+  X(retained_bytes, "their topics and payloads in bytes")    \
+  X(queued_messages, "messages waiting in sessions")         \
+  X(queued_bytes, "their bytes")                             \
+  X(inflight_messages, "messages sent and not acknowledged") \
+  X(bus_waiting_bytes, "bytes waiting to be written to other workers") \
+  X(send_buffer_bytes, "bytes waiting to be written to clients")
+
+enum class Counter : uint32_t {
+#define X(name, help) name,
+  MM_COUNTERS(X)
+#undef X
+      kCount
+};
+enum class Gauge : uint32_t {
+#define X(name, help) name,
+  MM_GAUGES(X)
+#undef X
+      kCount
+};
+
+// The layout of one slot's page. kPageSize bytes apart in the memfd.
+struct Page {
+  uint32_t magic = kPageMagic;
+  uint32_t version = kPageVersion;
+  std::atomic<uint64_t> gauges[64];
+  std::atomic<uint64_t> counters[128];
+};
+inline constexpr size_t kPageSize = 4096;
+static_assert(sizeof(Page) <= kPageSize);
+
+// Access to one page. Cheap to copy; does not own the memory.
+class PageRef {
+ public:
+  explicit PageRef(Page* page) : page_(page) {}
+  void add(Counter c, uint64_t n = 1) const {
+    auto& cell = page_->counters[static_cast<uint32_t>(c)];
+    cell.store(cell.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);  // one writer
+  }
+  void set(Gauge g, uint64_t value) const {
+    page_->gauges[static_cast<uint32_t>(g)].store(value, std::memory_order_relaxed);
+  }
+  void add(Gauge g, int64_t delta) const {
+    auto& cell = page_->gauges[static_cast<uint32_t>(g)];
+    cell.store(cell.load(std::memory_order_relaxed) + static_cast<uint64_t>(delta), std::memory_order_relaxed);
+  }
+  uint64_t get(Counter c) const { return page_->counters[static_cast<uint32_t>(c)].load(std::memory_order_relaxed); }
+  uint64_t get(Gauge g) const { return page_->gauges[static_cast<uint32_t>(g)].load(std::memory_order_relaxed); }
+
+ private:
+  Page* page_;
+};
+
+// Maps the pages of all slots (shared). The mapping outlives the descriptor. Throws std::system_error.
+class Pages {
+ public:
+  // Creates a memfd with `slots` zeroed pages.
+  static int create_memfd(uint32_t slots);
+  Pages(int fd, uint32_t slots);
+  ~Pages();
+  Pages(const Pages&) = delete;
+  Pages& operator=(const Pages&) = delete;
+  PageRef slot(uint32_t index) const;
+  uint32_t slots() const { return slots_; }
+
+ private:
+  void* memory_ = nullptr;
+  uint32_t slots_ = 0;
+};
+
+std::string_view name(Counter c);
+std::string_view name(Gauge g);
+std::string_view help(Counter c);
+std::string_view help(Gauge g);
+
+}  // namespace metrics
