@@ -1,0 +1,48 @@
+#include "shared/bus/message.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "shared/base/check.h"
+
+namespace bus {
+
+MessageRef Message::make(const Fields& f) {
+  const bool by_reference = static_cast<bool>(f.payload_buffer);
+  const size_t tail = f.topic.size() + f.publisher.size() + f.properties.size() + (by_reference ? 0 : f.payload.size());
+  void* memory = std::malloc(sizeof(Message) + tail);
+  CHECK(memory != nullptr);
+  auto* m = new (memory) Message();
+  m->uid_ = f.uid;
+  m->qos_ = f.qos;
+  m->retain_ = f.retain;
+  m->expires_at_ = f.expires_at;
+  m->topic_size_ = static_cast<uint16_t>(f.topic.size());
+  m->publisher_size_ = static_cast<uint16_t>(f.publisher.size());
+  m->properties_size_ = static_cast<uint32_t>(f.properties.size());
+  m->payload_size_ = static_cast<uint32_t>(f.payload.size());
+  char* out = reinterpret_cast<char*>(m + 1);
+  auto put = [&out](std::string_view bytes) {
+    if (!bytes.empty()) std::memcpy(out, bytes.data(), bytes.size());
+    out += bytes.size();
+  };
+  put(f.topic);
+  put(f.publisher);
+  put(f.properties);
+  if (by_reference) {
+    m->payload_buffer_ = f.payload_buffer;
+    m->payload_ = f.payload.data();
+  } else {
+    m->payload_ = out;
+    put(f.payload);
+  }
+  return MessageRef(m);
+}
+
+void MessageRef::destroy(Message* message) {
+  message->~Message();
+  std::free(message);
+}
+
+}  // namespace bus

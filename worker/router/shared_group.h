@@ -1,0 +1,89 @@
+// A shared subscription group at one filter: its local members and what other workers told of theirs. Picks who gets a
+// message; pure, no delivery here. [MQTT5 4.8.2], DESIGN section 3.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "shared/base/random.h"
+#include "worker/router/topic_tree.h"
+
+namespace router {
+
+enum class SharedStrategy : uint8_t { round_robin, random, sticky, hash_client_id, local, least_inflight };
+
+class SharedGroup {
+ public:
+  struct Member {
+    SubscriberId subscriber = 0;
+    SubscriptionOptions options;
+    bool live = false;         // connected now
+    uint32_t inflight = 0;     // of messages of all kinds in flight to this client (least_inflight)
+  };
+  struct Remote {
+    uint32_t peer = 0;
+    uint32_t live = 0;
+    uint32_t offline = 0;   // durable members without a connection
+    uint32_t inflight = 0;  // messages this worker assigned to that peer and that were not accepted yet
+  };
+
+  SharedGroup(std::string_view filter, std::string_view name) : filter_(filter), name_(name) {}
+  const std::string& filter() const { return filter_; }
+  const std::string& name() const { return name_; }
+
+  // --- local members ---
+  void set_member(SubscriberId subscriber, const SubscriptionOptions& options, bool live);
+  void set_live(SubscriberId subscriber, bool live);
+  void set_inflight(SubscriberId subscriber, uint32_t inflight);
+  bool remove_member(SubscriberId subscriber);
+  const Member* member(SubscriberId subscriber) const;
+  const std::vector<Member>& members() const { return members_; }
+  uint32_t live_members() const { return live_; }
+  uint32_t offline_members() const { return static_cast<uint32_t>(members_.size()) - live_; }
+
+  // --- other workers ---
+  void set_remote(uint32_t peer, uint32_t live, uint32_t offline);
+  void remove_remote(uint32_t peer) { set_remote(peer, 0, 0); }
+  void add_remote_inflight(uint32_t peer, int32_t delta);
+  const std::vector<Remote>& remotes() const { return remotes_; }
+  bool live_anywhere() const;
+
+  bool empty() const { return members_.empty() && remotes_.empty(); }
+
+  // Where a message goes: a local member or a peer (which then picks one of its members with pick_local).
+  struct Choice {
+    bool is_local = false;
+    SubscriberId subscriber = 0;
+    uint32_t peer = 0;
+  };
+  // Prefers live members everywhere over offline ones everywhere, whatever the strategy. Peers in `refused` are left out
+  // (they had no live member after all); local offline members and peers with offline members only count when nobody is
+  // live. `local_allowed` false: this worker is left out. nullopt: nobody is left.
+  // Round-robin and random weigh a peer by its number of members; sticky keeps the choice while that member or peer has a live
+  // member; hash maps the publisher's client id onto the live members ordered by (worker, subscriber), so the same
+  // publisher keeps its member while the group does not change; local prefers this worker's live members (round-robin
+  // among them), otherwise round-robin; least_inflight compares the local members' and the peers' (per live member)
+  // in-flight numbers.
+  std::optional<Choice> pick(SharedStrategy strategy, std::string_view publisher, const PeerSet& refused,
+                             bool local_allowed, uint32_t self_peer, base::Random& random);
+  // Among local members only: live ones first, otherwise offline ones if `offline_too`.
+  std::optional<SubscriberId> pick_local(SharedStrategy strategy, std::string_view publisher, bool offline_too,
+                                         base::Random& random);
+
+  NodeId node = kNoNode;  // the tree's: where it hangs
+
+ private:
+  std::string filter_;
+  std::string name_;
+  std::vector<Member> members_;
+  std::vector<Remote> remotes_;
+  uint32_t live_ = 0;
+  uint64_t turn_ = 0;        // round-robin
+  uint64_t local_turn_ = 0;  // round-robin among local members
+  std::optional<Choice> sticky_;
+};
+
+}  // namespace router
