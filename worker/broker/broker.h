@@ -1,0 +1,114 @@
+// One worker's broker: everything MQTT and everything between workers, without I/O.
+//
+// Inputs are calls (bytes of clients, bytes of peers, who the peers are, time); outputs go through ClientTransport, the
+// links' byte streams and the Environment's interfaces. The same object runs in production (worker/worker.cc) and, N of
+// them in one thread with a manual clock, in the simulation (tests/sim).
+//
+// Turn discipline: the driver feeds any number of inputs, then calls end_of_turn() once, then flushes links and clients,
+// in that order: PUBACKs of messages for other workers are released by flushed links.
+//
+//   driver: broker.peer_bytes(...) / client->on_bytes(...) ... ; broker.advance(); broker.end_of_turn();
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "shared/base/byte_chain.h"
+#include "shared/base/clock.h"
+#include "shared/base/random.h"
+#include "shared/bus/link.h"
+#include "shared/config/config.h"
+#include "shared/metrics/page.h"
+#include "shared/store/store.h"
+#include "worker/connection/client.h"
+#include "worker/connection/transport.h"
+
+namespace broker {
+
+// One line of the log: `level` 0 debug, 1 info, 2 warn, 3 error. May be empty (no logging).
+struct LogField {
+  std::string_view key;
+  std::string_view value;
+};
+using LogSink = std::function<void(int level, std::string_view event, std::initializer_list<LogField> fields)>;
+
+// What the broker needs of the outside. All of it outlives the broker.
+struct Environment {
+  const config::Config* config = nullptr;
+  uint32_t slot = 0;
+  uint64_t incarnation = 0;
+  const base::Clock* clock = nullptr;
+  base::Random* random = nullptr;
+  base::ChunkPool* pool = nullptr;
+  store::Store* store = nullptr;
+  metrics::PageRef page{nullptr};               // this worker's counters
+  std::function<metrics::PageRef(uint32_t slot)> page_of;  // any worker's, for $SYS
+  LogSink log;
+  // Called by end_of_turn() for every link that has bytes waiting: write what the kernel takes now
+  // (link->gather / on_written). May be called for links that are not connected (do nothing then).
+  std::function<void(uint32_t slot, bus::Link& link)> flush_link;
+  // All links are synchronised: start accepting clients. Called once.
+  std::function<void()> on_ready;
+};
+
+struct PeerId {
+  uint32_t slot = 0;
+  uint64_t incarnation = 0;
+  bool operator==(const PeerId&) const = default;
+};
+
+class Broker {
+ public:
+  explicit Broker(Environment environment);
+  ~Broker();
+  Broker(const Broker&) = delete;
+  Broker& operator=(const Broker&) = delete;
+
+  // --- who the peers are (master's Peers message) ---
+  // The live processes of the host, this one included or not. A process that is missing is dead, but peer_gone() must
+  // be called for it by the carrier once its stream has been read to the end.
+  void set_peers(const std::vector<PeerId>& live);
+
+  // --- links (for the carrier) ---
+  // The stream to one incarnation of a peer; created at its first use. Null if that incarnation is known to be dead.
+  bus::Link* link(PeerId peer);
+  // A connection was made and the handshakes are exchanged; `peer_received` is what the peer said it has of our stream.
+  // False: refuse the connection.
+  bool peer_connected(PeerId peer, uint64_t peer_received);
+  // The connection broke; another may follow.
+  void peer_disconnected(PeerId peer);
+  // False: malformed, drop the connection.
+  bool peer_bytes(PeerId peer, std::string_view bytes);
+  // The process is dead and everything it wrote to us has been passed to peer_bytes().
+  void peer_gone(PeerId peer);
+  // The carrier wrote more of a link outside flush_link (the socket became writable).
+  void peer_progress(PeerId peer);
+
+  // --- clients ---
+  // A new connection. The client lives until it has called transport.close() or was told on_transport_closed(); it is
+  // freed at the end of that turn.
+  connection::Client* open_client(connection::ClientTransport& transport);
+
+  // --- time and turns ---
+  // Fires timers. Call at least every 100 ms (8 ms for best precision) and before end_of_turn().
+  void advance();
+  // Releases acknowledgements, flushes links, frees what was closed.
+  void end_of_turn();
+  bool ready() const;
+
+  // --- stop ---
+  // Says goodbye to every client (MQTT 5: DISCONNECT 0x8B), wills fire as the protocol says. Idempotent.
+  void shut_down();
+  size_t client_count() const;
+
+  class Impl;
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace broker
