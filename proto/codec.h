@@ -22,7 +22,8 @@ struct DecodeError {
 // Each decoder checks everything the specification says of the packet alone: flags, lengths, UTF-8, ranges,
 // which properties may stand here and how often, topic names and filters well-formed, packet id not 0.
 // What depends on state (is this id in use? may this client publish?) is not checked here.
-// On error the output is unspecified. The frame must have the matching type.
+// On error the output is unspecified, except for Connect::version: it says how to answer (MQTT 5 as soon as the
+// packet's level is 5 or above). The frame must have the matching type.
 [[nodiscard]] std::optional<DecodeError> decode(const Frame& frame, Connect& out);  // version comes from the packet
 [[nodiscard]] std::optional<DecodeError> decode(const Frame& frame, ProtocolVersion version, Connack& out);
 [[nodiscard]] std::optional<DecodeError> decode(const Frame& frame, ProtocolVersion version, Publish& out);

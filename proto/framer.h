@@ -45,7 +45,8 @@ class Framer {
 
   void set_max_packet_size(uint32_t bytes);
   // Packets with a body of at least `threshold` bytes are assembled in a buffer from `make` rather than in the
-  // framer's own. `make` is not owned and must outlive the framer. nullptr: never.
+  // framer's own. `make` gets the size the body will have; it need not allocate as much, the framer calls grow() as the
+  // bytes arrive. It is not owned and must outlive the framer. nullptr: never.
   void set_large_buffers(size_t threshold, const MakeBuffer* make);
 
   // Consumes from the front of `input`. `frame`: one packet is in `out`, valid until the next call or until the
@@ -64,6 +65,32 @@ class Framer {
   bool mid_packet() const;
   // Type of the packet being assembled. REQUIRES: mid_packet() and its first byte has arrived.
   PacketType pending_type() const;
+
+ private:
+  enum class State : uint8_t { first_byte, length, body, delivered, failed };
+  struct Free {
+    void operator()(char* memory) const;
+  };
+
+  bool take_header_byte(uint8_t byte);
+  bool fail(ReasonCode reason);
+  // Memory for at least `needed` body bytes, keeping the first filled_.
+  char* reserve(uint32_t needed);
+  Frame frame(std::string_view body) const;
+  void begin_packet();
+
+  uint32_t max_packet_size_;
+  uint32_t large_threshold_ = UINT32_MAX;
+  const MakeBuffer* make_large_ = nullptr;
+  std::unique_ptr<PacketBuffer> large_;  // the body, if it is assembled there
+  std::unique_ptr<char, Free> own_;      // otherwise
+  uint32_t capacity_ = 0;                // of either
+  uint32_t filled_ = 0;                  // bytes of the body in it
+  uint32_t body_size_ = 0;               // the remaining length, while in State::length what is known of it
+  uint8_t length_bytes_ = 0;
+  uint8_t first_ = 0;
+  State state_ = State::first_byte;
+  ReasonCode error_ = ReasonCode::success;
 };
 
 }  // namespace proto

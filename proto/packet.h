@@ -28,7 +28,7 @@ struct Will {
 
 struct Connect {
   ProtocolVersion version = ProtocolVersion::v3_1_1;
-  bool bridge = false;  // Top bit of the protocol level byte (0x83, 0x84), set by Mosquitto bridges.
+  bool bridge = false;      // Top bit of the protocol level byte (0x83, 0x84), set by Mosquitto bridges.
   bool clean_start = true;  // "clean session" before MQTT 5
   uint16_t keep_alive = 0;  // seconds, 0 = off
   std::string_view client_id;

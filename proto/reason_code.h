@@ -55,7 +55,9 @@ enum class ReasonCode : uint8_t {
   wildcard_subscriptions_not_supported = 0xA2,
 };
 
-constexpr bool is_error(ReasonCode code) { return static_cast<uint8_t>(code) >= 0x80; }
+constexpr bool is_error(ReasonCode code) {
+  return static_cast<uint8_t>(code) >= 0x80;
+}
 
 // "Malformed Packet", "Session taken over", ... as the specification spells them.
 std::string_view to_string(ReasonCode code);
