@@ -13,9 +13,9 @@ enum class Scheme : uint8_t { mqtt };  // mqtts, ws and wss come with the edge
 // One address of a group's "listen".
 struct Listen {
   Scheme scheme = Scheme::mqtt;
-  std::string host;   // numeric IPv4 or IPv6 address ("0.0.0.0", "::1"); IPv6 without brackets
+  std::string host;  // numeric IPv4 or IPv6 address ("0.0.0.0", "::1"); IPv6 without brackets
   uint16_t port = 0;
-  std::string url;    // as written
+  std::string url;  // as written
 };
 
 // "context" of a worker group: limits of its listeners.
@@ -37,23 +37,23 @@ enum class SharedStrategy : uint8_t { round_robin, random, sticky, hash_client_i
 
 struct Mqtt {
   uint32_t max_packet_size = 268435460;  // bytes, fixed header included, both ways
-  uint16_t max_inflight = 20;            // unacknowledged QoS>0 messages to one client (its Receive Maximum may be less)
-  uint16_t receive_maximum = 20;         // unacknowledged QoS>0 messages from one client
-  uint32_t max_queued_messages = 0;      // per client, 0 = bounded by bytes only
+  uint16_t max_inflight = 20;        // unacknowledged QoS>0 messages to one client (its Receive Maximum may be less)
+  uint16_t receive_maximum = 20;     // unacknowledged QoS>0 messages from one client
+  uint32_t max_queued_messages = 0;  // per client, 0 = bounded by bytes only
   uint64_t max_queued_bytes = 67108864;  // per client; also bounds what waits to be written to its socket
   QueueFull queue_full = QueueFull::drop_new;
-  uint16_t topic_alias_max = 10;         // aliases a client may use towards us, and we towards it
-  uint16_t max_keepalive = 65535;        // seconds; a longer (or no) keep-alive gets Server Keep Alive; 65535 = leave
+  uint16_t topic_alias_max = 10;   // aliases a client may use towards us, and we towards it
+  uint16_t max_keepalive = 65535;  // seconds; a longer (or no) keep-alive gets Server Keep Alive; 65535 = leave
   uint32_t session_expiry_max = 4294967295;  // seconds; 4294967295 = unlimited
   uint16_t max_topic_levels = 128;
-  uint32_t max_topic_length = 65535;     // bytes
-  uint32_t max_subscriptions = 0;        // per client, 0 = unlimited
-  uint32_t max_sessions = 0;             // per worker, 0 = unlimited
-  uint64_t max_retained = 0;             // on the host, 0 = unlimited
+  uint32_t max_topic_length = 65535;  // bytes
+  uint32_t max_subscriptions = 0;     // per client, 0 = unlimited
+  uint32_t max_sessions = 0;          // per worker, 0 = unlimited
+  uint64_t max_retained = 0;          // on the host, 0 = unlimited
   bool retain_available = true;
   bool allow_zero_length_client_id = true;
-  uint32_t sys_interval = 10;            // seconds between $SYS updates, 0 = off
-  uint32_t connect_timeout = 10;         // seconds a connection may take to send its CONNECT
+  uint32_t sys_interval = 10;              // seconds between $SYS updates, 0 = off
+  uint32_t connect_timeout = 10;           // seconds a connection may take to send its CONNECT
   uint64_t max_partial_bytes = 536870912;  // per worker: the sum of partly received packets
   SharedStrategy shared_subscription_strategy = SharedStrategy::round_robin;
 };

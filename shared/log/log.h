@@ -30,8 +30,7 @@ struct Field {
   Field(std::string_view k, const char* v) : key(k), text(v) {}
   Field(std::string_view k, const std::string& v) : key(k), text(v) {}
   template <typename T>
-    requires std::is_integral_v<T>
-  Field(std::string_view k, T v) : key(k), text(std::to_string(v)), quoted(false) {}
+  requires std::is_integral_v<T> Field(std::string_view k, T v) : key(k), text(std::to_string(v)), quoted(false) {}
 };
 
 class Log {
@@ -39,9 +38,9 @@ class Log {
   struct Options {
     Level level = Level::info;
     Format format = Format::text;
-    std::string file;          // empty: none
-    bool to_stderr = false;    // also to stderr (foreground)
-    std::string process;       // "master", "mqtt/0"
+    std::string file;        // empty: none
+    bool to_stderr = false;  // also to stderr (foreground)
+    std::string process;     // "master", "mqtt/0"
   };
   explicit Log(const Options& options);  // throws std::runtime_error if the file cannot be opened
   ~Log();

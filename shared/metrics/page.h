@@ -17,53 +17,53 @@ inline constexpr uint32_t kPageVersion = 1;
 inline constexpr uint32_t kPageMagic = 0x4D514D50;  // "MQMP"
 
 // X(identifier, help). Append only: the order is the page's layout.
-#define MM_COUNTERS(X)                                                       \
-  X(connections_accepted, "TCP connections accepted")                        \
-  X(connections_refused_limit, "connections closed because of max_connections") \
-  X(connects_accepted, "CONNECT packets answered with success")              \
-  X(connects_refused, "CONNECT packets answered with an error")              \
-  X(disconnects_clean, "connections ended by DISCONNECT")                    \
-  X(disconnects_unclean, "connections lost without DISCONNECT")              \
-  X(protocol_errors, "connections closed for malformed or illegal packets")  \
-  X(keep_alive_timeouts, "connections closed by keep-alive")                 \
-  X(takeovers, "connections closed because their client id connected again") \
-  X(bytes_received, "bytes read from clients")                               \
-  X(bytes_sent, "bytes written to clients")                                  \
-  X(packets_received, "MQTT packets received")                               \
-  X(packets_sent, "MQTT packets sent")                                       \
-  X(publish_received, "PUBLISH packets received")                            \
-  X(publish_received_bytes, "payload bytes of PUBLISH packets received")     \
-  X(publish_sent, "PUBLISH packets sent")                                    \
-  X(publish_sent_bytes, "payload bytes of PUBLISH packets sent")             \
+#define MM_COUNTERS(X)                                                                   \
+  X(connections_accepted, "TCP connections accepted")                                    \
+  X(connections_refused_limit, "connections closed because of max_connections")          \
+  X(connects_accepted, "CONNECT packets answered with success")                          \
+  X(connects_refused, "CONNECT packets answered with an error")                          \
+  X(disconnects_clean, "connections ended by DISCONNECT")                                \
+  X(disconnects_unclean, "connections lost without DISCONNECT")                          \
+  X(protocol_errors, "connections closed for malformed or illegal packets")              \
+  X(keep_alive_timeouts, "connections closed by keep-alive")                             \
+  X(takeovers, "connections closed because their client id connected again")             \
+  X(bytes_received, "bytes read from clients")                                           \
+  X(bytes_sent, "bytes written to clients")                                              \
+  X(packets_received, "MQTT packets received")                                           \
+  X(packets_sent, "MQTT packets sent")                                                   \
+  X(publish_received, "PUBLISH packets received")                                        \
+  X(publish_received_bytes, "payload bytes of PUBLISH packets received")                 \
+  X(publish_sent, "PUBLISH packets sent")                                                \
+  X(publish_sent_bytes, "payload bytes of PUBLISH packets sent")                         \
   X(publish_dropped_slow, "QoS 0 messages not sent because the client reads too slowly") \
   X(publish_dropped_queue, "QoS 1 and 2 messages not queued because the queue was full") \
-  X(publish_dropped_expired, "messages that expired before they were sent")  \
-  X(publish_dropped_size, "messages larger than the client's maximum packet size") \
+  X(publish_dropped_expired, "messages that expired before they were sent")              \
+  X(publish_dropped_size, "messages larger than the client's maximum packet size")       \
   X(publish_dropped_bus, "QoS 0 messages not sent to another worker for want of credit") \
-  X(publish_no_match, "PUBLISH packets nobody subscribed to")                \
-  X(bus_messages_sent, "messages handed to other workers")                   \
-  X(bus_messages_received, "messages taken from other workers")              \
-  X(bus_bytes_sent, "bytes written to other workers")                        \
-  X(bus_bytes_received, "bytes read from other workers")                     \
-  X(sessions_expired, "sessions ended by session expiry")                    \
+  X(publish_no_match, "PUBLISH packets nobody subscribed to")                            \
+  X(bus_messages_sent, "messages handed to other workers")                               \
+  X(bus_messages_received, "messages taken from other workers")                          \
+  X(bus_bytes_sent, "bytes written to other workers")                                    \
+  X(bus_bytes_received, "bytes read from other workers")                                 \
+  X(sessions_expired, "sessions ended by session expiry")                                \
   X(wills_published, "wills published")
 
-#define MM_GAUGES(X)                                         \
-  X(heartbeat_ms, "CLOCK_MONOTONIC milliseconds of the last loop turn") \
+#define MM_GAUGES(X)                                                                                 \
+  X(heartbeat_ms, "CLOCK_MONOTONIC milliseconds of the last loop turn")                              \
   X(busy_since_ms, "CLOCK_MONOTONIC milliseconds when the current loop turn's work began, 0 = idle") \
-  X(incarnation, "incarnation of the process that writes this page") \
-  X(ready, "1 while the worker accepts clients")             \
-  X(connections, "TCP connections open now")                 \
-  X(clients_connected, "MQTT clients connected now")         \
-  X(sessions, "sessions held, connected or not")             \
-  X(subscriptions, "subscriptions of those sessions")        \
-  X(shared_subscriptions, "shared subscriptions among them") \
-  X(retained_messages, "retained messages whose home is this worker") \
-  X(retained_bytes, "their topics and payloads in bytes")    \
-  X(queued_messages, "messages waiting in sessions")         \
-  X(queued_bytes, "their bytes")                             \
-  X(inflight_messages, "messages sent and not acknowledged") \
-  X(bus_waiting_bytes, "bytes waiting to be written to other workers") \
+  X(incarnation, "incarnation of the process that writes this page")                                 \
+  X(ready, "1 while the worker accepts clients")                                                     \
+  X(connections, "TCP connections open now")                                                         \
+  X(clients_connected, "MQTT clients connected now")                                                 \
+  X(sessions, "sessions held, connected or not")                                                     \
+  X(subscriptions, "subscriptions of those sessions")                                                \
+  X(shared_subscriptions, "shared subscriptions among them")                                         \
+  X(retained_messages, "retained messages whose home is this worker")                                \
+  X(retained_bytes, "their topics and payloads in bytes")                                            \
+  X(queued_messages, "messages waiting in sessions")                                                 \
+  X(queued_bytes, "their bytes")                                                                     \
+  X(inflight_messages, "messages sent and not acknowledged")                                         \
+  X(bus_waiting_bytes, "bytes waiting to be written to other workers")                               \
   X(send_buffer_bytes, "bytes waiting to be written to clients")
 
 enum class Counter : uint32_t {

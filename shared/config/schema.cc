@@ -1,0 +1,198 @@
+#include "shared/config/schema.h"
+
+#include <cstdio>
+
+namespace config {
+namespace {
+
+constexpr std::string_view kLogLevels[] = {"debug", "info", "warn", "error"};
+constexpr std::string_view kLogFormats[] = {"text", "json"};
+constexpr std::string_view kQueueFull[] = {"drop_new", "drop_old", "disconnect"};
+constexpr std::string_view kStoreSync[] = {"process", "always"};
+constexpr std::string_view kStrategies[] = {"round_robin",    "random", "sticky",
+                                            "hash_client_id", "local",  "least_inflight"};
+
+template <typename Enum>
+EnumRef enum_ref(Enum& value, std::span<const std::string_view> names) {
+  static_assert(sizeof(Enum) == 1);
+  return {reinterpret_cast<uint8_t*>(&value), names};
+}
+
+constexpr double kU16 = 65535;
+constexpr double kU32 = 4294967295;
+constexpr double kMaxBytes = 9007199254740992;  // 2^53: what every JSON implementation keeps exact
+
+// R(field): an accessor of a field of Config. G(field): of a WorkerGroup.
+#define R(field) [](Target t) -> Ref { return &t.config.field; }
+#define G(field) [](Target t) -> Ref { return &t.group->field; }
+
+constexpr Option kOptions[] = {
+    {"run_dir",
+     [](Target t) -> Ref {
+       return PathRef{&t.config.run_dir, false};
+     },
+     0, 0, "\"run\"", "directory of the control socket; created with mode 0700"},
+    {"data_dir",
+     [](Target t) -> Ref {
+       return PathRef{&t.config.data_dir, false};
+     },
+     0, 0, "\"data\"", "directory of the stores and the instance lock; created with mode 0700"},
+    {"pid_file",
+     [](Target t) -> Ref {
+       return PathRef{&t.config.pid_file, false};
+     },
+     0, 0, "run_dir + \"/mqtt-master.pid\"", "the master's process id while it runs"},
+    {"log_file",
+     [](Target t) -> Ref {
+       return PathRef{&t.config.log_file, true};
+     },
+     0, 0, "run_dir + \"/mqtt-master.log\"", "where events are logged; \"\" for nowhere"},
+    {"stdout_file",
+     [](Target t) -> Ref {
+       return PathRef{&t.config.stdout_file, false};
+     },
+     0, 0, "\"/dev/null\"", "where standard output and error go when daemonised"},
+    {"log_level", [](Target t) -> Ref { return enum_ref(t.config.log_level, kLogLevels); }, 0, 0, "",
+     "least level that is logged"},
+    {"log_format", [](Target t) -> Ref { return enum_ref(t.config.log_format, kLogFormats); }, 0, 0, "",
+     "one event a line, as text or as JSON"},
+    {"user", [](Target t) -> Ref { return TextRef{&t.config.user}; }, 0, 0, "",
+     "user the workers run as, if the master is root; \"\" for the master's own"},
+    {"group", [](Target t) -> Ref { return TextRef{&t.config.group}; }, 0, 0, "",
+     "group the workers run as; \"\" for the user's groups"},
+    {"daemonize", R(daemonize), 0, 0, "", "go to the background once every worker is ready, as -d"},
+    {"stop_timeout", R(stop_timeout), 0, 3600, "", "seconds a worker has between TERM and KILL when stopped"},
+    {"stall_timeout", R(stall_timeout), 0.2, 3600, "", "seconds without a heartbeat after which a worker is killed"},
+    {"drain_timeout", R(drain_timeout), 0, 86400, "", "seconds a graceful stop may take"},
+    {"drain_rate", R(drain_rate), 1, 1000000, "", "clients a second asked to reconnect in a graceful stop"},
+
+    {"workers.*.listen", [](Target t) -> Ref { return ListenRef{&t.group->listen}; }, 0, 0, "",
+     "addresses the group's workers accept clients on"},
+    {"workers.*.count", [](Target t) -> Ref { return CountRef{&t.group->count}; }, 1, 1024, "\"cpu*1\"",
+     "worker processes of the group"},
+    {"workers.*.reloadable", G(reloadable), 0, 0, "", "whether a reload replaces the group's workers"},
+    {"workers.*.reuse_port", G(reuse_port), 0, 0, "",
+     "one SO_REUSEPORT socket for each worker (true) or one socket that all of them share"},
+    {"workers.*.context.max_connections", G(context.max_connections), 0, kU32, "",
+     "connections each worker takes; 0 for as many as it may have open files"},
+
+    {"mqtt.max_packet_size", R(mqtt.max_packet_size), 1024, 268435460, "", "bytes of the largest packet, both ways"},
+    {"mqtt.max_inflight", R(mqtt.max_inflight), 1, kU16, "",
+     "unacknowledged QoS 1 and 2 messages to one client (its Receive Maximum may be less)"},
+    {"mqtt.receive_maximum", R(mqtt.receive_maximum), 1, kU16, "",
+     "unacknowledged QoS 1 and 2 messages from one client"},
+    {"mqtt.max_queued_messages", R(mqtt.max_queued_messages), 0, kU32, "",
+     "messages waiting for one client; 0: bounded by bytes only"},
+    {"mqtt.max_queued_bytes", R(mqtt.max_queued_bytes), 1024, kMaxBytes, "",
+     "bytes waiting for one client, its socket's unsent bytes included"},
+    {"mqtt.queue_full", [](Target t) -> Ref { return enum_ref(t.config.mqtt.queue_full, kQueueFull); }, 0, 0, "",
+     "what gives way when a client's queue is full"},
+    {"mqtt.topic_alias_max", R(mqtt.topic_alias_max), 0, kU16, "", "topic aliases of a connection, each way"},
+    {"mqtt.max_keepalive", R(mqtt.max_keepalive), 1, kU16, "",
+     "seconds; a longer keep-alive, or none, gets this one (MQTT 5); 65535 leaves it to the client"},
+    {"mqtt.session_expiry_max", R(mqtt.session_expiry_max), 0, kU32, "",
+     "seconds a session may outlive its connection; 4294967295 for no limit"},
+    {"mqtt.max_topic_levels", R(mqtt.max_topic_levels), 1, kU16, "", "levels of a topic or filter"},
+    {"mqtt.max_topic_length", R(mqtt.max_topic_length), 1, kU16, "", "bytes of a topic or filter"},
+    {"mqtt.max_subscriptions", R(mqtt.max_subscriptions), 0, kU32, "", "subscriptions of one client; 0 for no limit"},
+    {"mqtt.max_sessions", R(mqtt.max_sessions), 0, kU32, "", "sessions each worker holds; 0 for no limit"},
+    {"mqtt.max_retained", R(mqtt.max_retained), 0, kMaxBytes, "", "retained messages of the host; 0 for no limit"},
+    {"mqtt.retain_available", R(mqtt.retain_available), 0, 0, "", "whether messages may be retained"},
+    {"mqtt.allow_zero_length_client_id", R(mqtt.allow_zero_length_client_id), 0, 0, "",
+     "whether a client may leave its id to the broker"},
+    {"mqtt.sys_interval", R(mqtt.sys_interval), 0, 86400, "", "seconds between updates of $SYS topics; 0 for none"},
+    {"mqtt.connect_timeout", R(mqtt.connect_timeout), 1, 3600, "", "seconds a connection may take to send CONNECT"},
+    {"mqtt.max_partial_bytes", R(mqtt.max_partial_bytes), 1048576, kMaxBytes, "",
+     "bytes of partly received packets a worker holds"},
+    {"mqtt.shared_subscription_strategy",
+     [](Target t) -> Ref { return enum_ref(t.config.mqtt.shared_subscription_strategy, kStrategies); }, 0, 0, "",
+     "how a shared subscription picks the member that gets a message"},
+
+    {"store.sync", [](Target t) -> Ref { return enum_ref(t.config.store.sync, kStoreSync); }, 0, 0, "",
+     "an acknowledged message survives the death of any process, or (always) is on disk"},
+    {"store.max_size", R(store.max_size), 0, kMaxBytes, "", "bytes of each worker's store; 0 for no limit"},
+};
+#undef R
+#undef G
+
+constexpr Absent kAbsent[] = {
+    {"redis", "", "clustering through Redis"},
+    {"admin", "", "the admin HTTP server"},
+    {"auth.allow_anonymous", "true", "authentication"},
+    {"auth.password_file", "", "authentication"},
+    {"auth.acl_file", "", "authorisation"},
+    {"workers.*.context.tls", "", "TLS"},
+    {"workers.*.context.proxy_protocol", "false", "the PROXY protocol"},
+    {"workers.*.context.proxy_trusted", "", "the PROXY protocol"},
+};
+
+std::string number(double value) {
+  char buffer[40];
+  std::snprintf(buffer, sizeof buffer, "%.15g", value);
+  return buffer;
+}
+
+std::string bounds(const Option& option) {
+  return " from " + number(option.min) + " to " + number(option.max);
+}
+
+std::string one_of(std::span<const std::string_view> names) {
+  std::string out = "one of";
+  for (size_t i = 0; i < names.size(); ++i) {
+    out += (i == 0 ? " \"" : ", \"") + std::string(names[i]) + '"';
+  }
+  return out;
+}
+
+struct Expected {
+  const Option& option;
+  std::string operator()(bool*) const { return "true or false"; }
+  std::string operator()(uint16_t*) const { return "a whole number" + bounds(option); }
+  std::string operator()(uint32_t*) const { return "a whole number" + bounds(option); }
+  std::string operator()(uint64_t*) const { return "a whole number" + bounds(option); }
+  std::string operator()(double*) const { return "a number" + bounds(option); }
+  std::string operator()(TextRef) const { return "a text"; }
+  std::string operator()(PathRef) const { return "a path"; }
+  std::string operator()(EnumRef ref) const { return one_of(ref.names); }
+  std::string operator()(ListenRef) const { return "an address like \"mqtt://0.0.0.0:1883\", or several in an array"; }
+  std::string operator()(CountRef) const {
+    return "a whole number" + bounds(option) + ", or \"cpu\", \"cpu*1\", \"cpu*2\", ...";
+  }
+};
+
+struct Default {
+  std::string operator()(bool* v) const { return *v ? "true" : "false"; }
+  std::string operator()(uint16_t* v) const { return std::to_string(*v); }
+  std::string operator()(uint32_t* v) const { return std::to_string(*v); }
+  std::string operator()(uint64_t* v) const { return std::to_string(*v); }
+  std::string operator()(double* v) const { return number(*v); }
+  std::string operator()(TextRef ref) const { return '"' + *ref.value + '"'; }
+  std::string operator()(PathRef ref) const { return '"' + *ref.value + '"'; }
+  std::string operator()(EnumRef ref) const { return '"' + std::string(ref.names[*ref.value]) + '"'; }
+  std::string operator()(ListenRef) const { return "required"; }
+  std::string operator()(CountRef ref) const { return std::to_string(*ref.value); }
+};
+
+}  // namespace
+
+std::span<const Option> options() {
+  return kOptions;
+}
+std::span<const Absent> absent_options() {
+  return kAbsent;
+}
+
+std::string expected_value(const Option& option) {
+  Config config;
+  WorkerGroup group;
+  return std::visit(Expected{option}, option.ref({config, &group}));
+}
+
+std::string default_value(const Option& option) {
+  if (!option.default_text.empty()) return std::string(option.default_text);
+  Config config;
+  WorkerGroup group;
+  return std::visit(Default{}, option.ref({config, &group}));
+}
+
+}  // namespace config
