@@ -9,7 +9,14 @@
 namespace bus {
 
 MessageRef Message::make(const Fields& f) {
-  const bool by_reference = static_cast<bool>(f.payload_buffer);
+  base::BufferRef buffer = f.payload_buffer;
+  const char* payload = f.payload.data();
+  if (!buffer && f.payload.size() >= kReferenceAt) {
+    buffer = base::SharedBuffer::heap(f.payload.size());
+    std::memcpy(buffer->data(), f.payload.data(), f.payload.size());
+    payload = buffer->data();
+  }
+  const bool by_reference = static_cast<bool>(buffer);
   const size_t tail = f.topic.size() + f.publisher.size() + f.properties.size() + (by_reference ? 0 : f.payload.size());
   void* memory = std::malloc(sizeof(Message) + tail);
   CHECK(memory != nullptr);
@@ -31,8 +38,8 @@ MessageRef Message::make(const Fields& f) {
   put(f.publisher);
   put(f.properties);
   if (by_reference) {
-    m->payload_buffer_ = f.payload_buffer;
-    m->payload_ = f.payload.data();
+    m->payload_buffer_ = std::move(buffer);
+    m->payload_ = payload;
   } else {
     m->payload_ = out;
     put(f.payload);

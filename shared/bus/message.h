@@ -36,6 +36,9 @@ class Message {
     // Set when `payload` lies in a buffer that can be referenced: it is then kept instead of copied.
     base::BufferRef payload_buffer;
   };
+  // Payloads of this size and more lie in a SharedBuffer, so that every receiver's output can reference them; smaller
+  // ones are copied, which is cheaper than a reference.
+  static constexpr size_t kReferenceAt = 2048;
   static MessageRef make(const Fields& fields);
 
   const Uid& uid() const { return uid_; }
@@ -47,7 +50,7 @@ class Message {
   std::string_view publisher() const { return {tail() + topic_size_, publisher_size_}; }
   std::string_view properties() const { return {tail() + topic_size_ + publisher_size_, properties_size_}; }
   std::string_view payload() const { return {payload_, payload_size_}; }
-  // Null when the payload lies in the message itself.
+  // Null when the payload (smaller than kReferenceAt) lies in the message itself.
   const base::BufferRef& payload_buffer() const { return payload_buffer_; }
   // What it costs a queue: topic, properties and payload, plus a fixed overhead.
   size_t footprint() const {

@@ -1,0 +1,103 @@
+// What workers say to each other: the frames inside a Link's stream. Layouts are little endian, pinned by a test;
+// any change bumps kBusVersion (link.h).
+//
+// Small frames are plain structs here with one encode and one decode function; those that carry a message append it
+// (message_codec.h). Strings are u16 length + bytes.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace bus {
+
+enum class FrameType : uint8_t {
+  ack = 0,  // Link::kAckType
+  sync_end = 1,
+  publish = 2,
+  shared_publish = 3,
+  shared_result = 4,
+  route = 5,
+  share = 6,
+  claim = 7,
+  grant = 8,
+  superseded = 9,
+  held = 10,
+  release = 11,
+  holding = 12,
+  pull = 13,
+  state_begin = 14,
+  state_delivery = 15,
+  state_end = 16,
+  cut_request = 17,
+  cut = 18,
+  forward = 19,
+  part_end = 20,
+  part_request = 21,
+  takeover_done = 22,
+  retain_set = 23,
+  retain_query = 24,
+  retain_item = 25,
+  retain_end = 26,
+  retain_credit = 27,
+  retain_cancel = 28,
+};
+
+// Builds a frame body.
+class Writer {
+ public:
+  explicit Writer(std::string& out) : out_(out) { out_.clear(); }
+  template <typename T>
+  Writer& put(T value) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    out_.append(reinterpret_cast<const char*>(&value), sizeof value);
+    return *this;
+  }
+  Writer& text(std::string_view s) {
+    put(static_cast<uint16_t>(s.size()));
+    out_.append(s);
+    return *this;
+  }
+
+ private:
+  std::string& out_;
+};
+
+// Reads a frame body; after any failure ok() is false and values are zero.
+class Reader {
+ public:
+  explicit Reader(std::string_view body) : rest_(body) {}
+  template <typename T>
+  T get() {
+    T value{};
+    if (rest_.size() < sizeof value) {
+      ok_ = false;
+      rest_ = {};
+      return value;
+    }
+    std::memcpy(&value, rest_.data(), sizeof value);
+    rest_.remove_prefix(sizeof value);
+    return value;
+  }
+  std::string_view text() { return bytes(get<uint16_t>()); }
+  std::string_view bytes(size_t n) {
+    if (rest_.size() < n) {
+      ok_ = false;
+      rest_ = {};
+      return {};
+    }
+    const std::string_view out = rest_.substr(0, n);
+    rest_.remove_prefix(n);
+    return out;
+  }
+  bool ok() const { return ok_; }
+  bool at_end() const { return ok_ && rest_.empty(); }
+
+ private:
+  std::string_view rest_;
+  bool ok_ = true;
+};
+
+}  // namespace bus

@@ -1,0 +1,80 @@
+// The directory: for every client id whose home is this worker, who holds its session and who may take it next.
+// Pure: events in, replies out through an interface. DESIGN section 5.
+//
+// One entry a client id:
+//
+//            claim                     held
+//   free/held ──────> transferring ──────────> held by the claimant
+//                        │  claim: it waits; only the newest waits, the older waiting one is told `superseded`,
+//                        │  and so is the one that is transferring (it completes, but must not go live)
+//
+// A grant names the present holder; the claimant pulls the session from it and reports `held`. So at most one transfer
+// per client id is under way, and whoever is superseded closes. Epochs grow: max(last + 1, wall-clock microseconds).
+// A worker that replaces a dead home is told by every peer what it holds and what it is pulling (holding()) before it
+// handles any claim.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "shared/base/clock.h"
+
+namespace session {
+
+struct WorkerId {
+  uint32_t slot = 0;
+  uint64_t incarnation = 0;
+  bool operator==(const WorkerId&) const = default;
+};
+
+class Directory {
+ public:
+  struct Replies {
+    virtual ~Replies() = default;
+    // `holder` is where the session is; none: nowhere.
+    virtual void grant(const WorkerId& to, uint64_t claim, uint64_t epoch, const std::optional<WorkerId>& holder) = 0;
+    virtual void superseded(const WorkerId& to, uint64_t claim) = 0;
+  };
+  Directory(const base::Clock& clock, Replies& replies) : clock_(clock), replies_(replies) {}
+
+  // A worker wants the session of `id` for a new connection. `claim` is the claimant's own number.
+  void on_claim(const WorkerId& from, std::string_view id, uint64_t claim);
+  // The claimant has the session now (keeps = true) or has ended it at once (keeps = false).
+  void on_held(const WorkerId& from, std::string_view id, uint64_t claim, bool keeps);
+  // The holder's session has ended. Ignored unless it is the holder with that epoch.
+  void on_release(const WorkerId& from, std::string_view id, uint64_t epoch);
+  // While this worker starts: what a peer holds (claim = 0) or is pulling (its claim number).
+  void on_holding(const WorkerId& from, std::string_view id, uint64_t epoch, uint64_t claim);
+  // A worker died: what it held is gone, its claims are void.
+  void on_worker_gone(const WorkerId& gone);
+
+  size_t size() const { return entries_.size(); }
+
+ private:
+  struct Claim {
+    WorkerId from;
+    uint64_t number = 0;
+  };
+  struct Entry {
+    uint64_t epoch = 0;
+    std::optional<WorkerId> holder;
+    std::optional<Claim> transferring;
+    std::optional<Claim> waiting;
+  };
+  using Entries = std::unordered_map<std::string, Entry>;
+
+  void start(Entry& entry, const Claim& claim);
+  // After a transfer ended: grants the waiting claim or drops an entry that says nothing.
+  void settle(Entries::iterator it);
+
+  const base::Clock& clock_;
+  Replies& replies_;
+  Entries entries_;
+  uint64_t last_epoch_ = 0;
+};
+
+}  // namespace session

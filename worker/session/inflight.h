@@ -1,0 +1,51 @@
+// QoS 1 and 2 messages sent to a client and not yet acknowledged, in the order they were sent. [MQTT5 4.3, 4.4, 4.6]
+//
+//   QoS 1:  publish ──PUBACK──> free
+//   QoS 2:  publish ──PUBREC──> pubrel ──PUBCOMP──> free
+#pragma once
+
+#include <cstdint>
+
+#include "shared/base/ring.h"
+#include "worker/session/delivery.h"
+
+namespace session {
+
+class Inflight {
+ public:
+  enum class State : uint8_t { publish, pubrel };
+  struct Entry {
+    uint16_t packet_id = 0;  // 0: acknowledged, waits for those before it to leave
+    State state = State::publish;
+    Delivery delivery;       // its message is released once PUBREC has come
+  };
+
+  size_t size() const { return live_; }
+  bool empty() const { return live_ == 0; }
+  // Takes a free packet id and records the delivery. REQUIRES: size() < 65535.
+  Entry& add(Delivery delivery);
+  // Puts an entry back as it was (resumed from elsewhere).
+  void restore(Entry entry);
+  Entry* find(uint16_t packet_id);
+  // REQUIRES: the entry is here.
+  void remove(Entry& entry);
+  void clear();
+
+  // In sending order, live entries only.
+  template <typename F>
+  void for_each(F&& f) {
+    for (size_t i = 0; i < entries_.size(); ++i) {
+      if (entries_[i].packet_id != 0) f(entries_[i]);
+    }
+  }
+
+  uint16_t next_id() const { return next_id_; }
+  void set_next_id(uint16_t id) { next_id_ = id; }
+
+ private:
+  base::Ring<Entry> entries_;
+  uint32_t live_ = 0;
+  uint16_t next_id_ = 1;
+};
+
+}  // namespace session

@@ -1,0 +1,205 @@
+#include "worker/session/session.h"
+
+#include <algorithm>
+
+#include "worker/session/takeover_state.h"
+
+namespace session {
+namespace {
+// While this much waits for a client's socket, its queue is not pumped.
+constexpr size_t kHighWater = 1 << 20;
+}  // namespace
+
+Session::Session(const Shared& shared, std::string client_id, router::SubscriberId id)
+    : shared_(shared), client_id_(std::move(client_id)), id_(id) {}
+
+Session::~Session() { clear_messages(); }
+
+bool Session::has_incoming(uint16_t packet_id) const {
+  return std::binary_search(incoming_qos2.begin(), incoming_qos2.end(), packet_id);
+}
+
+void Session::add_incoming(uint16_t packet_id) {
+  const auto it = std::lower_bound(incoming_qos2.begin(), incoming_qos2.end(), packet_id);
+  if (it == incoming_qos2.end() || *it != packet_id) incoming_qos2.insert(it, packet_id);
+}
+
+bool Session::remove_incoming(uint16_t packet_id) {
+  const auto it = std::lower_bound(incoming_qos2.begin(), incoming_qos2.end(), packet_id);
+  if (it == incoming_qos2.end() || *it != packet_id) return false;
+  incoming_qos2.erase(it);
+  return true;
+}
+
+void Session::attach(Outlet& outlet) {
+  outlet_ = &outlet;
+  std::vector<uint16_t> too_large;
+  inflight_.for_each([&](Inflight::Entry& entry) {
+    if (entry.state == Inflight::State::pubrel) {
+      outlet_->send_pubrel(entry.packet_id);
+    } else if (outlet_->send_publish(entry.delivery, entry.packet_id, true) == Outlet::Sent::too_large) {
+      too_large.push_back(entry.packet_id);
+    }
+  });
+  for (const uint16_t id : too_large) {
+    inflight_.remove(*inflight_.find(id));
+    shared_.page.add(metrics::Counter::publish_dropped_size);
+    shared_.page.add(metrics::Gauge::inflight_messages, -1);
+  }
+  pump();
+}
+
+size_t Session::window() const {
+  return std::min<size_t>(outlet_->receive_maximum(), shared_.config->max_inflight);
+}
+
+Session::Result Session::deliver(Delivery delivery) {
+  if (delivery.qos == proto::QoS::at_most_once) {
+    if (outlet_ == nullptr) return Result::dropped;
+    if (outlet_->backlog() + queued_bytes_ > shared_.config->max_queued_bytes) {
+      shared_.page.add(metrics::Counter::publish_dropped_slow);
+      if (shared_.config->queue_full == config::QueueFull::disconnect) outlet_->on_queue_full();
+      return Result::dropped_full;
+    }
+    if (outlet_->send_publish(delivery, 0, false) == Outlet::Sent::too_large) {
+      shared_.page.add(metrics::Counter::publish_dropped_size);
+      return Result::dropped;
+    }
+    return Result::accepted;
+  }
+  if (outlet_ == nullptr && !durable()) return Result::dropped;
+  if (outlet_ != nullptr && queue_.empty() && inflight_.size() < window() && outlet_->backlog() < kHighWater) {
+    send_now(std::move(delivery));
+    return Result::accepted;
+  }
+  return enqueue(std::move(delivery));
+}
+
+// A message that does not fit the client is dropped as if it had been delivered [MQTT-3.1.2-25].
+bool Session::send_now(Delivery delivery) {
+  if (delivery.message->expires_at() != 0 && delivery.message->expired(shared_.clock->now_ms())) {
+    shared_.page.add(metrics::Counter::publish_dropped_expired);
+    return false;
+  }
+  Inflight::Entry& entry = inflight_.add(std::move(delivery));
+  if (outlet_->send_publish(entry.delivery, entry.packet_id, false) == Outlet::Sent::too_large) {
+    inflight_.remove(entry);
+    shared_.page.add(metrics::Counter::publish_dropped_size);
+    return false;
+  }
+  shared_.page.add(metrics::Gauge::inflight_messages, 1);
+  return true;
+}
+
+Session::Result Session::enqueue(Delivery delivery) {
+  const config::Mqtt& limits = *shared_.config;
+  const size_t bytes = delivery.message->footprint();
+  auto full = [&] {
+    return (limits.max_queued_messages != 0 && queue_.size() >= limits.max_queued_messages) ||
+           queued_bytes_ + bytes > limits.max_queued_bytes;
+  };
+  if (full() && limits.queue_full == config::QueueFull::drop_old) {
+    while (full() && !queue_.empty()) {
+      account(-1, -static_cast<int64_t>(queue_.front().message->footprint()));
+      queue_.pop_front();
+      shared_.page.add(metrics::Counter::publish_dropped_queue);
+    }
+  }
+  if (full()) {
+    shared_.page.add(metrics::Counter::publish_dropped_queue);
+    if (limits.queue_full == config::QueueFull::disconnect && outlet_ != nullptr) outlet_->on_queue_full();
+    return Result::dropped_full;
+  }
+  restore(std::move(delivery));
+  return Result::accepted;
+}
+
+void Session::restore(Delivery delivery) {
+  account(1, static_cast<int64_t>(delivery.message->footprint()));
+  queue_.push_back(std::move(delivery));
+}
+
+void Session::account(int64_t messages, int64_t bytes) {
+  queued_bytes_ = static_cast<size_t>(static_cast<int64_t>(queued_bytes_) + bytes);
+  shared_.page.add(metrics::Gauge::queued_messages, messages);
+  shared_.page.add(metrics::Gauge::queued_bytes, bytes);
+}
+
+void Session::pump() {
+  if (pumping_) return;
+  pumping_ = true;
+  while (outlet_ != nullptr && !queue_.empty() && inflight_.size() < window() && outlet_->backlog() < kHighWater) {
+    Delivery next = std::move(queue_.front());
+    queue_.pop_front();
+    account(-1, -static_cast<int64_t>(next.message->footprint()));
+    send_now(std::move(next));
+  }
+  pumping_ = false;
+}
+
+bool Session::on_puback(uint16_t packet_id) {
+  Inflight::Entry* entry = inflight_.find(packet_id);
+  if (entry == nullptr || entry->delivery.qos != proto::QoS::at_least_once) return false;
+  inflight_.remove(*entry);
+  shared_.page.add(metrics::Gauge::inflight_messages, -1);
+  pump();
+  return true;
+}
+
+bool Session::on_pubrec(uint16_t packet_id, bool error) {
+  Inflight::Entry* entry = inflight_.find(packet_id);
+  if (entry == nullptr || entry->delivery.qos != proto::QoS::exactly_once) return false;
+  if (error) {
+    inflight_.remove(*entry);
+    shared_.page.add(metrics::Gauge::inflight_messages, -1);
+    pump();
+    return true;
+  }
+  entry->state = Inflight::State::pubrel;
+  entry->delivery.message = bus::MessageRef();
+  outlet_->send_pubrel(packet_id);
+  return true;
+}
+
+bool Session::on_pubcomp(uint16_t packet_id) {
+  Inflight::Entry* entry = inflight_.find(packet_id);
+  if (entry == nullptr || entry->state != Inflight::State::pubrel) return false;
+  inflight_.remove(*entry);
+  shared_.page.add(metrics::Gauge::inflight_messages, -1);
+  pump();
+  return true;
+}
+
+std::vector<Delivery> Session::take_shared() {
+  std::vector<Delivery> taken;
+  std::vector<uint16_t> ids;
+  inflight_.for_each([&](Inflight::Entry& entry) {
+    if (entry.delivery.group && entry.delivery.qos == proto::QoS::at_least_once) ids.push_back(entry.packet_id);
+  });
+  for (const uint16_t id : ids) {
+    Inflight::Entry* entry = inflight_.find(id);
+    taken.push_back(std::move(entry->delivery));
+    inflight_.remove(*entry);
+    shared_.page.add(metrics::Gauge::inflight_messages, -1);
+  }
+  base::Ring<Delivery> rest;
+  for (; !queue_.empty(); queue_.pop_front()) {
+    if (!queue_.front().group) {
+      rest.push_back(std::move(queue_.front()));
+      continue;
+    }
+    account(-1, -static_cast<int64_t>(queue_.front().message->footprint()));
+    taken.push_back(std::move(queue_.front()));
+  }
+  queue_ = std::move(rest);
+  return taken;
+}
+
+void Session::clear_messages() {
+  shared_.page.add(metrics::Gauge::inflight_messages, -static_cast<int64_t>(inflight_.size()));
+  inflight_.clear();
+  if (!queue_.empty()) account(-static_cast<int64_t>(queue_.size()), -static_cast<int64_t>(queued_bytes_));
+  queue_.clear();
+}
+
+}  // namespace session

@@ -1,0 +1,140 @@
+// A client's session: what MQTT keeps for it beyond a connection, and the way out of every message for it.
+// [MQTT5 3.1.2.11.2, 4.1]. One worker owns it, online or offline.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "shared/base/clock.h"
+#include "shared/base/ring.h"
+#include "shared/base/timer_wheel.h"
+#include "shared/config/config.h"
+#include "shared/metrics/page.h"
+#include "worker/session/delivery.h"
+#include "worker/session/inflight.h"
+#include "worker/session/subscriptions.h"
+
+namespace session {
+
+// The way to a connected client. Implemented by connection::MqttClient.
+class Outlet {
+ public:
+  enum class Sent : uint8_t { yes, too_large };
+  virtual ~Outlet() = default;
+  // Bytes waiting for the client's socket.
+  virtual size_t backlog() const = 0;
+  virtual uint16_t receive_maximum() const = 0;
+  virtual Sent send_publish(const Delivery& delivery, uint16_t packet_id, bool dup) = 0;
+  virtual void send_pubrel(uint16_t packet_id) = 0;
+  // Close: the session's queue overflowed and the policy is to disconnect.
+  virtual void on_queue_full() = 0;
+  // Another connection has taken the session over; the client is told (MQTT 5: 0x8E) and closed.
+  virtual void on_taken_over() = 0;
+};
+
+// A will waiting for its connection's end or for its delay. Owns its text.
+struct Will {
+  std::string topic;
+  std::string payload;
+  std::string properties;  // forwarded block
+  proto::QoS qos = proto::QoS::at_most_once;
+  bool retain = false;
+  uint32_t delay = 0;   // seconds
+  std::optional<uint32_t> message_expiry;
+};
+
+// The limits and counters all sessions of a worker share. Outlives them.
+struct Shared {
+  const config::Mqtt* config = nullptr;
+  const base::Clock* clock = nullptr;
+  metrics::PageRef page{nullptr};
+};
+
+struct Inbound;   // takeover in progress towards here, see worker/broker/takeover.h
+struct Outbound;  // and away from here
+
+class Session {
+ public:
+  Session(const Shared& shared, std::string client_id, router::SubscriberId id);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  const std::string& client_id() const { return client_id_; }
+  router::SubscriberId id() const { return id_; }
+
+  // --- properties ---
+  uint64_t epoch = 0;
+  uint32_t expiry_interval = 0;  // seconds; 0 = ends with its connection, 0xFFFFFFFF = never
+  bool durable() const { return expiry_interval > 0; }
+  std::unique_ptr<Will> will;
+  Subscriptions subscriptions;
+  std::vector<uint16_t> incoming_qos2;  // packet ids the client has published and not released, sorted
+  bool has_incoming(uint16_t packet_id) const;
+  void add_incoming(uint16_t packet_id);
+  bool remove_incoming(uint16_t packet_id);
+
+  // --- connection ---
+  Outlet* outlet() const { return outlet_; }
+  bool connected() const { return outlet_ != nullptr; }
+  // Sends again what was in flight (DUP, PUBREL), then what waits. [MQTT-4.4.0-1]
+  void attach(Outlet& outlet);
+  void detach() { outlet_ = nullptr; }
+
+  // --- messages to the client ---
+  enum class Result : uint8_t { accepted, dropped_full, dropped };
+  Result deliver(Delivery delivery);
+  // Puts a message behind what waits without sending (resumed from elsewhere).
+  void restore(Delivery delivery);
+  // Sends from the queue as far as the window and the client's socket allow.
+  void pump();
+  // QoS 1: PUBACK. False: no such packet id.
+  bool on_puback(uint16_t packet_id);
+  // QoS 2: PUBREC; an error reason ends the flow. False: no such packet id.
+  bool on_pubrec(uint16_t packet_id, bool error);
+  bool on_pubcomp(uint16_t packet_id);
+
+  Inflight& inflight() { return inflight_; }
+  const Inflight& inflight() const { return inflight_; }
+  base::Ring<Delivery>& queue() { return queue_; }
+  size_t queued_bytes() const { return queued_bytes_; }
+  // Takes out what came from shared groups and may be given to another member: everything not yet sent, and QoS 1 in
+  // flight. DESIGN section 3.
+  std::vector<Delivery> take_shared();
+  // Drops queue and in-flight state.
+  void clear_messages();
+
+  // --- takeover ---
+  std::unique_ptr<Inbound> inbound;
+  std::unique_ptr<Outbound> outbound;
+
+  // Armed while offline: session expiry and will delay. The owner of the timers' meaning is broker::Sessions.
+  struct Timers {
+    base::TimerNode expiry;
+    base::TimerNode will;
+    Session* session = nullptr;
+    void* owner = nullptr;
+    Timers(base::TimerNode::Fire on_expiry, base::TimerNode::Fire on_will) : expiry(on_expiry), will(on_will) {}
+  };
+  std::unique_ptr<Timers> timers;
+
+ private:
+  size_t window() const;
+  Result enqueue(Delivery delivery);
+  void account(int64_t messages, int64_t bytes);
+  bool send_now(Delivery delivery);
+
+  const Shared& shared_;
+  std::string client_id_;
+  router::SubscriberId id_;
+  Outlet* outlet_ = nullptr;
+  Inflight inflight_;
+  base::Ring<Delivery> queue_;
+  size_t queued_bytes_ = 0;
+  bool pumping_ = false;
+};
+
+}  // namespace session

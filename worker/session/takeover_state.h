@@ -1,0 +1,50 @@
+// What a session remembers while a takeover's cut travels through the streams. The algorithm is in
+// worker/broker/takeover.h.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "worker/session/delivery.h"
+
+namespace session {
+
+// A stream of messages: everything one incarnation of one worker publishes.
+struct Origin {
+  uint32_t slot = 0;
+  uint64_t incarnation = 0;
+  auto operator<=>(const Origin&) const = default;
+};
+
+// At the new owner: messages of an origin up to its cut come through the old owner, later ones directly.
+struct Inbound {
+  struct Gate {
+    std::optional<uint64_t> cut;  // sequence; unset: the marker has not come yet
+    bool ended = false;           // the origin died: nothing comes directly any more
+    bool part_done = false;       // the old owner has forwarded its part
+    std::vector<Delivery> held;   // direct messages behind the cut, waiting for the old owner's part
+    bool open() const { return part_done && (cut || ended); }
+  };
+  uint32_t from_slot = 0;  // the old owner
+  uint64_t from_incarnation = 0;
+  uint64_t claim = 0;      // this worker's claim number: names the takeover
+  std::map<Origin, Gate> gates;
+};
+
+// At the old owner: forwards an origin's messages up to its cut.
+struct Outbound {
+  struct Part {
+    std::optional<uint64_t> cut;
+    bool ended = false;
+    bool told = false;  // PART_END was sent
+  };
+  uint32_t to_slot = 0;  // the new owner
+  uint64_t to_incarnation = 0;
+  uint64_t claim = 0;    // the new owner's claim number
+  std::map<Origin, Part> parts;
+};
+
+}  // namespace session
