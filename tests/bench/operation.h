@@ -1,0 +1,24 @@
+// The named operations: who publishes what to whom.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "tests/bench/options.h"
+
+namespace bench {
+
+const std::vector<std::string>& operation_names();
+
+// The clients of an operation that carries messages. Every message reaches `copies` subscribers.
+struct Plan {
+  std::vector<std::string> topics;                // one to each publisher
+  std::vector<std::vector<std::string>> filters;  // one list to each subscriber
+  size_t copies = 1;
+};
+
+// REQUIRES: operation is one of operation_names(), but not "connect".
+Plan make_plan(const std::string& operation, const Options& options);
+
+}  // namespace bench

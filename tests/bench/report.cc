@@ -1,0 +1,186 @@
+#include "tests/bench/report.h"
+
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <optional>
+#include <thread>
+
+namespace bench {
+namespace {
+
+using nlohmann::json;
+
+const BrokerKind kMosquitto{"mosquitto", 1};
+
+std::optional<double> ratio(double value, double base) {
+  if (value <= 0 || base <= 0) return std::nullopt;
+  return value / base;
+}
+
+// Broker CPU per message over that of another broker, or another number of workers, in the same operation.
+std::optional<double> ratio_to(const BrokerKind& broker, const Result& result, const std::vector<Result>& results) {
+  if (result.broker == broker) return std::nullopt;
+  const auto base = std::ranges::find_if(results, [&](const Result& other) {
+    return other.operation == result.operation && other.qos == result.qos && other.broker == broker;
+  });
+  if (base == results.end()) return std::nullopt;
+  return ratio(result.median.broker_cpu_us(), base->median.broker_cpu_us());
+}
+
+template <typename... Values>
+std::string format(const char* pattern, Values... values) {
+  char text[256];
+  std::snprintf(text, sizeof text, pattern, values...);
+  return text;
+}
+
+std::string ratio_cell(const std::optional<double>& value) {
+  return value ? format("%.2f", *value) : "-";
+}
+
+std::string remarks(const Measurement& run) {
+  std::string text;
+  if (run.idle) text += format(" %.0f bytes per idle connection (PSS)", run.idle->pss);
+  if (run.client_saturated()) text += " client saturated";
+  if (run.lost > 0) text += " LOST " + std::to_string(run.lost);
+  if (run.repeated > 0) text += " repeated " + std::to_string(run.repeated);
+  if (!run.error.empty()) text += " FAILED: " + run.error;
+  return text;
+}
+
+double milliseconds(uint64_t nanoseconds) {
+  return static_cast<double>(nanoseconds) * 1e-6;
+}
+
+json latency_json(const Histogram& latency) {
+  const auto microseconds = [](uint64_t nanoseconds) { return static_cast<double>(nanoseconds) * 1e-3; };
+  return {{"p50", microseconds(latency.percentile(0.5))},
+          {"p99", microseconds(latency.percentile(0.99))},
+          {"max", microseconds(latency.max())}};
+}
+
+void add_ratio(json& object, const char* name, const std::optional<double>& value) {
+  if (value) object[name] = *value;
+}
+
+json result_json(const Result& result, const std::vector<Result>& all) {
+  const Measurement& run = result.median;
+  json object = {{"operation", result.operation},
+                 {"qos", result.qos},
+                 {"broker", result.broker.name},
+                 {"workers", result.broker.workers},
+                 {"finished", run.error.empty()},
+                 {"seconds", run.seconds},
+                 {"delivered", run.delivered},
+                 {"published_in_all", run.published},
+                 {"lost", run.lost},
+                 {"repeated", run.repeated},
+                 {"disordered", run.disordered},
+                 {"messages_per_second", run.per_second()},
+                 {"latency_us", latency_json(run.latency)},
+                 {"broker_cpu_seconds", run.broker_cpu},
+                 {"broker_cpu_us_per_message", run.broker_cpu_us()},
+                 {"broker_cpu_us_per_message_least", result.least_us},
+                 {"broker_cpu_us_per_message_most", result.most_us},
+                 {"client_cpu_seconds", run.client_cpu},
+                 {"client_saturated", run.client_saturated()}};
+  add_ratio(object, "cpu_per_message_ratio", ratio_to(kMosquitto, result, all));
+  add_ratio(object, "cpu_per_message_ratio_to_one_worker", ratio_to({result.broker.name, 1}, result, all));
+  if (!run.error.empty()) object["error"] = run.error;
+  if (run.idle) object["bytes_per_idle_connection"] = {{"pss", run.idle->pss}, {"rss", run.idle->rss}};
+  return object;
+}
+
+json host_json() {
+  utsname name{};
+  uname(&name);
+  std::string model;
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  for (std::string line; model.empty() && std::getline(cpuinfo, line);) {
+    if (line.starts_with("model name")) model = line.substr(std::min(line.size(), line.find(':') + 2));
+  }
+  return {{"cores", std::thread::hardware_concurrency()}, {"cpu", model}, {"kernel", name.release}};
+}
+
+json options_json(const Options& options) {
+  return {{"protocol", static_cast<int>(options.protocol)},
+          {"seconds", options.seconds},
+          {"warm_up", options.warm_up},
+          {"repeat", options.repeat},
+          {"pairs", options.pairs},
+          {"subscribers", options.subscribers},
+          {"connections", options.connections},
+          {"filters", options.filters},
+          {"payload", options.payload},
+          {"rate", options.rate},
+          {"batch", options.batch},
+          {"window", options.window},
+          {"inflight", options.inflight}};
+}
+
+}  // namespace
+
+Result summarise(const std::string& operation, int qos, const BrokerKind& broker, std::vector<Measurement> runs) {
+  std::ranges::sort(runs, {}, &Measurement::broker_cpu_us);
+  Result result{
+      operation, qos, broker, runs[(runs.size() - 1) / 2], runs.front().broker_cpu_us(), runs.back().broker_cpu_us()};
+  result.median.published = result.median.lost = result.median.repeated = result.median.disordered = 0;
+  for (const Measurement& run : runs) {
+    result.median.published += run.published;
+    result.median.lost += run.lost;
+    result.median.repeated += run.repeated;
+    result.median.disordered += run.disordered;
+    if (!run.error.empty()) result.median.error = run.error;
+  }
+  return result;
+}
+
+void print_heading(std::ostream& out) {
+  out << "                                                      broker CPU, microseconds   latency, ms\n"
+         "operation qos broker      workers   lost messages/s   each  ratio ratio1w cores    p50     p99     max "
+         "client\n";
+}
+
+void print_group(std::ostream& out, const std::vector<Result>& group) {
+  for (const Result& result : group) {
+    const Measurement& run = result.median;
+    const double cores = run.seconds > 0 ? run.broker_cpu / run.seconds : 0;
+    out << format("%-9s %3d %-11s %7d %6llu %10.0f %6.2f %6s %7s %5.2f %6.2f %7.2f %7.2f  %3.0f %%",
+                  result.operation.c_str(), result.qos, result.broker.name.c_str(), result.broker.workers,
+                  static_cast<unsigned long long>(run.lost), run.per_second(), run.broker_cpu_us(),
+                  ratio_cell(ratio_to(kMosquitto, result, group)).c_str(),
+                  ratio_cell(ratio_to({result.broker.name, 1}, result, group)).c_str(), cores,
+                  milliseconds(run.latency.percentile(0.5)), milliseconds(run.latency.percentile(0.99)),
+                  milliseconds(run.latency.max()), run.client_share() * 100)
+        << remarks(run) << "\n";
+  }
+  out.flush();
+}
+
+json to_json(const Options& options, const std::vector<Result>& results) {
+  json versions = json::object();
+  for (const std::string& broker : options.brokers) {
+    if (broker != "forwarder") versions[broker] = version_of(broker, options);
+  }
+  json list = json::array();
+  for (const Result& result : results) list.push_back(result_json(result, results));
+  return {{"host", host_json()}, {"versions", versions}, {"options", options_json(options)}, {"results", list}};
+}
+
+std::vector<std::string> faults(const std::vector<Result>& results) {
+  std::vector<std::string> list;
+  for (const Result& result : results) {
+    const Measurement& run = result.median;
+    const std::string where = result.operation + " at QoS " + std::to_string(result.qos) + " on " + result.broker.name +
+                              " with " + std::to_string(result.broker.workers) + " workers: ";
+    if (!run.error.empty()) list.push_back(where + "not finished: " + run.error);
+    if (result.qos > 0 && run.lost > 0) list.push_back(where + "lost " + std::to_string(run.lost));
+    if (result.qos == 2 && run.repeated > 0) list.push_back(where + "repeated " + std::to_string(run.repeated));
+  }
+  return list;
+}
+
+}  // namespace bench
