@@ -61,6 +61,9 @@ Measurement Traffic::run() {
     measure_window();
     publishing_ = false;
     drain();
+    const bool acknowledged =
+        std::ranges::all_of(publishers_, [](const Publisher& p) { return p.unacknowledged == 0; });
+    if (!acknowledged) result_.error = "messages were not acknowledged";
     if (!broker_.same_processes()) result_.error = "a process of the broker was replaced";
   } catch (const std::exception& error) {
     result_.error = error.what();
