@@ -41,8 +41,8 @@ class SharedGroup {
   bool remove_member(SubscriberId subscriber);
   const Member* member(SubscriberId subscriber) const;
   const std::vector<Member>& members() const { return members_; }
-  uint32_t live_members() const { return live_; }
-  uint32_t offline_members() const { return static_cast<uint32_t>(members_.size()) - live_; }
+  uint32_t live_members() const { return static_cast<uint32_t>(live_.size()); }
+  uint32_t offline_members() const { return static_cast<uint32_t>(members_.size() - live_.size()); }
 
   // --- other workers ---
   void set_remote(uint32_t peer, uint32_t live, uint32_t offline);
@@ -76,14 +76,30 @@ class SharedGroup {
   NodeId node = kNoNode;  // the tree's: where it hangs
 
  private:
+  // What a choice weighs: live members if there are any among the candidates, otherwise offline ones.
+  enum class Pool : uint8_t { live, offline };
+  uint32_t local_count(Pool pool) const { return pool == Pool::live ? live_members() : offline_members(); }
+  uint64_t weight(Pool pool, const PeerSet& refused, bool local_allowed) const;
+  bool keeps(const Choice& choice, Pool pool, const PeerSet& refused, bool local_allowed) const;
+  Choice nth(uint64_t n, Pool pool, const PeerSet& refused, bool local_allowed, uint32_t self_peer) const;
+  Choice least_inflight(const PeerSet& refused, bool local_allowed);
+  SubscriberId least_inflight_local();
+  SubscriberId pick_from(Pool pool, SharedStrategy strategy, std::string_view publisher, base::Random& random);
+
+  std::vector<Member>::iterator place_of(SubscriberId subscriber);
+  std::vector<Remote>::iterator remote_place_of(uint32_t peer);
+  Member* find(SubscriberId subscriber);
+  void note_live(SubscriberId subscriber, bool live);
+
   std::string filter_;
   std::string name_;
-  std::vector<Member> members_;
-  std::vector<Remote> remotes_;
-  uint32_t live_ = 0;
-  uint64_t turn_ = 0;        // round-robin
-  uint64_t local_turn_ = 0;  // round-robin among local members
-  std::optional<Choice> sticky_;
+  std::vector<Member> members_;            // ordered by subscriber
+  std::vector<SubscriberId> live_;         // ordered
+  std::vector<Remote> remotes_;            // ordered by peer
+  uint64_t turn_ = 0;                      // round-robin
+  uint64_t local_turn_ = 0;                // round-robin among local members
+  std::optional<Choice> sticky_;           // of pick()
+  std::optional<SubscriberId> local_sticky_;  // of pick_local()
 };
 
 }  // namespace router

@@ -4,6 +4,7 @@
 // A node is one topic level. All children of all nodes lie in one open-addressing table keyed by (parent, level), so a
 // node costs no map of its own and a publish costs one probe per level and branch. '+' and '#' children are named
 // fields, not magic strings. '$'-topics are never reached through a wildcard in the first level [MQTT-4.7.2-1].
+// Not re-entrant: match() uses scratch space of the tree.
 //
 // Subscribers are small integers (the session table's index), peers are indices into the peer table. The tree owns the
 // SharedGroup objects hanging off its nodes.
@@ -122,9 +123,9 @@ class TopicTree {
   // Calls f for every group in the tree (full sync for a new peer). f must not change the tree.
   template <typename F>
   void for_each_group(F&& f) const {
-    for (SharedGroup* g : all_groups_) f(*g);
+    for (const auto& g : all_groups_) f(*g);
   }
-  // Calls f(filter, durable_count > 0) ... for every node with local subscribers (full sync). f must not change the tree.
+  // Calls f(node) for every node with local subscribers (full sync). f must not change the tree.
   template <typename F>
   void for_each_local_filter(F&& f) const {
     for (NodeId n = 0; n < node_count(); ++n) {
@@ -148,7 +149,7 @@ class TopicTree {
 
   struct Impl;
   std::unique_ptr<Impl> impl_;
-  std::vector<SharedGroup*> all_groups_;
+  std::vector<std::unique_ptr<SharedGroup>> all_groups_;
   uint64_t generation_ = 0;
 };
 
