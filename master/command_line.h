@@ -1,0 +1,30 @@
+// The command line, from one table of commands and one of options.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace master {
+
+enum class Command : uint8_t { start, stop, status, check, version, help };
+
+struct Arguments {
+  Command command = Command::start;
+  std::string config_file;  // empty: built-in defaults
+  bool daemonize = false;
+  bool graceful = false;
+  bool quiet = false;
+  bool json = false;
+  bool options = false;
+};
+
+// `words` without the program's name. The arguments, or what is wrong in one line.
+std::variant<Arguments, std::string> parse_command_line(std::span<const std::string_view> words);
+
+std::string usage();
+
+}  // namespace master

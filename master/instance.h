@@ -1,0 +1,43 @@
+// What makes this the one master of its directories: the directories themselves, the locks in them and the pid file.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+
+#include "shared/base/unique_fd.h"
+#include "shared/config/config.h"
+
+namespace master {
+
+// Whom the workers run as.
+struct Identity {
+  std::string user;  // the name, for initgroups and the banner
+  uid_t uid = 0;
+  gid_t gid = 0;
+  bool switches = false;  // the workers are to change to it
+};
+// Throws Error: no such user, or not root and another user is asked for.
+Identity resolve_identity(const config::Config& config);
+
+// Makes run_dir, data_dir and those of the log file (0700), and gives what the workers write to to their user.
+void prepare_directories(const config::Config& config, const Identity& identity);
+
+// Takes an flock on DIRECTORY/lock. The lock lasts as long as any process has the descriptor (or a copy) open, so what
+// a dead master left running keeps it. Throws Error, naming the holder.
+base::UniqueFd lock_directory(const std::string& directory);
+
+// Written at once or not at all; removed by its destructor.
+class PidFile {
+ public:
+  PidFile(std::string path, pid_t pid);
+  ~PidFile();
+  PidFile(const PidFile&) = delete;
+  PidFile& operator=(const PidFile&) = delete;
+
+ private:
+  std::string path_;
+};
+
+}  // namespace master

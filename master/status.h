@@ -1,0 +1,56 @@
+// What `status` shows: a value the master fills, its JSON on the control socket, and Workerman's tables. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace master {
+
+struct WorkerStatus {
+  std::string name;       // "mqtt/0"
+  std::string listening;  // the first address, and how many more
+  std::string state;      // "ready", "starting", ...
+  int64_t pid = 0;        // 0: no process
+  uint64_t memory = 0;    // resident bytes
+  uint64_t connections = 0;
+  uint64_t requests = 0;  // packets received since the master started
+  uint64_t qps = 0;       // in the last second
+  uint64_t clients = 0;
+  uint64_t sessions = 0;
+  uint64_t subscriptions = 0;
+  bool busy = false;
+  bool operator==(const WorkerStatus&) const = default;
+};
+
+// How often the processes of a group ended in one way.
+struct ExitCount {
+  std::string group;
+  std::string status;  // "exit 1", "signal 9"
+  uint64_t count = 0;
+  bool operator==(const ExitCount&) const = default;
+};
+
+struct Status {
+  std::string version;
+  std::string config_file;
+  int64_t pid = 0;
+  int64_t started = 0;  // seconds since the epoch
+  int64_t now = 0;
+  std::string load_average;
+  uint64_t groups = 0;
+  bool all_ready = false;
+  std::vector<WorkerStatus> workers;
+  std::vector<ExitCount> exits;
+  bool operator==(const Status&) const = default;
+};
+
+std::string to_json(const Status& status);         // one line
+Status status_from_json(const std::string& text);  // throws std::exception
+std::string status_tables(const Status& status);
+
+// "1.5M"
+std::string human_bytes(uint64_t bytes);
+
+}  // namespace master

@@ -1,0 +1,99 @@
+#include "master/status_source.h"
+
+#include <unistd.h>
+
+#include <fstream>
+
+namespace master {
+namespace {
+
+uint64_t resident_bytes(pid_t pid) {
+  std::ifstream statm("/proc/" + std::to_string(pid) + "/statm");
+  uint64_t total = 0;
+  uint64_t resident = 0;
+  statm >> total >> resident;
+  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+std::string load_average() {
+  std::ifstream file("/proc/loadavg");
+  std::string one;
+  std::string five;
+  std::string fifteen;
+  file >> one >> five >> fifteen;
+  return one + ", " + five + ", " + fifteen;
+}
+
+std::string listening(const config::WorkerGroup& group) {
+  std::string text = group.listen.front().url;
+  if (group.listen.size() > 1) text += " +" + std::to_string(group.listen.size() - 1);
+  return text;
+}
+
+}  // namespace
+
+StatusSource::StatusSource(const config::Config& config, const Supervisor& supervisor, const metrics::Pages& pages,
+                           const base::Clock& clock)
+    : config_(config),
+      supervisor_(supervisor),
+      pages_(pages),
+      clock_(clock),
+      started_(static_cast<int64_t>(clock.wall_us() / 1'000'000)),
+      sampled_at_(clock.now_ms()),
+      packets_(config.slot_count()),
+      rates_(config.slot_count()) {}
+
+void StatusSource::sample() {
+  const base::MonoMs now = clock_.now_ms();
+  const base::MonoMs elapsed = now - sampled_at_;
+  if (elapsed < 1000) return;
+  sampled_at_ = now;
+  for (uint32_t slot = 0; slot < packets_.size(); ++slot) {
+    const uint64_t packets = pages_.slot(slot).get(metrics::Counter::packets_received);
+    rates_[slot] = (packets - packets_[slot]) * 1000 / elapsed;
+    packets_[slot] = packets;
+  }
+}
+
+void StatusSource::count_exit(uint32_t slot, const std::string& how) {
+  ++exits_[{config::group_of_slot(config_, slot).name, how}];
+}
+
+WorkerStatus StatusSource::worker(uint32_t slot) const {
+  using metrics::Counter;
+  using metrics::Gauge;
+  const metrics::PageRef page = pages_.slot(slot);
+  WorkerStatus status;
+  status.name = config::slot_name(config_, slot);
+  status.listening = listening(config::group_of_slot(config_, slot));
+  status.state = name(supervisor_.state(slot));
+  status.pid = supervisor_.pid(slot);
+  status.requests = page.get(Counter::packets_received);
+  if (status.pid == 0) return status;
+  status.memory = resident_bytes(supervisor_.pid(slot));
+  status.qps = rates_[slot];
+  if (page.get(Gauge::incarnation) != supervisor_.incarnation(slot)) return status;  // not its gauges yet
+  status.connections = page.get(Gauge::connections);
+  status.clients = page.get(Gauge::clients_connected);
+  status.sessions = page.get(Gauge::sessions);
+  status.subscriptions = page.get(Gauge::subscriptions);
+  status.busy = page.get(Gauge::busy_since_ms) != 0;
+  return status;
+}
+
+Status StatusSource::collect() const {
+  Status status;
+  status.version = MM_VERSION;
+  status.config_file = config_.file;
+  status.pid = getpid();
+  status.started = started_;
+  status.now = static_cast<int64_t>(clock_.wall_us() / 1'000'000);
+  status.load_average = load_average();
+  status.groups = config_.workers.size();
+  status.all_ready = supervisor_.all_ready();
+  for (uint32_t slot = 0; slot < config_.slot_count(); ++slot) status.workers.push_back(worker(slot));
+  for (const auto& [key, count] : exits_) status.exits.push_back({key.first, key.second, count});
+  return status;
+}
+
+}  // namespace master

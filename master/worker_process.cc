@@ -1,0 +1,120 @@
+#include "master/worker_process.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/close_range.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <system_error>
+#include <vector>
+
+#include "shared/control/boot.h"
+#include "shared/control/channel.h"
+
+extern char** environ;
+
+namespace master {
+namespace {
+
+// Everything a child needs, made before the fork: between fork and exec it only makes system calls.
+struct Birth {
+  const char* executable;
+  std::vector<char*> argv;
+  std::vector<char*> envp;
+  std::vector<int> inherited;
+  const Identity& identity;
+  pid_t parent;
+};
+
+[[noreturn]] void fail(const char* what) {
+  std::fprintf(stderr, "mqtt-master: cannot start a worker: %s: %s\n", what, std::strerror(errno));
+  _exit(control::kExitFatal);
+}
+
+void reset_signals() {
+  for (int number = 1; number < NSIG; ++number) std::signal(number, SIG_DFL);
+  // The terminal sends these to the whole foreground group; it is the master that decides what they mean.
+  for (const int number : {SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE}) std::signal(number, SIG_IGN);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+// Some libraries open files without O_CLOEXEC, so this is not left to those who open them.
+void inherit_only(const std::vector<int>& descriptors) {
+  if (close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) != 0) {
+    const auto limit = static_cast<int>(sysconf(_SC_OPEN_MAX));
+    for (int fd = 3; fd < limit; ++fd) fcntl(fd, F_SETFD, FD_CLOEXEC);
+  }
+  for (const int fd : descriptors) {
+    if (fcntl(fd, F_SETFD, 0) != 0) fail("a descriptor is not open");
+  }
+  const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (null < 0 || dup2(null, STDIN_FILENO) < 0) fail("/dev/null");
+}
+
+void raise_file_limit() {
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+}
+
+void drop_privileges(const Identity& identity) {
+  if (!identity.switches) return;
+  if (initgroups(identity.user.c_str(), identity.gid) != 0) fail("initgroups");
+  if (setgid(identity.gid) != 0) fail("setgid");
+  if (setuid(identity.uid) != 0) fail("setuid");
+}
+
+void die_with_parent(pid_t parent) {
+  // After the change of user, which clears it. The parent may have died just before.
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) fail("PR_SET_PDEATHSIG");
+  if (getppid() != parent) _exit(0);
+}
+
+[[noreturn]] void become_worker(Birth& birth) {
+  reset_signals();
+  inherit_only(birth.inherited);
+  raise_file_limit();
+  drop_privileges(birth.identity);
+  die_with_parent(birth.parent);
+  execve(birth.executable, birth.argv.data(), birth.envp.data());
+  fail(birth.executable);
+}
+
+std::vector<char*> environment_with(std::string& entry) {
+  std::vector<char*> envp;
+  for (char** variable = environ; *variable != nullptr; ++variable) envp.push_back(*variable);
+  envp.push_back(entry.data());
+  envp.push_back(nullptr);
+  return envp;
+}
+
+}  // namespace
+
+SpawnedWorker spawn_worker(SpawnRequest request) {
+  auto [ours, theirs] = control::channel_pair();
+  control::BootRecord& record = request.record;
+  record.control = theirs.get();
+  const base::UniqueFd boot = control::write_boot_record(request.config, record);
+
+  std::string title = "mqtt-master: worker " + config::slot_name(request.config, record.slot);
+  std::string variable = control::boot_variable(boot.get());
+  Birth birth{request.executable.c_str(), {title.data(), nullptr},
+              environment_with(variable), {boot.get(), record.control, record.metrics, record.lock},
+              request.identity,           getpid()};
+  for (const auto& [fd, listen] : record.listeners) birth.inherited.push_back(fd);
+
+  const pid_t pid = fork();
+  if (pid < 0) throw std::system_error(errno, std::generic_category(), "fork");
+  if (pid == 0) become_worker(birth);
+  return {pid, std::move(ours)};
+}
+
+}  // namespace master
