@@ -43,6 +43,7 @@ char* Link::append(uint8_t type, uint8_t flags, size_t body_size) {
 char* Link::append(uint8_t type, uint8_t flags, size_t body_size, const base::BufferRef& attachment, size_t bytes) {
   CHECK(body_size + kAttachmentPrefix <= kMaxBody);
   attachments_.push_back({end(), attachment, bytes});
+  attached_ += bytes;
   char* place = out_.append(kHeaderSize + kAttachmentPrefix + body_size);
   const Header header{static_cast<uint32_t>(kAttachmentPrefix + body_size), type, flags, 1};
   std::memcpy(place, &header, sizeof header);
@@ -62,12 +63,19 @@ void Link::acknowledge_if_due() {
 
 bool Link::connected(uint64_t peer_received) {
   if (peer_received < acked_ || peer_received > end()) return false;
-  out_.drop_front(peer_received - acked_);
-  acked_ = peer_received;
+  drop_to(peer_received);
   written_ = peer_received;
-  while (!attachments_.empty() && attachments_.front().position < acked_) attachments_.pop_front();
   connected_ = true;
   return true;
+}
+
+void Link::drop_to(uint64_t position) {
+  out_.drop_front(position - acked_);
+  acked_ = position;
+  while (!attachments_.empty() && attachments_.front().position < acked_) {
+    attached_ -= attachments_.front().size;
+    attachments_.pop_front();
+  }
 }
 
 void Link::disconnected() {
@@ -148,11 +156,7 @@ bool Link::deliver(std::string_view frame, FrameHandler& handler) {
     if (body.size() != sizeof position) return false;
     std::memcpy(&position, body.data(), sizeof position);
     if (position > written_) return false;
-    if (position > acked_) {
-      out_.drop_front(position - acked_);
-      acked_ = position;
-      while (!attachments_.empty() && attachments_.front().position < acked_) attachments_.pop_front();
-    }
+    if (position > acked_) drop_to(position);
     return true;
   }
   base::BufferRef attachment;

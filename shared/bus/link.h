@@ -59,6 +59,8 @@ class Link {
   uint64_t written() const { return written_; }
   uint64_t acked() const { return acked_; }
   bool waiting() const { return written_ < end(); }
+  // Bytes the peer has not acknowledged, attachments included: what credit is counted in.
+  uint64_t outstanding() const { return out_.size() + attached_; }
 
   // --- receiving ---
   uint64_t received() const { return received_; }
@@ -91,11 +93,13 @@ class Link {
     void clear();
   };
   bool deliver(std::string_view frame, FrameHandler& handler);
+  void drop_to(uint64_t position);
 
   base::ByteChain out_;  // [acked_, end())
   uint64_t acked_ = 0;
   uint64_t written_ = 0;
   base::Ring<Attachment> attachments_;
+  uint64_t attached_ = 0;  // sum of attachments_' sizes
   bool connected_ = false;
 
   std::string partial_;  // an incomplete frame

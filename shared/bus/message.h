@@ -95,6 +95,7 @@ class MessageRef {
   }
   const Message* operator->() const { return message_; }
   const Message& operator*() const { return *message_; }
+  const Message* get() const { return message_; }
   explicit operator bool() const { return message_ != nullptr; }
 
  private:

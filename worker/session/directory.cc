@@ -28,17 +28,14 @@ void Directory::start(Entry& entry, const Claim& claim) {
   replies_.grant(claim.from, claim.number, entry.epoch, entry.holder);
 }
 
-void Directory::on_held(const WorkerId& from, std::string_view id, uint64_t claim, bool keeps) {
+void Directory::on_held(const WorkerId& from, std::string_view id, uint64_t claim, Outcome outcome) {
   const auto it = entries_.find(std::string(id));
   if (it == entries_.end()) return;
   Entry& entry = it->second;
   if (!entry.transferring || entry.transferring->from != from || entry.transferring->number != claim) return;
   entry.transferring.reset();
-  if (keeps) {
-    entry.holder = from;
-  } else {
-    entry.holder.reset();
-  }
+  if (outcome == Outcome::kept) entry.holder = from;
+  if (outcome == Outcome::ended) entry.holder.reset();
   settle(it);
 }
 

@@ -43,8 +43,10 @@ class Directory {
 
   // A worker wants the session of `id` for a new connection. `claim` is the claimant's own number.
   void on_claim(const WorkerId& from, std::string_view id, uint64_t claim);
-  // The claimant has the session now (keeps = true) or has ended it at once (keeps = false).
-  void on_held(const WorkerId& from, std::string_view id, uint64_t claim, bool keeps);
+  // The claimant's transfer is over: it has the session now, or the session has ended, or it did not pull (its client had
+  // gone or was superseded), so the holder is who it was.
+  enum class Outcome : uint8_t { kept, ended, not_pulled };
+  void on_held(const WorkerId& from, std::string_view id, uint64_t claim, Outcome outcome);
   // The holder's session has ended. Ignored unless it is the holder with that epoch.
   void on_release(const WorkerId& from, std::string_view id, uint64_t epoch);
   // While this worker starts: what a peer holds (claim = 0) or is pulling (its claim number).

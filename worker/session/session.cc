@@ -170,11 +170,13 @@ bool Session::on_pubcomp(uint16_t packet_id) {
   return true;
 }
 
-std::vector<Delivery> Session::take_shared() {
+std::vector<Delivery> Session::take_shared(const std::function<bool(const GroupName&)>& from) {
   std::vector<Delivery> taken;
   std::vector<uint16_t> ids;
   inflight_.for_each([&](Inflight::Entry& entry) {
-    if (entry.delivery.group && entry.delivery.qos == proto::QoS::at_least_once) ids.push_back(entry.packet_id);
+    if (entry.delivery.group && entry.delivery.qos == proto::QoS::at_least_once && from(*entry.delivery.group)) {
+      ids.push_back(entry.packet_id);
+    }
   });
   for (const uint16_t id : ids) {
     Inflight::Entry* entry = inflight_.find(id);
@@ -184,7 +186,7 @@ std::vector<Delivery> Session::take_shared() {
   }
   base::Ring<Delivery> rest;
   for (; !queue_.empty(); queue_.pop_front()) {
-    if (!queue_.front().group) {
+    if (!queue_.front().group || !from(*queue_.front().group)) {
       rest.push_back(std::move(queue_.front()));
       continue;
     }

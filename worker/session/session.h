@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -101,9 +102,9 @@ class Session {
   const Inflight& inflight() const { return inflight_; }
   base::Ring<Delivery>& queue() { return queue_; }
   size_t queued_bytes() const { return queued_bytes_; }
-  // Takes out what came from shared groups and may be given to another member: everything not yet sent, and QoS 1 in
-  // flight. DESIGN section 3.
-  std::vector<Delivery> take_shared();
+  // Takes out what came from the shared groups that `from` accepts and may be given to another member: everything not
+  // yet sent, and QoS 1 in flight. DESIGN section 3.
+  std::vector<Delivery> take_shared(const std::function<bool(const GroupName&)>& from);
   // Drops queue and in-flight state.
   void clear_messages();
 
@@ -111,13 +112,15 @@ class Session {
   std::unique_ptr<Inbound> inbound;
   std::unique_ptr<Outbound> outbound;
 
-  // Armed while offline: session expiry and will delay. The owner of the timers' meaning is broker::Sessions.
+  // Armed while offline: session expiry and will delay. Made and handled by broker::Sessions.
+  struct Timer : base::TimerNode {
+    Timer(Fire fire, Session& s, void* o) : TimerNode(fire), session(s), owner(o) {}
+    Session& session;
+    void* owner;
+  };
   struct Timers {
-    base::TimerNode expiry;
-    base::TimerNode will;
-    Session* session = nullptr;
-    void* owner = nullptr;
-    Timers(base::TimerNode::Fire on_expiry, base::TimerNode::Fire on_will) : expiry(on_expiry), will(on_will) {}
+    Timer expiry;
+    Timer will;
   };
   std::unique_ptr<Timers> timers;
 

@@ -12,12 +12,8 @@
 
 namespace session {
 
-// A stream of messages: everything one incarnation of one worker publishes.
-struct Origin {
-  uint32_t slot = 0;
-  uint64_t incarnation = 0;
-  auto operator<=>(const Origin&) const = default;
-};
+// A stream of messages is everything one worker process publishes; its name is the process's incarnation.
+using Origin = uint64_t;
 
 // At the new owner: messages of an origin up to its cut come through the old owner, later ones directly.
 struct Inbound {

@@ -1,0 +1,129 @@
+// Everything a client is sent. PUBLISH is the hot path: one contiguous piece per message, payloads of some size by
+// reference, and at QoS 0 one encoding for all receivers of a version.
+#include <cstring>
+
+#include "worker/connection/mqtt_client.h"
+
+namespace connection {
+
+size_t MqttClient::backlog() const { return transport_ == nullptr ? 0 : transport_->output().size(); }
+
+session::Outlet::Sent MqttClient::send_publish(const session::Delivery& delivery, uint16_t packet_id, bool dup) {
+  const bus::Message& m = *delivery.message;
+  base::ByteChain& out = transport_->output();
+  const bool plain = delivery.qos == proto::QoS::at_most_once && delivery.ids.empty() && m.expires_at() == 0 &&
+                     peer_alias_max_ == 0 && !m.payload_buffer();
+  EncodeCache& cache = context_.encoded;
+  if (plain && cache.version == version_ && cache.retain == delivery.retain && cache.message.get() == &m) {
+    if (cache.bytes.size() > peer_max_packet_) return Sent::too_large;
+    out.append(cache.bytes);
+  } else {
+    proto::PublishHead head;
+    head.version = version_;
+    head.dup = dup;
+    head.qos = delivery.qos;
+    head.retain = delivery.retain;
+    head.packet_id = packet_id;
+    head.topic = m.topic();
+    head.payload_size = m.payload().size();
+    uint16_t new_alias = 0;
+    if (is_v5()) {
+      if (m.expires_at() != 0) {
+        const base::MonoMs now = context_.clock->now_ms();
+        // What is left, rounded up so that it never reads 0 for a message still alive. [MQTT-3.3.2-6]
+        head.message_expiry_interval =
+            m.expires_at() > now ? static_cast<uint32_t>((m.expires_at() - now + 999) / 1000) : 0;
+      }
+      head.subscription_identifiers = delivery.ids.data();
+      head.subscription_identifier_count = delivery.ids.size();
+      head.forwarded_properties = m.properties();
+      if (peer_alias_max_ != 0) {
+        if (!aliases_) aliases_ = std::make_unique<Aliases>();
+        auto& outbound = aliases_->outbound;
+        const auto known = outbound.find(std::string(m.topic()));
+        if (known != outbound.end()) {
+          head.topic_alias = known->second;
+          head.topic = {};
+        } else if (outbound.size() < peer_alias_max_) {
+          new_alias = static_cast<uint16_t>(outbound.size() + 1);
+          head.topic_alias = new_alias;
+        }
+      }
+    }
+    const proto::PublishSize size = proto::publish_size(head);
+    if (size.total > peer_max_packet_ || size.total > proto::kMaxPacketSize) return Sent::too_large;
+    if (new_alias != 0) aliases_->outbound.emplace(m.topic(), new_alias);
+    if (m.payload_buffer()) {
+      proto::write_publish_head(head, out.append(size.head));
+      out.append_ref(m.payload_buffer(), m.payload());
+    } else {
+      char* place = out.append(size.total);
+      char* end = proto::write_publish_head(head, place);
+      if (!m.payload().empty()) std::memcpy(end, m.payload().data(), m.payload().size());
+      if (plain) {
+        cache.message = delivery.message;
+        cache.version = version_;
+        cache.retain = delivery.retain;
+        cache.bytes.assign(place, size.total);
+      }
+    }
+  }
+  transport_->schedule_flush();
+  context_.page.add(metrics::Counter::packets_sent);
+  context_.page.add(metrics::Counter::publish_sent);
+  context_.page.add(metrics::Counter::publish_sent_bytes, m.payload().size());
+  return Sent::yes;
+}
+
+void MqttClient::send_pubrel(uint16_t packet_id) {
+  send_ack(proto::PacketType::pubrel, packet_id, proto::ReasonCode::success);
+}
+
+void MqttClient::send_ack(proto::PacketType type, uint16_t packet_id, proto::ReasonCode reason) {
+  char buffer[8];
+  const char* end = proto::write_ack(type, version_, packet_id, reason, buffer);
+  transport_->output().append({buffer, static_cast<size_t>(end - buffer)});
+  transport_->schedule_flush();
+  context_.page.add(metrics::Counter::packets_sent);
+}
+
+template <typename P>
+void MqttClient::send_packet(const P& packet) {
+  std::string bytes;
+  proto::encode(packet, version_, bytes);
+  transport_->output().append(bytes);
+  transport_->schedule_flush();
+  context_.page.add(metrics::Counter::packets_sent);
+}
+template void MqttClient::send_packet(const proto::Pingresp&);
+template void MqttClient::send_packet(const proto::Suback&);
+template void MqttClient::send_packet(const proto::Unsuback&);
+
+void MqttClient::send_connack(proto::ReasonCode reason, bool session_present, const proto::Properties& properties) {
+  proto::Connack packet;
+  packet.reason = reason;
+  packet.session_present = session_present;
+  packet.properties = properties;
+  send_packet(packet);
+}
+
+// MQTT 5 only [MQTT-3.14.0-1]; the reason string is left out when the client does not want it or has no room for it.
+void MqttClient::send_disconnect(proto::ReasonCode reason, const char* what) {
+  if (!is_v5() || state_ != State::connected) return;
+  proto::Disconnect packet;
+  packet.reason = reason;
+  if (problem_information_ && *what != '\0') packet.properties.reason_string = what;
+  std::string bytes;
+  proto::encode(packet, version_, bytes);
+  if (bytes.size() > peer_max_packet_) {
+    packet.properties.reason_string.reset();
+    bytes.clear();
+    proto::encode(packet, version_, bytes);
+    if (bytes.size() > peer_max_packet_) return;
+  }
+  transport_->output().append(bytes);
+  transport_->schedule_flush();
+  context_.page.add(metrics::Counter::packets_sent);
+}
+
+}  // namespace connection
