@@ -1,8 +1,9 @@
 // Finds a node's child by its level: one open-addressing table for all nodes of a tree, keyed by (parent, level).
 //
 // A level's text is hashed once per topic (LevelHasher); its key below a certain parent is then a few instructions
-// (child_key). A slot holds the key beside the id, so a probe touches a node only when it is (nearly certainly) the one,
-// and growing touches no node at all. Linear probing; erasing moves the followers back, so there are no tombstones.
+// (child_key). A slot holds the key beside the id, so a probe touches a node only when it is (nearly certainly) the
+// one, and growing touches no node at all. Linear probing; erasing moves the followers back, so there are no
+// tombstones.
 #pragma once
 
 #include <cstddef>

@@ -16,7 +16,9 @@ Retained::Cursor::Cursor(std::string_view filter) : state_(std::make_unique<Stat
 Retained::Cursor::~Cursor() = default;
 Retained::Cursor::Cursor(Cursor&&) noexcept = default;
 Retained::Cursor& Retained::Cursor::operator=(Cursor&&) noexcept = default;
-bool Retained::Cursor::done() const { return state_ == nullptr || state_->done(); }
+bool Retained::Cursor::done() const {
+  return state_ == nullptr || state_->done();
+}
 
 struct Retained::Impl {
   void account(const bus::Message& message) {
@@ -67,9 +69,15 @@ const bus::MessageRef* Retained::find(std::string_view topic) const {
   return id == RetainedTree::kNone || !impl_->tree.message(id) ? nullptr : &impl_->tree.message(id);
 }
 
-size_t Retained::count() const { return impl_->count; }
-size_t Retained::bytes() const { return impl_->bytes; }
-size_t Retained::nodes() const { return impl_->tree.size(); }
+size_t Retained::count() const {
+  return impl_->count;
+}
+size_t Retained::bytes() const {
+  return impl_->bytes;
+}
+size_t Retained::nodes() const {
+  return impl_->tree.size();
+}
 
 void Retained::next(Cursor& cursor, size_t max, base::MonoMs now, std::vector<bus::MessageRef>& out) const {
   if (cursor.done() || max == 0) return;

@@ -10,7 +10,9 @@ constexpr uint32_t kRoot = 0;
 
 // --- nodes ---
 
-RetainedTree::RetainedTree() : hasher_(base::entropy()) { nodes_.take(); }
+RetainedTree::RetainedTree() : hasher_(base::entropy()) {
+  nodes_.take();
+}
 
 RetainedTree::~RetainedTree() {
   while (walks_ != nullptr) {
@@ -123,8 +125,7 @@ void RetainedTree::detach(RetainedWalk& walk) {
 
 // A first level that a leading wildcard does not see. [MQTT-4.7.2-1]
 bool RetainedTree::hidden(const RetainedWalk& walk) const {
-  return walk.depth_ == 1 && !walk.dollar_too_ && walk.many_below(0) &&
-         nodes_[walk.at_].level.view().starts_with('$');
+  return walk.depth_ == 1 && !walk.dollar_too_ && walk.many_below(0) && nodes_[walk.at_].level.view().starts_with('$');
 }
 
 // A final '#' matches its parent too.

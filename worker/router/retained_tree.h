@@ -39,12 +39,12 @@ class RetainedWalk {
   bool many_below(size_t depth) const { return depth >= levels_.size() ? multi_ : levels_[depth].text == "+"; }
 
   std::string filter_;
-  std::vector<Level> levels_;   // without a final '#'
-  bool multi_ = false;          // ends with '#'
+  std::vector<Level> levels_;  // without a final '#'
+  bool multi_ = false;         // ends with '#'
   bool dollar_too_;
   bool done_ = false;
-  uint32_t at_ = 0;             // the next node to visit
-  size_t depth_ = 0;            // its level: 0 is the root
+  uint32_t at_ = 0;               // the next node to visit
+  size_t depth_ = 0;              // its level: 0 is the root
   RetainedTree* tree_ = nullptr;  // null before the first slice and when done
   RetainedWalk* previous_ = nullptr;
   RetainedWalk* next_ = nullptr;

@@ -15,10 +15,16 @@ uint64_t hash_of(std::string_view publisher) {
 
 // One hash chooses the worker by its high half and the member there by its low half: then a publisher comes to the same
 // member whether its own worker or another one picks.
-uint64_t worker_hash(std::string_view publisher) { return hash_of(publisher) >> 32; }
-uint64_t member_hash(std::string_view publisher) { return hash_of(publisher) & 0xFFFFFFFF; }
+uint64_t worker_hash(std::string_view publisher) {
+  return hash_of(publisher) >> 32;
+}
+uint64_t member_hash(std::string_view publisher) {
+  return hash_of(publisher) & 0xFFFFFFFF;
+}
 
-uint32_t count_of(const SharedGroup::Remote& remote, bool live) { return live ? remote.live : remote.offline; }
+uint32_t count_of(const SharedGroup::Remote& remote, bool live) {
+  return live ? remote.live : remote.offline;
+}
 
 }  // namespace
 
@@ -121,8 +127,8 @@ bool SharedGroup::keeps(const Choice& choice, Pool pool, const PeerSet& refused,
   });
 }
 
-// Counts through the workers in the order of their numbers, each as long as it has members. The subscriber is left open.
-// REQUIRES: n < weight(...).
+// Counts through the workers in the order of their numbers, each as long as it has members. The subscriber is left
+// open. REQUIRES: n < weight(...).
 SharedGroup::Choice SharedGroup::nth(uint64_t n, Pool pool, const PeerSet& refused, bool local_allowed,
                                      uint32_t self_peer) const {
   const uint64_t local = local_allowed ? local_count(pool) : 0;

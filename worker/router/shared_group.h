@@ -20,8 +20,8 @@ class SharedGroup {
   struct Member {
     SubscriberId subscriber = 0;
     SubscriptionOptions options;
-    bool live = false;         // connected now
-    uint32_t inflight = 0;     // of messages of all kinds in flight to this client (least_inflight)
+    bool live = false;      // connected now
+    uint32_t inflight = 0;  // of messages of all kinds in flight to this client (least_inflight)
   };
   struct Remote {
     uint32_t peer = 0;
@@ -59,14 +59,14 @@ class SharedGroup {
     SubscriberId subscriber = 0;
     uint32_t peer = 0;
   };
-  // Prefers live members everywhere over offline ones everywhere, whatever the strategy. Peers in `refused` are left out
-  // (they had no live member after all); local offline members and peers with offline members only count when nobody is
-  // live. `local_allowed` false: this worker is left out. nullopt: nobody is left.
-  // Round-robin and random weigh a peer by its number of members; sticky keeps the choice while that member or peer has a live
-  // member; hash maps the publisher's client id onto the live members ordered by (worker, subscriber), so the same
-  // publisher keeps its member while the group does not change; local prefers this worker's live members (round-robin
-  // among them), otherwise round-robin; least_inflight compares the local members' and the peers' (per live member)
-  // in-flight numbers.
+  // Prefers live members everywhere over offline ones everywhere, whatever the strategy. Peers in `refused` are left
+  // out (they had no live member after all); local offline members and peers with offline members only count when
+  // nobody is live. `local_allowed` false: this worker is left out. nullopt: nobody is left. Round-robin and random
+  // weigh a peer by its number of members; sticky keeps the choice while that member or peer has a live member; hash
+  // maps the publisher's client id onto the live members ordered by (worker, subscriber), so the same publisher keeps
+  // its member while the group does not change; local prefers this worker's live members (round-robin among them),
+  // otherwise round-robin; least_inflight compares the local members' and the peers' (per live member) in-flight
+  // numbers.
   std::optional<Choice> pick(SharedStrategy strategy, std::string_view publisher, const PeerSet& refused,
                              bool local_allowed, uint32_t self_peer, base::Random& random);
   // Among local members only: live ones first, otherwise offline ones if `offline_too`.
@@ -93,12 +93,12 @@ class SharedGroup {
 
   std::string filter_;
   std::string name_;
-  std::vector<Member> members_;            // ordered by subscriber
-  std::vector<SubscriberId> live_;         // ordered
-  std::vector<Remote> remotes_;            // ordered by peer
-  uint64_t turn_ = 0;                      // round-robin
-  uint64_t local_turn_ = 0;                // round-robin among local members
-  std::optional<Choice> sticky_;           // of pick()
+  std::vector<Member> members_;               // ordered by subscriber
+  std::vector<SubscriberId> live_;            // ordered
+  std::vector<Remote> remotes_;               // ordered by peer
+  uint64_t turn_ = 0;                         // round-robin
+  uint64_t local_turn_ = 0;                   // round-robin among local members
+  std::optional<Choice> sticky_;              // of pick()
   std::optional<SubscriberId> local_sticky_;  // of pick_local()
 };
 

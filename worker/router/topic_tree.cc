@@ -23,7 +23,7 @@ struct Node {
   LevelText level;
   NodeId plus = kNoChild;
   NodeId hash = kNoChild;
-  uint32_t literals = 0;        // other children: in the table
+  uint32_t literals = 0;       // other children: in the table
   uint32_t others = kNoEntry;  // what else hangs here: peers and groups
   SubscriberList local;
 
@@ -400,14 +400,20 @@ void TopicTree::match(std::string_view topic, MatchResult& result) const {
 
 // --- the tree: size ---
 
-size_t TopicTree::size() const { return impl_->nodes.live() - 1; }
+size_t TopicTree::size() const {
+  return impl_->nodes.live() - 1;
+}
 
 size_t TopicTree::memory() const {
   return sizeof(Impl) + impl_->nodes.memory() + impl_->entries.memory() + impl_->table.memory() + impl_->heap_bytes +
          all_groups_.capacity() * sizeof(SharedGroup*) + all_groups_.size() * sizeof(SharedGroup);
 }
 
-uint32_t TopicTree::node_count() const { return impl_->nodes.end(); }
-bool TopicTree::has_local(NodeId node) const { return !impl_->nodes[node].local.empty(); }
+uint32_t TopicTree::node_count() const {
+  return impl_->nodes.end();
+}
+bool TopicTree::has_local(NodeId node) const {
+  return !impl_->nodes[node].local.empty();
+}
 
 }  // namespace router

@@ -87,19 +87,19 @@ class TopicTree {
   // Adds or replaces a subscription. Position in the node's list may change when others leave; see `moved`.
   struct Added {
     NodeId node = kNoNode;
-    uint32_t position = 0;       // of this subscription in the node's list
-    bool first_local = false;    // the node had no local subscriber before
+    uint32_t position = 0;     // of this subscription in the node's list
+    bool first_local = false;  // the node had no local subscriber before
   };
   // REQUIRES: this subscriber has no subscription at this filter (use update()).
   Added add(std::string_view filter, SubscriberId subscriber, const SubscriptionOptions& options);
   // REQUIRES: (node, position) is current.
   void update(NodeId node, uint32_t position, const SubscriptionOptions& options);
   struct Removed {
-    bool last_local = false;     // the node has no local subscriber any more
+    bool last_local = false;  // the node has no local subscriber any more
     // The subscription that took the removed one's place, if any: its owner must note its new position.
     bool moved = false;
     SubscriberId moved_subscriber = 0;
-    uint32_t moved_from = 0;     // its old position (its new one is the removed position)
+    uint32_t moved_from = 0;  // its old position (its new one is the removed position)
   };
   // The node id is invalid afterwards if nothing is left at it.
   Removed remove(NodeId node, uint32_t position);
