@@ -77,7 +77,14 @@ ControlServer::ControlServer(loop::Loop& loop, std::string path, Answer answer)
 }
 
 ControlServer::~ControlServer() {
+  close();
+}
+
+void ControlServer::close() {
+  if (!fd_) return;
   unlink(path_.c_str());
+  poll_.reset();
+  fd_.reset();
 }
 
 void ControlServer::accept_client() {

@@ -1,5 +1,4 @@
 // One program: the master, the commands that talk to it, and, when the master has executed it again, a worker.
-#include <bsd/unistd.h>
 #include <sys/prctl.h>
 
 #include <cstdio>
@@ -9,10 +8,9 @@
 
 #include "master/command_line.h"
 #include "master/commands.h"
+#include "master/title.h"
 #include "shared/control/boot.h"
 #include "shared/control/worker_entry.h"
-
-extern char** environ;
 
 int main(int argc, char** argv) {
   prctl(PR_SET_NAME, "mqtt-master");  // executed through /proc/self/exe it would be "exe"
@@ -25,9 +23,6 @@ int main(int argc, char** argv) {
     return 2;
   }
   const auto arguments = std::get<master::Arguments>(parsed);  // a copy: the title is written over argv
-  if (arguments.command == master::Command::start) {
-    setproctitle_init(argc, argv, environ);
-    setproctitle("-mqtt-master: master");
-  }
+  if (arguments.command == master::Command::start) master::set_title(argc, argv, "mqtt-master: master");
   return master::run_command(arguments);
 }
