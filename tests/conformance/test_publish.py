@@ -302,15 +302,6 @@ def test_overlapping_subscriptions_show_all_their_identifiers(connect, unique):
     assert sorted(sub.receive().properties["subscription_identifier"]) == [7, 268435455]
 
 
-@mqtt311("MQTT-3.3.5-2")
-def test_a_publish_that_is_not_authorised_is_acknowledged_or_closes(broker_with, connect, tmp_path_factory):
-    acl = tmp_path_factory.mktemp("acl") / "acl"
-    acl.write_text("topic read #\n")
-    client = connect(version=V311, at=broker_with(auth={"acl_file": str(acl)}))
-    client.send_publish("t", b"x", qos=1)
-    assert client.next().type == Type.PUBACK
-
-
 @mqtt5("MQTT-3.3.4-9", "MQTT-3.3.4-10", "MQTT-4.9.0-1", "MQTT-4.9.0-2", "MQTT-4.9.0-3")
 def test_receive_maximum_of_the_client_bounds_what_is_in_flight(connect, unique):
     """Two in flight and no more, QoS 0 and everything else still flows, an acknowledgement lets the next one out."""

@@ -10,6 +10,7 @@
     sub.expect_closed(Reason.PROTOCOL_ERROR)
 """
 import collections
+import contextlib
 import os
 import socket
 import struct
@@ -70,6 +71,12 @@ class Client:
         """Close with a reset, as a machine that lost power or a killed process would look like."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
+
+    def finish(self):
+        """Half-close: nothing more will be sent."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+        return self
 
     def _fill(self, count, deadline):
         while len(self._bytes) < count:

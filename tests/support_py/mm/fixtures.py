@@ -6,7 +6,7 @@ import pytest
 
 from mm.broker import Broker
 from mm.client import TIMEOUT, Client
-from mm.packets import V5, V31, V311
+from mm.packets import V5, V31, V311, Type
 
 VERSION_NAMES = {V31: "3.1", V311: "3.1.1", V5: "5.0"}
 
@@ -76,7 +76,9 @@ def broker_with(request):
 
 
 class Marker:
-    """A message published behind others, to know that they would have arrived: `flush` returns what came before it."""
+    """A message published behind others, to know that they would have arrived.
+
+    `flush` returns what came before it, acknowledged."""
 
     def __init__(self, publisher, subscriber, topic="mm/marker"):
         self.publisher, self.subscriber = publisher, subscriber
@@ -88,9 +90,10 @@ class Marker:
         before = []
         while True:
             packet = self.subscriber.next()
-            if getattr(packet, "topic", None) == self.topic:
-                self.subscriber.puback(packet.packet_id)
-                return before
+            if packet.type == Type.PUBLISH:
+                self.subscriber.acknowledge(packet)
+                if packet.topic == self.topic:
+                    return before
             before.append(packet)
 
     def expect_nothing(self):
