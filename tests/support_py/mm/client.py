@@ -78,6 +78,15 @@ class Client:
             self.socket.shutdown(socket.SHUT_WR)
         return self
 
+    def absorb(self):
+        """Take in what the socket has, to be decoded later; False at the end of the stream."""
+        try:
+            chunk = self.socket.recv(65536)
+        except ConnectionResetError:
+            return False
+        self._bytes += chunk
+        return bool(chunk)
+
     def _fill(self, count, deadline):
         while len(self._bytes) < count:
             left = deadline - time.monotonic()
