@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "shared/base/ring.h"
@@ -35,7 +36,8 @@ class ByteChain {
  public:
   explicit ByteChain(ChunkPool& pool) : pool_(&pool) {}
   ~ByteChain() { clear(); }
-  ByteChain(ByteChain&&) = default;
+  ByteChain(ByteChain&& other) noexcept
+      : pool_(other.pool_), segments_(std::move(other.segments_)), size_(std::exchange(other.size_, 0)) {}
   ByteChain(const ByteChain&) = delete;
   ByteChain& operator=(const ByteChain&) = delete;
 

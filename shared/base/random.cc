@@ -13,7 +13,9 @@ uint64_t split_mix(uint64_t& x) {
   z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
   return z ^ (z >> 31);
 }
-uint64_t rotl(uint64_t x, int k) { return (x << k) | (x >> (64 - k)); }
+uint64_t rotl(uint64_t x, int k) {
+  return (x << k) | (x >> (64 - k));
+}
 }  // namespace
 
 Random::Random(uint64_t seed) {
@@ -32,7 +34,15 @@ uint64_t Random::next() {
   return result;
 }
 
-uint64_t Random::below(uint64_t bound) { return next() % bound; }
+// The high half of next() * bound; the few low halves that would favour some values are drawn again.
+uint64_t Random::below(uint64_t bound) {
+  auto product = static_cast<unsigned __int128>(next()) * bound;
+  if (static_cast<uint64_t>(product) < bound) {
+    const uint64_t uneven = -bound % bound;
+    while (static_cast<uint64_t>(product) < uneven) product = static_cast<unsigned __int128>(next()) * bound;
+  }
+  return static_cast<uint64_t>(product >> 64);
+}
 
 uint64_t entropy() {
   uint64_t value = 0;

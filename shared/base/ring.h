@@ -43,9 +43,12 @@ class Ring {
 
   template <typename... Args>
   T& emplace_back(Args&&... args) {
-    if (size_ == capacity_) grow();
-    T* place = slots_ + index(size_);
-    new (place) T(std::forward<Args>(args)...);
+    T* place = nullptr;
+    if (size_ == capacity_) {
+      place = grow_and_emplace(std::forward<Args>(args)...);
+    } else {
+      place = new (slots_ + index(size_)) T(std::forward<Args>(args)...);
+    }
     ++size_;
     return *place;
   }
@@ -77,9 +80,12 @@ class Ring {
   static constexpr uint32_t kKeep = 16;
 
   size_t index(size_t i) const { return (head_ + i) & (capacity_ - 1); }
-  void grow() {
+  template <typename... Args>
+  T* grow_and_emplace(Args&&... args) {
     const uint32_t capacity = capacity_ == 0 ? 4 : capacity_ * 2;
-    T* slots = static_cast<T*>(::operator new(capacity * sizeof(T), std::align_val_t{alignof(T)}));
+    T* slots = static_cast<T*>(::operator new (capacity * sizeof(T), std::align_val_t{alignof(T)}));
+    // Made before the others move: it may be made from one of them.
+    T* place = new (slots + size_) T(std::forward<Args>(args)...);
     for (size_t i = 0; i < size_; ++i) {
       T& from = (*this)[i];
       new (slots + i) T(std::move(from));
@@ -89,6 +95,7 @@ class Ring {
     slots_ = slots;
     capacity_ = capacity;
     head_ = 0;
+    return place;
   }
   void release() {
     head_ = 0;
@@ -101,7 +108,7 @@ class Ring {
     head_ = 0;
   }
   void free_slots_only() {
-    if (slots_ != nullptr) ::operator delete(slots_, std::align_val_t{alignof(T)});
+    if (slots_ != nullptr) ::operator delete (slots_, std::align_val_t{alignof(T)});
   }
 
   T* slots_ = nullptr;

@@ -20,25 +20,29 @@ class SharedBuffer {
   // A sealed-by-convention memfd mapping, which other processes can map too. Falls back to heap() when descriptors or
   // mappings run out.
   static class BufferRef shareable(size_t capacity);
-  // Maps `size` bytes of a memfd received from another process, read-only. Takes the descriptor. Null on failure.
+  // Maps `size` bytes of a memfd received from another process, read-only. Takes the descriptor. Null on failure, also
+  // if there are fewer bytes behind it.
   static class BufferRef from_fd(int fd, size_t size);
 
   char* data() { return data_; }
   const char* data() const { return data_; }
   size_t capacity() const { return capacity_; }
-  // A descriptor to send to another process, or -1. A heap buffer is copied into a new memfd the first time.
-  // The buffer keeps owning the descriptor.
+  // A descriptor to send to another process with the first `size` bytes behind it, or -1 if there are too many. A heap
+  // buffer is copied into a new memfd the first time. The buffer keeps owning the descriptor.
   int share(size_t size);
-  // REQUIRES: only one reference.
+  // Falls back to plain memory like shareable(). REQUIRES: only one reference.
   void grow(size_t capacity);
 
  private:
   friend class BufferRef;
   SharedBuffer() = default;
   ~SharedBuffer();
+  void release();
+  void move_to_heap(size_t capacity);
 
   char* data_ = nullptr;
   size_t capacity_ = 0;
+  size_t shared_size_ = 0;  // bytes behind fd_
   int fd_ = -1;
   bool mapped_ = false;
   uint32_t refs_ = 0;

@@ -37,13 +37,15 @@ void TimerWheel::arm(TimerNode& node, MonoMs deadline) {
   place(node);
 }
 
-// A node lies in the lowest level whose span reaches its tick.
+// A node lies in the lowest level whose span, beginning with the next tick, reaches its tick. (So in cascade(), too, a
+// node goes to a lower level, never back into the slot that is being emptied.)
 void TimerWheel::place(TimerNode& node) {
-  const uint64_t due = std::max((node.deadline_ + kTickMs - 1) / kTickMs, tick_ + 1);
-  const uint64_t furthest = tick_ + (uint64_t{1} << (kBits * kLevels)) - 1;
-  const uint64_t tick = std::min(due, furthest);
+  const uint64_t soonest = tick_ + 1;
+  const uint64_t furthest = tick_ + (uint64_t{1} << (kBits * kLevels));
+  const uint64_t due = node.deadline_ / kTickMs + (node.deadline_ % kTickMs != 0 ? 1 : 0);
+  const uint64_t tick = std::clamp(due, soonest, furthest);
   int level = 0;
-  while (level + 1 < kLevels && (tick - tick_) >= (uint64_t{1} << (kBits * (level + 1)))) ++level;
+  while (level + 1 < kLevels && tick - soonest >= (uint64_t{1} << (kBits * (level + 1)))) ++level;
   Head& head = heads_[level][(tick >> (kBits * level)) & (kSlots - 1)];
   node.next_ = &head;
   node.previous_ = head.previous_;

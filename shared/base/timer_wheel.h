@@ -36,7 +36,7 @@ class TimerWheel {
   ~TimerWheel();
   TimerWheel(const TimerWheel&) = delete;
   TimerWheel& operator=(const TimerWheel&) = delete;
-  // (Re)arms. A deadline in the past fires at the next advance().
+  // (Re)arms. A deadline in the past fires at the next tick.
   void arm(TimerNode& node, MonoMs deadline);
   // Fires everything due at `now`. `now` must not go back.
   void advance(MonoMs now);

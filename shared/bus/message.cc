@@ -16,6 +16,7 @@ MessageRef Message::make(const Fields& f) {
     std::memcpy(buffer->data(), f.payload.data(), f.payload.size());
     payload = buffer->data();
   }
+  CHECK(f.topic.size() <= UINT16_MAX && f.publisher.size() <= UINT16_MAX);
   const bool by_reference = static_cast<bool>(buffer);
   const size_t tail = f.topic.size() + f.publisher.size() + f.properties.size() + (by_reference ? 0 : f.payload.size());
   void* memory = std::malloc(sizeof(Message) + tail);
