@@ -110,7 +110,8 @@ void Channel::receive() {
   header.msg_controllen = sizeof ancillary;
   const ssize_t received = recvmsg(fd_.get(), &header, MSG_CMSG_CLOEXEC);
   if (received < 0) {
-    if (errno != EAGAIN && errno != EINTR) close(std::strerror(errno));
+    // A reset (the other end closed with messages unread) comes before what it sent; its end is seen behind that.
+    if (errno != EAGAIN && errno != EINTR && errno != ECONNRESET) close(std::strerror(errno));
     return;
   }
   std::vector<base::UniqueFd> descriptors = take_descriptors(header);

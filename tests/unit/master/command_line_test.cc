@@ -1,0 +1,54 @@
+#include "master/command_line.h"
+
+#include <doctest/doctest.h>
+
+using namespace master;
+
+namespace {
+
+std::variant<Arguments, std::string> parse(std::vector<std::string_view> words) {
+  return parse_command_line(words);
+}
+Arguments good(std::vector<std::string_view> words) {
+  return std::get<Arguments>(parse(std::move(words)));
+}
+std::string bad(std::vector<std::string_view> words) {
+  return std::get<std::string>(parse(std::move(words)));
+}
+
+}  // namespace
+
+TEST_CASE("command line: no command is start") {
+  CHECK(good({}).command == Command::start);
+  const Arguments arguments = good({"-c", "w.json", "-d", "-q"});
+  CHECK(arguments.command == Command::start);
+  CHECK(arguments.config_file == "w.json");
+  CHECK(arguments.daemonize);
+  CHECK(arguments.quiet);
+}
+
+TEST_CASE("command line: options go before and after the command") {
+  CHECK(good({"-c", "w", "stop", "-g"}).graceful);
+  CHECK(good({"stop", "--graceful", "--config", "w"}).config_file == "w");
+  CHECK(good({"status", "--json"}).json);
+  CHECK(good({"check", "--options"}).options);
+  CHECK(good({"version"}).command == Command::version);
+  CHECK(good({"--help"}).command == Command::help);
+}
+
+TEST_CASE("command line: what is wrong is said in a line") {
+  CHECK(bad({"dance"}) == "unknown command dance");
+  CHECK(bad({"--dance"}) == "unknown option --dance");
+  CHECK(bad({"-c"}) == "-c needs a value");
+  CHECK(bad({"start", "stop"}) == "one command at a time: start or stop");
+  CHECK(bad({"status", "-d"}) == "--daemonize does not go with status");
+  CHECK(bad({"-g"}) == "--graceful does not go with start");
+  CHECK(bad({""}) == "unknown command ");
+}
+
+TEST_CASE("command line: the help names every command and option") {
+  for (const char* word :
+       {"start", "stop", "status", "check", "version", "-c, --config", "-d, --daemonize", "--json"}) {
+    CHECK(usage().find(word) != std::string::npos);
+  }
+}

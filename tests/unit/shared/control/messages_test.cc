@@ -1,0 +1,54 @@
+#include "shared/control/messages.h"
+
+#include <doctest/doctest.h>
+
+using namespace control;
+using namespace std::string_literals;
+
+namespace {
+
+struct Row {
+  Message message;
+  std::string bytes;
+};
+
+// The wire, byte by byte: version, kind, fields in little-endian.
+const Row kRows[] = {
+    {Ready{0x0102030405060708}, "\x01\x01\x08\x07\x06\x05\x04\x03\x02\x01"s},
+    {Stopping{}, "\x01\x02"s},
+    {Peers{}, "\x01\x03\x00\x00\x00\x00"s},
+    {Peers{{{1, 0x0a}, {0x0203, 0x0b}}},
+     "\x01\x03\x02\x00\x00\x00"
+     "\x01\x00\x00\x00\x0a\x00\x00\x00\x00\x00\x00\x00"
+     "\x03\x02\x00\x00\x0b\x00\x00\x00\x00\x00\x00\x00"s},
+    {Stop{false}, "\x01\x04\x00"s},
+    {Stop{true}, "\x01\x04\x01"s},
+    {Adopt{5}, "\x01\x05\x05\x00\x00\x00"s},
+    {Unadopt{0xffffffff}, "\x01\x06\xff\xff\xff\xff"s},
+};
+
+}  // namespace
+
+TEST_CASE("control messages: exact bytes, both ways") {
+  for (const Row& row : kRows) {
+    CHECK(encode(row.message) == row.bytes);
+    const auto decoded = decode(row.bytes);
+    REQUIRE(decoded.has_value());
+    CHECK(*decoded == row.message);
+  }
+}
+
+TEST_CASE("control messages: anything shorter or longer is refused") {
+  for (const Row& row : kRows) {
+    for (size_t length = 0; length < row.bytes.size(); ++length) CHECK_FALSE(decode(row.bytes.substr(0, length)));
+    CHECK_FALSE(decode(row.bytes + '\0'));
+  }
+}
+
+TEST_CASE("control messages: another version, an unknown kind and bad values are refused") {
+  CHECK_FALSE(decode("\x02\x02"s));
+  CHECK_FALSE(decode("\x01\x00"s));
+  CHECK_FALSE(decode("\x01\x07"s));
+  CHECK_FALSE(decode("\x01\x04\x02"s));
+  CHECK_FALSE(decode("\x01\x03\xff\xff\xff\xff"s));  // a count that is not there
+}
