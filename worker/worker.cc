@@ -1,0 +1,228 @@
+#include "worker/worker.h"
+
+#include <csignal>
+#include <utility>
+#include <variant>
+
+#include "shared/base/check.h"
+#include "worker/log_sink.h"
+
+namespace worker {
+namespace {
+
+using metrics::Gauge;
+
+template <typename... Handlers>
+struct Overloaded : Handlers... {
+  using Handlers::operator()...;
+};
+template <typename... Handlers>
+Overloaded(Handlers...) -> Overloaded<Handlers...>;
+
+broker::PeerId id_of(const net::Peer& peer) {
+  return {peer.slot, peer.incarnation};
+}
+
+// A worker that starts has the counters of those before it, but not their gauges.
+metrics::PageRef fresh_page(const metrics::Pages& pages, const control::Boot& boot, uint64_t now) {
+  const metrics::PageRef page = pages.slot(boot.slot);
+  for (uint32_t i = 0; i < static_cast<uint32_t>(Gauge::kCount); ++i) page.set(static_cast<Gauge>(i), 0);
+  page.set(Gauge::incarnation, boot.incarnation);
+  page.set(Gauge::heartbeat_ms, now);
+  return page;
+}
+
+std::vector<base::UniqueFd> take_sockets(control::Boot& boot) {
+  std::vector<base::UniqueFd> sockets;
+  for (control::ListeningSocket& listener : boot.listeners) sockets.push_back(std::move(listener.fd));
+  return sockets;
+}
+
+}  // namespace
+
+Worker::Worker(control::Boot boot, logging::Log& log)
+    : boot_(std::move(boot)),
+      log_(log),
+      random_(base::entropy()),
+      pages_(boot_.metrics.get(), boot_.config.slot_count()),
+      page_(fresh_page(pages_, boot_, clock_.now_ms())),
+      context_(loop_, pool_, page_, log_),
+      connections_(context_, [this](connection::ClientTransport& transport) { return broker_.open_client(transport); }),
+      broker_(environment()),
+      bus_(context_, {boot_.slot, boot_.incarnation}, boot_.config.run_dir + "/bus", *this),
+      listeners_(make_listeners(boot_.slot, take_sockets(boot_))),
+      channel_(loop_, std::move(boot_.control),
+               {.on_message = [this](const control::Message& message,
+                                     std::vector<base::UniqueFd> fds) { on_message(message, std::move(fds)); },
+                .on_closed =
+                    [this](const std::string& reason) {
+                      log_.warn("the master is gone", {{"reason", reason}});
+                      finish(1);
+                    }}),
+      terminate_(loop_, SIGTERM, [this] { begin_stop(); }),
+      tick_(loop_),
+      check_(loop_),
+      prepare_(loop_),
+      again_(loop_) {}
+
+Worker::~Worker() = default;
+
+broker::Environment Worker::environment() {
+  broker::Environment e;
+  e.config = &boot_.config;
+  e.slot = boot_.slot;
+  e.incarnation = boot_.incarnation;
+  e.clock = &clock_;
+  e.random = &random_;
+  e.pool = &pool_;
+  e.store = &store_;
+  e.page = page_;
+  e.page_of = [this](uint32_t slot) { return pages_.slot(slot); };
+  e.log = make_log_sink(log_);
+  e.flush_link = [this](uint32_t slot, bus::Link& link) { bus_.flush(slot, link); };
+  e.on_ready = [this] { on_ready(); };
+  return e;
+}
+
+int Worker::run() {
+  tick_.start(kTickMs, kTickMs, [] {});
+  check_.start([this] { end_turn(); });
+  prepare_.start([this] { before_wait(); });
+  log_.info("worker started", {{"incarnation", boot_.incarnation}});
+  loop_.run();
+  log_.info("worker stopped", {{"exit_code", exit_code_}});
+  return exit_code_;
+}
+
+void Worker::on_ready() {
+  if (stopping_) return;
+  start(listeners_);
+  for (auto& [slot, listeners] : adopted_) start(listeners);
+  page_.set(Gauge::ready, 1);
+  channel_.send(control::Ready{boot_.incarnation});
+  log_.info("worker ready", {{"listeners", listeners_.size()}});
+}
+
+// --- turns ---
+
+void Worker::end_turn() {
+  context_.begin_work();
+  store_.run_completions();
+  broker_.advance();
+  for (int round = 0; round < kMaxRounds; ++round) {
+    broker_.end_of_turn();
+    if (!connections_.flush()) break;
+  }
+  connections_.reap();
+  bus_.reap();
+  page_.set(Gauge::heartbeat_ms, loop_.now_ms());
+  if (stopping_ && !finished_ && ((connections_.size() == 0 && bus_.drained()) || loop_.now_ms() >= stop_deadline_)) {
+    channel_.send(control::Stopping{});
+    finish(0);
+  }
+  if (connections_.pending() || store_.pending()) {
+    if (!again_.active()) again_.start([] {});
+  } else if (again_.active()) {
+    again_.stop();
+  }
+  context_.end_work();
+}
+
+void Worker::before_wait() {
+  // Timers run between the end of a turn and the wait; what they began must not lie until something happens.
+  if (context_.working()) end_turn();
+}
+
+// --- the master ---
+
+void Worker::on_message(const control::Message& message, std::vector<base::UniqueFd> descriptors) {
+  context_.begin_work();
+  std::visit(Overloaded{
+                 [&](const control::Peers& peers) { on_peers(peers); },
+                 [&](const control::Stop&) { begin_stop(); },
+                 [&](const control::Adopt& request) { adopt(request.slot, std::move(descriptors)); },
+                 [&](const control::Unadopt& request) { adopted_.erase(request.slot); },
+                 [](const control::Ready&) {},
+                 [](const control::Stopping&) {},
+             },
+             message);
+}
+
+void Worker::on_peers(const control::Peers& peers) {
+  std::vector<broker::PeerId> live;
+  for (const control::Peer& peer : peers.peers) live.push_back(id_of(peer));
+  broker_.set_peers(live);
+  bus_.set_peers(peers.peers);
+}
+
+void Worker::adopt(uint32_t slot, std::vector<base::UniqueFd> descriptors) {
+  if (stopping_ || slot >= boot_.config.slot_count()) return;
+  Listeners& listeners = adopted_[slot] = make_listeners(slot, std::move(descriptors));
+  if (broker_.ready()) start(listeners);
+  log_.info("accepting for another slot", {{"slot", config::slot_name(boot_.config, slot)}});
+}
+
+void Worker::begin_stop() {
+  if (stopping_) return;
+  context_.begin_work();
+  stopping_ = true;
+  stop_deadline_ = loop_.now_ms() + kStopMs;
+  page_.set(Gauge::ready, 0);
+  listeners_.clear();
+  adopted_.clear();
+  broker_.shut_down();
+}
+
+void Worker::finish(int exit_code) {
+  if (finished_) return;
+  finished_ = true;
+  exit_code_ = exit_code;
+  loop_.stop();
+}
+
+// --- listeners ---
+
+Worker::Listeners Worker::make_listeners(uint32_t slot, std::vector<base::UniqueFd> descriptors) {
+  const std::vector<config::Listen>& listen = config::group_of_slot(boot_.config, slot).listen;
+  Listeners listeners;
+  for (base::UniqueFd& fd : descriptors) {
+    const size_t i = listeners.size();
+    listeners.push_back(std::make_unique<net::Listener>(
+        context_, std::move(fd), i < listen.size() ? listen[i].url : std::string(), quota_of(slot), connections_));
+  }
+  return listeners;
+}
+
+net::Quota& Worker::quota_of(uint32_t slot) {
+  const config::WorkerGroup& group = config::group_of_slot(boot_.config, slot);
+  net::Quota& quota = quotas_[group.name];
+  quota.limit = group.context.max_connections;
+  return quota;
+}
+
+void Worker::start(Listeners& listeners) {
+  for (const auto& listener : listeners) listener->start();
+}
+
+// --- the broker's side of the bus ---
+
+bus::Link* Worker::link(const net::Peer& peer) {
+  return broker_.link(id_of(peer));
+}
+bool Worker::peer_connected(const net::Peer& peer, uint64_t peer_received) {
+  return broker_.peer_connected(id_of(peer), peer_received);
+}
+void Worker::peer_disconnected(const net::Peer& peer) {
+  broker_.peer_disconnected(id_of(peer));
+}
+bool Worker::peer_bytes(const net::Peer& peer, std::string_view bytes) {
+  return broker_.peer_bytes(id_of(peer), bytes);
+}
+void Worker::peer_gone(const net::Peer& peer) {
+  broker_.peer_gone(id_of(peer));
+}
+void Worker::peer_progress(const net::Peer& peer) {
+  broker_.peer_progress(id_of(peer));
+}
+
+}  // namespace worker

@@ -1,0 +1,112 @@
+// One worker process: puts the broker on a loop, with its clients' sockets, the bus to the other workers and the
+// control channel of the master.
+//
+// A turn of the loop: sockets, timers and the master have said what they had to say; then, once, in this order,
+//
+//   store completions -> broker.advance() -> broker.end_of_turn(), which flushes the bus -> clients' sockets are
+//   written
+//   -> what died is freed
+//
+// The bus comes first because acknowledgements of messages for other workers are released by what was written to it.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "shared/base/byte_chain.h"
+#include "shared/base/clock.h"
+#include "shared/base/random.h"
+#include "shared/control/boot.h"
+#include "shared/control/channel.h"
+#include "shared/log/log.h"
+#include "shared/loop/hook.h"
+#include "shared/loop/loop.h"
+#include "shared/loop/signal.h"
+#include "shared/loop/timer.h"
+#include "shared/metrics/page.h"
+#include "shared/store/memory_store.h"
+#include "worker/broker/broker.h"
+#include "worker/net/connection_set.h"
+#include "worker/net/context.h"
+#include "worker/net/listener.h"
+#include "worker/net/local_bus.h"
+
+namespace worker {
+
+class Worker final : net::BusEndpoint {
+ public:
+  // Throws std::exception: the environment is at fault.
+  Worker(control::Boot boot, logging::Log& log);
+  ~Worker() override;
+  // Until a stop is done or the master is gone. Returns the process's exit code.
+  int run();
+
+ private:
+  // How old a heartbeat may get, and how late a timer of the broker may fire, when nothing else happens.
+  static constexpr uint64_t kTickMs = 50;
+  // How long a stop waits for clients and peers to take our last bytes.
+  static constexpr uint64_t kStopMs = 1000;
+  static constexpr int kMaxRounds = 4;
+
+  using Listeners = std::vector<std::unique_ptr<net::Listener>>;
+
+  broker::Environment environment();
+  void on_ready();
+
+  // --- turns ---
+  void end_turn();
+  void before_wait();
+
+  // --- the master ---
+  void on_message(const control::Message& message, std::vector<base::UniqueFd> descriptors);
+  void on_peers(const control::Peers& peers);
+  void adopt(uint32_t slot, std::vector<base::UniqueFd> descriptors);
+  void begin_stop();
+  void finish(int exit_code);
+
+  Listeners make_listeners(uint32_t slot, std::vector<base::UniqueFd> descriptors);
+  // The bound of the slot's group, which all its listeners here share.
+  net::Quota& quota_of(uint32_t slot);
+  static void start(Listeners& listeners);
+
+  // --- net::BusEndpoint: the broker's side of the bus ---
+  bus::Link* link(const net::Peer& peer) override;
+  bool peer_connected(const net::Peer& peer, uint64_t peer_received) override;
+  void peer_disconnected(const net::Peer& peer) override;
+  bool peer_bytes(const net::Peer& peer, std::string_view bytes) override;
+  void peer_gone(const net::Peer& peer) override;
+  void peer_progress(const net::Peer& peer) override;
+
+  // What is below uses what is above.
+  control::Boot boot_;
+  logging::Log& log_;
+  loop::Loop loop_;
+  base::SystemClock clock_;
+  base::Random random_;
+  base::ChunkPool pool_;
+  metrics::Pages pages_;
+  metrics::PageRef page_;
+  net::Context context_;
+  store::MemoryStore store_;
+  std::map<std::string, net::Quota> quotas_;  // by group
+  net::ConnectionSet connections_;
+  broker::Broker broker_;
+  net::LocalBus bus_;
+  Listeners listeners_;
+  std::map<uint32_t, Listeners> adopted_;  // by slot
+  control::Channel channel_;
+  loop::Signal terminate_;
+  loop::Timer tick_;
+  loop::Check check_;
+  loop::Prepare prepare_;
+  loop::Idle again_;  // runs while there is work left for another turn
+
+  bool stopping_ = false;
+  uint64_t stop_deadline_ = 0;
+  bool finished_ = false;
+  int exit_code_ = 0;
+};
+
+}  // namespace worker
