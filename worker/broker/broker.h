@@ -98,6 +98,8 @@ class Broker {
   void advance();
   // Releases acknowledgements, flushes links, frees what was closed.
   void end_of_turn();
+  // After end_of_turn(): there is work left that waits for nothing (a long replay); turn again without blocking.
+  bool more_work() const;
   bool ready() const;
 
   // --- stop ---

@@ -1,0 +1,411 @@
+#include "worker/broker/broker.h"
+
+#include "proto/topic.h"
+#include "shared/bus/message_codec.h"
+#include "worker/broker/claims.h"
+#include "worker/broker/client_table.h"
+#include "worker/broker/core.h"
+#include "worker/broker/interest.h"
+#include "worker/broker/peers.h"
+#include "worker/broker/publisher.h"
+#include "worker/broker/retained_service.h"
+#include "worker/broker/sessions.h"
+#include "worker/broker/shared_dispatch.h"
+#include "worker/broker/sys_topics.h"
+#include "worker/broker/takeovers.h"
+#include "worker/broker/tickets.h"
+
+namespace broker {
+namespace {
+constexpr base::MonoMs kHouseKeepingMs = 1000;
+}
+
+// Composes the parts and stands between them and their callers.
+class Broker::Impl final : public connection::Host, public PeerEvents {
+ public:
+  explicit Impl(Environment environment)
+      : core_(std::move(environment)),
+        make_buffer_([](size_t size) { return std::make_unique<base::SharedPacketBuffer>(size); }),
+        tickets_(clients_),
+        peers_(core_, *this),
+        sessions_(core_),
+        interest_(core_),
+        publisher_(core_),
+        shared_(core_),
+        retained_(core_),
+        claims_(core_),
+        takeovers_(core_),
+        sys_(core_),
+        house_keeping_(*this) {
+    core_.peers = &peers_;
+    core_.sessions = &sessions_;
+    core_.interest = &interest_;
+    core_.publisher = &publisher_;
+    core_.shared = &shared_;
+    core_.retained = &retained_;
+    core_.claims = &claims_;
+    core_.takeovers = &takeovers_;
+    core_.tickets = &tickets_;
+    core_.clients = &clients_;
+    client_context_.config = &core_.mqtt;
+    client_context_.clock = core_.env.clock;
+    client_context_.wheel = &core_.wheel;
+    client_context_.page = core_.page;
+    client_context_.host = this;
+    client_context_.make_buffer = &make_buffer_;
+    if (core_.env.log) {
+      client_context_.log = [this](int level, std::string_view event, const connection::MqttClient& client,
+                                   std::string_view detail) { log_client(level, event, client, detail); };
+    }
+    core_.wheel.arm(house_keeping_, core_.now() + kHouseKeepingMs);
+  }
+
+  ~Impl() override {
+    stopping_ = true;
+    clients_.for_each([](connection::MqttClient& client) { client.on_transport_closed(); });
+  }
+
+  Core& core() { return core_; }
+  Peers& peers() { return peers_; }
+  ClientTable& clients() { return clients_; }
+
+  connection::Client* open_client(connection::ClientTransport& transport) {
+    core_.page.add(metrics::Counter::connections_accepted);
+    return &clients_.open(client_context_, transport);
+  }
+
+  void advance() { core_.wheel.advance(core_.now()); }
+
+  void end_of_turn() {
+    core_.env.store->run_completions();
+    more_work_ = retained_.run_slice();
+    peers_.end_of_turn();
+    while (!close_later_.empty()) {
+      const std::vector<CloseLater> batch = std::move(close_later_);
+      close_later_.clear();
+      for (const CloseLater& c : batch) {
+        if (connection::MqttClient* client = clients_.find(c.client)) client->close(c.reason, c.what);
+      }
+      peers_.end_of_turn();
+    }
+    clients_.sweep();
+  }
+
+  bool more_work() const { return more_work_; }
+
+  void shut_down() {
+    if (stopping_) return;
+    stopping_ = true;
+    clients_.for_each([](connection::MqttClient& client) {
+      client.close(proto::ReasonCode::server_shutting_down, "server is shutting down");
+    });
+  }
+
+  // --- connection::Host ---
+  void claim(connection::MqttClient& client, const connection::ConnectRequest& request) override {
+    if (stopping_) {
+      client.on_refused(proto::ReasonCode::server_unavailable);
+      return;
+    }
+    claims_.claim(client, request);
+  }
+
+  connection::PublishOutcome publish(connection::MqttClient& client, const proto::Publish& packet,
+                                     std::string_view topic, std::unique_ptr<proto::PacketBuffer> buffer,
+                                     uint64_t pending) override {
+    bus::Message::Fields fields;
+    fields.uid = core_.next_uid();
+    fields.qos = packet.qos;
+    fields.retain = packet.retain;
+    fields.topic = topic;
+    fields.publisher = client.client_id();
+    fields.payload = packet.payload;
+    if (packet.properties.message_expiry_interval) {
+      fields.expires_at = core_.now() + uint64_t{*packet.properties.message_expiry_interval} * 1000;
+    }
+    if (!packet.properties.block.empty()) {
+      properties_.resize(proto::forwarded_properties_size(packet.properties.block));
+      proto::copy_forwarded_properties(packet.properties.block, properties_.data());
+      fields.properties = properties_;
+    }
+    if (buffer) fields.payload_buffer = static_cast<base::SharedPacketBuffer*>(buffer.get())->take();
+    return publisher_.publish(client, fields, pending);
+  }
+
+  void subscribe(connection::MqttClient& client, const proto::Subscribe& packet,
+                 std::vector<proto::ReasonCode> reasons) override {
+    session::Session& session = *client.session();
+    uint64_t announcement = 0;
+    struct ToReplay {
+      std::string filter;
+      router::SubscriptionOptions options;
+    };
+    std::vector<ToReplay> replays;
+    for (size_t i = 0; i < packet.entries.size(); ++i) {
+      if (proto::is_error(reasons[i])) continue;
+      const proto::SubscribeEntry& entry = packet.entries[i];
+      router::SubscriptionOptions options;
+      options.qos = entry.qos;
+      options.no_local = entry.no_local;
+      options.retain_as_published = entry.retain_as_published;
+      options.retain_handling = entry.retain_handling;
+      if (!packet.properties.subscription_identifiers.empty()) {
+        options.identifier = packet.properties.subscription_identifiers.front();
+      }
+      const auto shared = proto::parse_shared_filter(entry.filter);
+      const std::string_view filter = shared ? shared->filter : entry.filter;
+      if (over_subscription_limit(session, shared ? shared->group : std::string_view(), filter)) {
+        reasons[i] = proto::ReasonCode::quota_exceeded;
+        continue;
+      }
+      Interest::Subscribed done;
+      if (shared) {
+        done = interest_.subscribe_shared(session, shared->group, filter, options);
+      } else {
+        done = interest_.subscribe(session, filter, options);
+        const bool wanted = entry.retain_handling == proto::RetainHandling::send ||
+                            (entry.retain_handling == proto::RetainHandling::send_if_new && !done.existed);
+        if (wanted && core_.mqtt.retain_available) replays.push_back({std::string(filter), options});
+      }
+      announcement = std::max(announcement, done.announcement);
+    }
+    // The SUBACK first, retained messages behind it.
+    auto finish = [this, ref = ref_of(client), packet_id = packet.packet_id, codes = std::move(reasons),
+                   again = std::move(replays)]() mutable {
+      connection::MqttClient* c = clients_.find(ref);
+      if (c == nullptr || c->session() == nullptr) return;
+      c->subscribe_complete(packet_id, std::move(codes));
+      for (const ToReplay& r : again) {
+        retained_.cancel(*c->session(), r.filter);
+        retained_.replay(*c->session(), r.filter, r.options);
+      }
+    };
+    if (announcement == 0) {
+      finish();
+    } else {
+      peers_.when_announced(announcement, std::move(finish));
+    }
+  }
+
+  std::vector<proto::ReasonCode> unsubscribe(connection::MqttClient& client,
+                                             const proto::Unsubscribe& packet) override {
+    std::vector<proto::ReasonCode> reasons;
+    session::Session& session = *client.session();
+    for (const std::string_view filter : packet.filters) {
+      bool existed = false;
+      if (const auto shared = proto::parse_shared_filter(filter)) {
+        existed = interest_.unsubscribe_shared(session, shared->group, shared->filter);
+      } else if (proto::is_valid_topic_filter(filter)) {
+        existed = interest_.unsubscribe(session, filter);
+        retained_.cancel(session, filter);
+      } else {
+        reasons.push_back(proto::ReasonCode::topic_filter_invalid);
+        continue;
+      }
+      reasons.push_back(existed ? proto::ReasonCode::success : proto::ReasonCode::no_subscription_existed);
+    }
+    return reasons;
+  }
+
+  void on_client_closed(connection::MqttClient& client, Ending ending) override {
+    clients_.retire(client);
+    session::Session* session = client.session();
+    if (session == nullptr) {
+      claims_.abandon(client);
+      return;
+    }
+    core_.page.add(metrics::Gauge::clients_connected, -1);
+    if (ending == Ending::taken_over) {
+      session->detach();
+    } else {
+      sessions_.on_disconnected(*session, ending == Ending::with_will);
+    }
+  }
+
+  void on_client_room(connection::MqttClient&) override {}
+
+  void close_later(connection::MqttClient& client, proto::ReasonCode reason, const char* what) override {
+    close_later_.push_back({ref_of(client), reason, what});
+  }
+
+  uint64_t& partial_bytes() override { return partial_bytes_; }
+
+  // --- PeerEvents ---
+  void on_peer_linked(Peer& peer) override {
+    interest_.sync_to(peer);
+    claims_.sync_to(peer);
+    takeovers_.sync_to(peer);
+    claims_.resend_to(peer);
+  }
+
+  void on_peer_gone(const WorkerId& peer) override {
+    interest_.on_peer_gone(peer.slot);
+    shared_.on_peer_gone(peer);
+    retained_.on_peer_gone(peer);
+    claims_.on_peer_gone(peer);
+    takeovers_.on_peer_gone(peer);
+    sys_.forget_published();
+  }
+
+  void on_all_synced() override {
+    claims_.on_ready();
+    if (core_.env.on_ready) core_.env.on_ready();
+    sys_.start();
+  }
+
+  bool on_peer_frame(Peer& peer, bus::FrameType type, std::string_view body,
+                     const base::BufferRef& attachment) override {
+    using bus::FrameType;
+    switch (type) {
+      case FrameType::ack:
+      case FrameType::sync_end:
+        return false;  // handled below us
+      case FrameType::publish: {
+        bus::Reader reader(body);
+        const bus::MessageRef message = bus::read_message(reader, attachment);
+        if (!message) return false;
+        publisher_.deliver_from_peer(message);
+        return true;
+      }
+      case FrameType::shared_publish:
+        return shared_.on_publish(peer, body, attachment);
+      case FrameType::shared_result:
+        return shared_.on_result(peer, body);
+      case FrameType::route:
+        return interest_.on_route(peer.id.slot, body);
+      case FrameType::share:
+        return interest_.on_share(peer.id.slot, body);
+      case FrameType::claim:
+        return claims_.on_claim(peer.id, body);
+      case FrameType::grant:
+        return claims_.on_grant(body);
+      case FrameType::superseded:
+        return claims_.on_superseded(body);
+      case FrameType::held:
+        return claims_.on_held(peer.id, body);
+      case FrameType::release:
+        return claims_.on_release(peer.id, body);
+      case FrameType::holding:
+        return claims_.on_holding(peer.id, body);
+      case FrameType::pull:
+        return claims_.on_pull(peer, body);
+      case FrameType::state_begin:
+        return claims_.on_state_begin(peer, body);
+      case FrameType::state_delivery:
+        return claims_.on_state_delivery(body, attachment);
+      case FrameType::state_end:
+        return claims_.on_state_end(body);
+      case FrameType::cut_request:
+        return takeovers_.on_cut_request(peer.id, body);
+      case FrameType::cut:
+        return takeovers_.on_cut(peer.id.incarnation, body);
+      case FrameType::forward:
+        return takeovers_.on_forward(peer.id.slot, body, attachment);
+      case FrameType::part_end:
+        return takeovers_.on_part_end(body);
+      case FrameType::part_request:
+        return takeovers_.on_part_request(peer.id, body);
+      case FrameType::takeover_done:
+        return takeovers_.on_done(peer.id, body);
+      case FrameType::retain_set:
+        return retained_.on_set(body, attachment);
+      case FrameType::retain_query:
+        return retained_.on_query(peer, body);
+      case FrameType::retain_item:
+        return retained_.on_item(peer, body, attachment);
+      case FrameType::retain_end:
+        return retained_.on_end(peer, body);
+      case FrameType::retain_credit:
+        return retained_.on_credit(peer, body);
+      case FrameType::retain_cancel:
+        return retained_.on_cancel(peer, body);
+    }
+    return false;
+  }
+
+ private:
+  struct CloseLater {
+    ClientRef client;
+    proto::ReasonCode reason;
+    const char* what;
+  };
+  struct HouseKeeping : base::TimerNode {
+    explicit HouseKeeping(Impl& i) : TimerNode(&Impl::on_house_keeping), impl(i) {}
+    Impl& impl;
+  };
+
+  static void on_house_keeping(base::TimerNode& node) {
+    Impl& self = static_cast<HouseKeeping&>(node).impl;
+    self.retained_.sweep();
+    uint64_t waiting = 0;
+    self.peers_.for_each([&](const Peer& peer) { waiting += peer.link.end() - peer.link.written(); });
+    self.core_.page.set(metrics::Gauge::bus_waiting_bytes, waiting);
+    self.core_.wheel.arm(node, self.core_.now() + kHouseKeepingMs);
+  }
+
+  bool over_subscription_limit(session::Session& session, std::string_view group, std::string_view filter) {
+    if (core_.mqtt.max_subscriptions == 0 || session.subscriptions.size() < core_.mqtt.max_subscriptions) return false;
+    if (!group.empty()) {
+      for (const session::OwnShare& share : session.subscriptions.shares()) {
+        if (share.group == group && share.filter == filter) return false;
+      }
+      return true;
+    }
+    const router::NodeId node = core_.tree.find(filter);
+    return node == router::kNoNode || session.subscriptions.find(node) == nullptr;
+  }
+
+  void log_client(int level, std::string_view event, const connection::MqttClient& client, std::string_view detail) {
+    const std::string peer = client.peer_address();
+    if (detail.empty()) {
+      core_.env.log(level, event, {{"client_id", client.client_id()}, {"peer", peer}});
+    } else {
+      core_.env.log(level, event, {{"client_id", client.client_id()}, {"peer", peer}, {"detail", detail}});
+    }
+  }
+
+  Core core_;
+  proto::Framer::MakeBuffer make_buffer_;
+  connection::ClientContext client_context_;
+  ClientTable clients_;
+  Tickets tickets_;
+  Peers peers_;
+  Sessions sessions_;
+  Interest interest_;
+  Publisher publisher_;
+  SharedDispatch shared_;
+  RetainedService retained_;
+  Claims claims_;
+  Takeovers takeovers_;
+  SysTopics sys_;
+  HouseKeeping house_keeping_;
+  std::vector<CloseLater> close_later_;
+  std::string properties_;
+  uint64_t partial_bytes_ = 0;
+  bool stopping_ = false;
+  bool more_work_ = false;
+};
+
+Broker::Broker(Environment environment) : impl_(std::make_unique<Impl>(std::move(environment))) {}
+Broker::~Broker() = default;
+
+void Broker::set_peers(const std::vector<PeerId>& live) { impl_->peers().set_live(live); }
+bus::Link* Broker::link(PeerId peer) { return impl_->peers().link(peer); }
+bool Broker::peer_connected(PeerId peer, uint64_t peer_received) {
+  return impl_->peers().connected(peer, peer_received);
+}
+void Broker::peer_disconnected(PeerId peer) { impl_->peers().disconnected(peer); }
+bool Broker::peer_bytes(PeerId peer, std::string_view bytes) { return impl_->peers().bytes(peer, bytes); }
+void Broker::peer_gone(PeerId peer) { impl_->peers().gone(peer); }
+void Broker::peer_progress(PeerId peer) { impl_->peers().progress(peer); }
+connection::Client* Broker::open_client(connection::ClientTransport& transport) {
+  return impl_->open_client(transport);
+}
+void Broker::advance() { impl_->advance(); }
+void Broker::end_of_turn() { impl_->end_of_turn(); }
+bool Broker::more_work() const { return impl_->more_work(); }
+bool Broker::ready() const { return impl_->peers().ready(); }
+void Broker::shut_down() { impl_->shut_down(); }
+size_t Broker::client_count() const { return impl_->clients().size(); }
+
+}  // namespace broker

@@ -1,0 +1,390 @@
+#include "worker/broker/claims.h"
+
+#include <cstdio>
+
+#include "shared/base/check.h"
+#include "worker/broker/peers.h"
+#include "worker/broker/sessions.h"
+#include "worker/broker/shared_dispatch.h"
+#include "worker/broker/state_transfer.h"
+#include "worker/broker/takeovers.h"
+
+namespace broker {
+
+using Outcome = session::Directory::Outcome;
+
+Claims::Claims(Core& core) : core_(core), directory_(*core.env.clock, *this) {}
+
+connection::MqttClient* Claims::client_of(const Claim& claim) const {
+  return claim.has_client ? core_.clients->find(claim.client) : nullptr;
+}
+
+std::string Claims::make_client_id() {
+  char text[40];
+  std::snprintf(text, sizeof text, "auto-%016llx%016llx", static_cast<unsigned long long>(core_.env.random->next()),
+                static_cast<unsigned long long>(core_.env.random->next()));
+  return text;
+}
+
+void Claims::claim(connection::MqttClient& client, const connection::ConnectRequest& request) {
+  const uint64_t number = next_number_++;
+  Claim& claim = claims_[number];
+  claim.client = ref_of(client);
+  claim.id = request.client_id.empty() ? make_client_id() : request.client_id;
+  claim.clean_start = request.clean_start;
+  send_claim(number, claim);
+}
+
+void Claims::send_claim(uint64_t number, const Claim& claim) {
+  const uint32_t home = core_.home_of(claim.id);
+  if (home == core_.self.slot) {
+    const std::string id = claim.id;
+    directory_.on_claim(core_.self, id, number);
+    return;
+  }
+  Peer* peer = core_.peers->find(home);
+  if (peer == nullptr) return;  // sent again when the home is back: resend_to()
+  bus::Writer(core_.scratch).put<uint64_t>(number).text(claim.id);
+  core_.peers->send(*peer, bus::FrameType::claim, bus::kAckSoon, core_.scratch);
+}
+
+void Claims::abandon(const connection::MqttClient& client) {
+  for (auto& [number, claim] : claims_) {
+    if (claim.has_client && claim.client == ref_of(client)) claim.has_client = false;
+  }
+}
+
+// --- home ---
+
+bool Claims::on_claim(const WorkerId& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto number = reader.get<uint64_t>();
+  const std::string_view id = reader.text();
+  if (!reader.at_end() || core_.home_of(id) != core_.self.slot) return false;
+  if (core_.peers->ready()) {
+    directory_.on_claim(from, id, number);
+  } else {
+    early_.push_back({from, std::string(id), number});
+  }
+  return true;
+}
+
+void Claims::on_ready() {
+  const std::vector<EarlyClaim> early = std::move(early_);
+  early_.clear();
+  for (const EarlyClaim& claim : early) {
+    if (core_.peers->find(claim.from) != nullptr) directory_.on_claim(claim.from, claim.id, claim.number);
+  }
+}
+
+void Claims::grant(const WorkerId& to, uint64_t number, uint64_t epoch, const std::optional<WorkerId>& holder) {
+  if (to == core_.self) {
+    handle_grant(number, epoch, holder);
+    return;
+  }
+  Peer* peer = core_.peers->find(to);
+  if (peer == nullptr) return;
+  const WorkerId at = holder.value_or(WorkerId{});
+  bus::Writer(core_.scratch)
+      .put<uint64_t>(number)
+      .put<uint64_t>(epoch)
+      .put<uint8_t>(holder.has_value())
+      .put<uint32_t>(at.slot)
+      .put<uint64_t>(at.incarnation);
+  core_.peers->send(*peer, bus::FrameType::grant, bus::kAckSoon, core_.scratch);
+}
+
+void Claims::superseded(const WorkerId& to, uint64_t number) {
+  if (to == core_.self) {
+    handle_superseded(number);
+    return;
+  }
+  Peer* peer = core_.peers->find(to);
+  if (peer == nullptr) return;
+  bus::Writer(core_.scratch).put<uint64_t>(number);
+  core_.peers->send(*peer, bus::FrameType::superseded, bus::kAckSoon, core_.scratch);
+}
+
+bool Claims::on_held(const WorkerId& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto number = reader.get<uint64_t>();
+  const auto outcome = reader.get<uint8_t>();
+  const std::string_view id = reader.text();
+  if (!reader.at_end() || outcome > static_cast<uint8_t>(Outcome::not_pulled)) return false;
+  directory_.on_held(from, id, number, static_cast<Outcome>(outcome));
+  return true;
+}
+
+bool Claims::on_release(const WorkerId& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto epoch = reader.get<uint64_t>();
+  const std::string_view id = reader.text();
+  if (!reader.at_end()) return false;
+  directory_.on_release(from, id, epoch);
+  return true;
+}
+
+bool Claims::on_holding(const WorkerId& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto epoch = reader.get<uint64_t>();
+  const auto number = reader.get<uint64_t>();
+  const std::string_view id = reader.text();
+  if (!reader.at_end()) return false;
+  directory_.on_holding(from, id, epoch, number);
+  return true;
+}
+
+// --- claimant ---
+
+bool Claims::on_grant(std::string_view body) {
+  bus::Reader reader(body);
+  const auto number = reader.get<uint64_t>();
+  const auto epoch = reader.get<uint64_t>();
+  const bool has_holder = reader.get<uint8_t>() != 0;
+  WorkerId holder;
+  holder.slot = reader.get<uint32_t>();
+  holder.incarnation = reader.get<uint64_t>();
+  if (!reader.at_end()) return false;
+  handle_grant(number, epoch, has_holder ? std::optional(holder) : std::nullopt);
+  return true;
+}
+
+bool Claims::on_superseded(std::string_view body) {
+  bus::Reader reader(body);
+  const auto number = reader.get<uint64_t>();
+  if (!reader.at_end()) return false;
+  handle_superseded(number);
+  return true;
+}
+
+void Claims::handle_superseded(uint64_t number) {
+  const auto it = claims_.find(number);
+  if (it == claims_.end()) return;
+  it->second.superseded = true;
+  // Its client need not wait for the transfer to be told; a claim still waiting at its home is over altogether.
+  if (connection::MqttClient* client = client_of(it->second)) client->on_superseded();
+  it->second.has_client = false;
+  if (!it->second.granted) claims_.erase(it);
+}
+
+void Claims::handle_grant(uint64_t number, uint64_t epoch, const std::optional<WorkerId>& holder) {
+  const auto it = claims_.find(number);
+  if (it == claims_.end()) return;
+  Claim& claim = it->second;
+  claim.granted = true;
+  claim.epoch = epoch;
+  if (client_of(claim) == nullptr) {
+    const std::string id = claim.id;
+    claims_.erase(it);
+    report(id, number, Outcome::not_pulled);
+    return;
+  }
+  if (!holder) {
+    finish(it, nullptr);
+  } else if (*holder == core_.self) {
+    session::Session* session = core_.sessions->find(claim.id);
+    if (session != nullptr) {
+      const bool discard = claim.clean_start || !session->durable();
+      core_.sessions->settle_before_takeover(*session, discard);
+      if (discard) {
+        core_.sessions->end(*session);
+        session = nullptr;
+      }
+    }
+    finish(it, session);
+  } else {
+    claim.holder = *holder;
+    pull(number, claim);
+  }
+}
+
+void Claims::pull(uint64_t number, Claim& claim) {
+  Peer* peer = core_.peers->find(claim.holder);
+  if (peer == nullptr) {  // dead: what it held died with it
+    finish(claims_.find(number), nullptr);
+    return;
+  }
+  bus::Writer(core_.scratch)
+      .put<uint64_t>(number)
+      .put<uint64_t>(claim.epoch)
+      .put<uint8_t>(claim.clean_start)
+      .text(claim.id);
+  core_.peers->send(*peer, bus::FrameType::pull, bus::kAckSoon, core_.scratch);
+}
+
+bool Claims::on_state_begin(Peer& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto number = reader.get<uint64_t>();
+  const bool found = reader.get<uint8_t>() != 0;
+  const auto it = claims_.find(number);
+  if (it == claims_.end() || it->second.holder != from.id) return reader.ok();
+  if (!found) {
+    finish(it, nullptr);
+    return reader.at_end();
+  }
+  CHECK(it->second.incoming == nullptr);
+  session::Session& session = core_.sessions->create(it->second.id);
+  it->second.incoming = &session;
+  // From its first subscription on the session must not take what still comes through the old owner.
+  if (!read_session_head(reader, core_, session)) return false;
+  core_.takeovers->start_inbound(session, from.id, number);
+  return true;
+}
+
+bool Claims::on_state_delivery(std::string_view body, const base::BufferRef& attachment) {
+  bus::Reader reader(body);
+  const auto it = claims_.find(reader.get<uint64_t>());
+  if (it == claims_.end() || it->second.incoming == nullptr) return reader.ok();
+  return read_session_delivery(reader, attachment, core_, *it->second.incoming);
+}
+
+bool Claims::on_state_end(std::string_view body) {
+  bus::Reader reader(body);
+  const auto number = reader.get<uint64_t>();
+  if (!reader.at_end()) return false;
+  const auto it = claims_.find(number);
+  if (it == claims_.end() || it->second.incoming == nullptr) return true;
+  session::Session* session = it->second.incoming;
+  it->second.incoming = nullptr;
+  finish(it, session);
+  return true;
+}
+
+void Claims::finish(Map::iterator it, session::Session* session) {
+  const uint64_t number = it->first;
+  Claim claim = std::move(it->second);
+  claims_.erase(it);
+  connection::MqttClient* client = client_of(claim);
+  if (client != nullptr && session == nullptr && core_.mqtt.max_sessions != 0 &&
+      core_.sessions->size() >= core_.mqtt.max_sessions) {
+    report(claim.id, number, Outcome::ended);
+    client->on_refused(proto::ReasonCode::quota_exceeded);
+    return;
+  }
+  if (client != nullptr) {
+    install(claim, *client, session);
+    report(claim.id, number, Outcome::kept);
+    return;
+  }
+  // Nobody is there to use it: keep it for the client's next connection.
+  if (session != nullptr) {
+    session->epoch = claim.epoch;
+    core_.sessions->go_offline(*session);
+    core_.shared->on_member_offline(*session);
+  }
+  report(claim.id, number, session != nullptr ? Outcome::kept : Outcome::ended);
+}
+
+void Claims::install(Claim& claim, connection::MqttClient& client, session::Session* session) {
+  const bool present = session != nullptr;
+  if (!present) session = &core_.sessions->create(claim.id);
+  session->epoch = claim.epoch;
+  session->expiry_interval = client.session_expiry();
+  session->will = client.take_will();
+  session->timers.reset();
+  core_.page.add(metrics::Gauge::clients_connected, 1);
+  client.on_session(*session, present);
+  session->attach(client);
+  core_.shared->on_member_online(*session);
+}
+
+void Claims::report(const std::string& id, uint64_t number, Outcome outcome) {
+  const uint32_t home = core_.home_of(id);
+  if (home == core_.self.slot) {
+    directory_.on_held(core_.self, id, number, outcome);
+    return;
+  }
+  Peer* peer = core_.peers->find(home);
+  if (peer == nullptr) return;  // its replacement is told by sync_to()
+  bus::Writer(core_.scratch).put<uint64_t>(number).put<uint8_t>(static_cast<uint8_t>(outcome)).text(id);
+  core_.peers->send(*peer, bus::FrameType::held, 0, core_.scratch);
+}
+
+void Claims::release(const session::Session& session) {
+  const uint32_t home = core_.home_of(session.client_id());
+  if (home == core_.self.slot) {
+    directory_.on_release(core_.self, session.client_id(), session.epoch);
+    return;
+  }
+  Peer* peer = core_.peers->find(home);
+  if (peer == nullptr) return;
+  bus::Writer(core_.scratch).put<uint64_t>(session.epoch).text(session.client_id());
+  core_.peers->send(*peer, bus::FrameType::release, 0, core_.scratch);
+}
+
+// --- holder ---
+
+bool Claims::on_pull(Peer& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto number = reader.get<uint64_t>();
+  const auto epoch = reader.get<uint64_t>();
+  const bool clean_start = reader.get<uint8_t>() != 0;
+  const std::string_view id = reader.text();
+  if (!reader.at_end()) return false;
+  session::Session* session = core_.sessions->find(id);
+  if (session == nullptr || session->epoch >= epoch) {
+    bus::Writer(core_.scratch).put<uint64_t>(number).put<uint8_t>(0);
+    core_.peers->send(from, bus::FrameType::state_begin, bus::kAckSoon, core_.scratch);
+    return true;
+  }
+  const bool discard = clean_start || !session->durable();
+  core_.sessions->settle_before_takeover(*session, discard);
+  if (discard) {
+    core_.sessions->end(*session);
+    bus::Writer(core_.scratch).put<uint64_t>(number).put<uint8_t>(0);
+    core_.peers->send(from, bus::FrameType::state_begin, bus::kAckSoon, core_.scratch);
+  } else {
+    hand_over(from, number, *session);
+  }
+  return true;
+}
+
+void Claims::hand_over(Peer& to, uint64_t number, session::Session& session) {
+  core_.shared->on_member_offline(session);
+  send_session(core_, to, number, session);
+  session.clear_messages();
+  core_.sessions->make_ghost(session);
+  core_.takeovers->start_outbound(session, to.id, number);
+}
+
+// --- coming and going of peers ---
+
+void Claims::sync_to(Peer& peer) {
+  core_.sessions->for_each([&](const session::Session& session) {
+    if (core_.home_of(session.client_id()) != peer.id.slot) return;
+    bus::Writer(core_.scratch).put<uint64_t>(session.epoch).put<uint64_t>(0).text(session.client_id());
+    core_.peers->send(peer, bus::FrameType::holding, 0, core_.scratch);
+  });
+  for (const auto& [number, claim] : claims_) {
+    if (!claim.granted || core_.home_of(claim.id) != peer.id.slot) continue;
+    bus::Writer(core_.scratch).put<uint64_t>(claim.epoch).put<uint64_t>(number).text(claim.id);
+    core_.peers->send(peer, bus::FrameType::holding, 0, core_.scratch);
+  }
+}
+
+void Claims::resend_to(Peer& peer) {
+  for (const auto& [number, claim] : claims_) {
+    if (!claim.granted && core_.home_of(claim.id) == peer.id.slot) send_claim(number, claim);
+  }
+}
+
+void Claims::on_peer_gone(const WorkerId& gone) {
+  directory_.on_worker_gone(gone);
+  std::vector<uint64_t> affected;
+  for (const auto& [number, claim] : claims_) {
+    if (claim.granted && claim.holder == gone) affected.push_back(number);
+  }
+  for (const uint64_t number : affected) {
+    const auto it = claims_.find(number);
+    if (it == claims_.end()) continue;
+    if (session::Session* half = it->second.incoming) {  // the transfer broke off: the session is gone
+      it->second.incoming = nullptr;
+      half->epoch = it->second.epoch;
+      core_.sessions->end(*half);
+    }
+    const auto again = claims_.find(number);
+    if (again != claims_.end()) finish(again, nullptr);
+  }
+}
+
+}  // namespace broker

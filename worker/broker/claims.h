@@ -1,0 +1,103 @@
+// CONNECT across workers: at most one live connection per client id (contract C7). DESIGN section 5.
+//
+//   this worker (B)              home of the client id (H)          holder (A)
+//     claim ────────────────────────> directory
+//     <──────────────────── grant(epoch, holder A)
+//     pull(discard?) ─────────────────────────────────────────────────> closes the old connection (0x8E),
+//     <──────────────────────────────── state (or: none) ────────────── hands the session over, forwards on
+//     installs, held ───────────────> directory
+//     CONNACK
+//
+// H, A and B may be one worker. A claim that has been superseded when its grant comes does not pull; one that has pulled
+// keeps the session, offline, for the newer claim to fetch. A dead home: claims wait and are sent again to its
+// replacement, which has been told what everybody holds. A dead holder: nothing to pull.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "worker/broker/client_table.h"
+#include "worker/broker/core.h"
+#include "worker/connection/host.h"
+
+namespace broker {
+
+struct Peer;
+
+class Claims final : private session::Directory::Replies {
+ public:
+  explicit Claims(Core& core);
+
+  void claim(connection::MqttClient& client, const connection::ConnectRequest& request);
+  // The client closed before its claim was answered.
+  void abandon(const connection::MqttClient& client);
+  // A session of ours has ended: the directory forgets it.
+  void release(const session::Session& session);
+
+  // --- peers ---
+  void sync_to(Peer& peer);
+  // After sync_end: claims whose home this new incarnation is.
+  void resend_to(Peer& peer);
+  void on_ready();
+  void on_peer_gone(const WorkerId& gone);
+  bool on_claim(const WorkerId& from, std::string_view body);
+  bool on_grant(std::string_view body);
+  bool on_superseded(std::string_view body);
+  bool on_held(const WorkerId& from, std::string_view body);
+  bool on_release(const WorkerId& from, std::string_view body);
+  bool on_holding(const WorkerId& from, std::string_view body);
+  bool on_pull(Peer& from, std::string_view body);
+  bool on_state_begin(Peer& from, std::string_view body);
+  bool on_state_delivery(std::string_view body, const base::BufferRef& attachment);
+  bool on_state_end(std::string_view body);
+
+  size_t pending() const { return claims_.size(); }
+  size_t directory_size() const { return directory_.size(); }
+
+ private:
+  struct Claim {
+    ClientRef client;
+    bool has_client = true;
+    std::string id;
+    bool clean_start = false;
+    bool superseded = false;
+    bool granted = false;
+    uint64_t epoch = 0;
+    WorkerId holder;                      // while pulling
+    session::Session* incoming = nullptr;  // being received
+  };
+  using Map = std::map<uint64_t, Claim>;
+  struct EarlyClaim {  // came before this worker was ready
+    WorkerId from;
+    std::string id;
+    uint64_t number = 0;
+  };
+
+  // session::Directory::Replies, when this worker is the home.
+  void grant(const WorkerId& to, uint64_t claim, uint64_t epoch, const std::optional<WorkerId>& holder) override;
+  void superseded(const WorkerId& to, uint64_t claim) override;
+
+  void send_claim(uint64_t number, const Claim& claim);
+  void handle_grant(uint64_t number, uint64_t epoch, const std::optional<WorkerId>& holder);
+  void handle_superseded(uint64_t number);
+  void pull(uint64_t number, Claim& claim);
+  // Everything is known: installs the session for the client, or keeps it offline.
+  void finish(Map::iterator it, session::Session* session);
+  void install(Claim& claim, connection::MqttClient& client, session::Session* session);
+  void report(const std::string& id, uint64_t number, session::Directory::Outcome outcome);
+  void hand_over(Peer& to, uint64_t claim, session::Session& session);
+  connection::MqttClient* client_of(const Claim& claim) const;
+  std::string make_client_id();
+
+  Core& core_;
+  session::Directory directory_;
+  uint64_t next_number_ = 1;
+  Map claims_;
+  std::vector<EarlyClaim> early_;
+};
+
+}  // namespace broker

@@ -1,0 +1,87 @@
+// What the parts of one worker's broker share: the outside (Environment), the data structures, and each other.
+//
+//   clients ──> Publisher ──> TopicTree ──> sessions here ──> clients
+//                  │  └─────> SharedDispatch (one member somewhere), RetainedService (its topic's home worker)
+//                  └────────> Peers ══ links ══> other workers' Publisher::deliver
+//
+//   Interest   subscriptions, and telling the peers about them     Claims     CONNECT: directory, pull
+//   Sessions   table, expiry, wills                                Takeovers  the cut in every stream
+//   Tickets    what a PUBACK waits for                             SysTopics  $SYS
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proto/framer.h"
+#include "shared/base/timer_wheel.h"
+#include "shared/bus/message.h"
+#include "worker/broker/broker.h"
+#include "worker/connection/host.h"
+#include "worker/router/topic_tree.h"
+#include "worker/session/directory.h"
+#include "worker/session/session.h"
+
+namespace connection {
+class MqttClient;
+}
+
+namespace broker {
+
+class Peers;
+class Sessions;
+class Interest;
+class Publisher;
+class SharedDispatch;
+class RetainedService;
+class Claims;
+class Takeovers;
+class Tickets;
+class ClientTable;
+
+using session::WorkerId;
+
+struct Core {
+  explicit Core(Environment environment)
+      : env(std::move(environment)),
+        config(*env.config),
+        mqtt(config.mqtt),
+        self{env.slot, env.incarnation},
+        slots(config.slot_count()),
+        wheel(env.clock->now_ms()),
+        session_shared{&mqtt, env.clock, env.page},
+        page(env.page) {}
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
+
+  base::MonoMs now() const { return env.clock->now_ms(); }
+  // The worker that keeps what belongs to this key: a client id's directory entry, a topic's retained message.
+  uint32_t home_of(std::string_view key) const;
+  bus::Uid next_uid() { return {self.incarnation, ++sequence}; }
+
+  Environment env;
+  const config::Config& config;
+  const config::Mqtt& mqtt;
+  WorkerId self;
+  uint32_t slots;
+  base::TimerWheel wheel;
+  router::TopicTree tree;
+  session::Shared session_shared;
+  metrics::PageRef page;
+  uint64_t sequence = 0;  // of the last message this worker routed
+  std::string scratch;    // for building frame bodies
+
+  Peers* peers = nullptr;
+  Sessions* sessions = nullptr;
+  Interest* interest = nullptr;
+  Publisher* publisher = nullptr;
+  SharedDispatch* shared = nullptr;
+  RetainedService* retained = nullptr;
+  Claims* claims = nullptr;
+  Takeovers* takeovers = nullptr;
+  Tickets* tickets = nullptr;
+  ClientTable* clients = nullptr;
+};
+
+}  // namespace broker

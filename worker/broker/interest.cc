@@ -1,0 +1,210 @@
+#include "worker/broker/interest.h"
+
+#include "shared/base/check.h"
+#include "worker/broker/peers.h"
+#include "worker/broker/sessions.h"
+#include "worker/broker/shared_dispatch.h"
+#include "worker/router/shared_group.h"
+
+namespace broker {
+
+Interest::Subscribed Interest::subscribe(session::Session& session, std::string_view filter,
+                                         const router::SubscriptionOptions& options) {
+  Subscribed result;
+  const router::NodeId existing = core_.tree.find(filter);
+  if (existing != router::kNoNode) {
+    if (session::OwnSubscription* own = session.subscriptions.find(existing)) {
+      own->options = options;
+      core_.tree.update(existing, own->position, options);
+      result.existed = true;
+      result.announcement = pending_number(existing);
+      return result;
+    }
+  }
+  const router::TopicTree::Added added = core_.tree.add(filter, session.id(), options);
+  session.subscriptions.add({added.node, added.position, options});
+  core_.page.add(metrics::Gauge::subscriptions, 1);
+  if (core_.slots == 1) return result;
+  uint8_t& flags = flags_of(added.node);
+  const bool newly_durable = session.durable() && (flags & kAnnouncedDurable) == 0;
+  if (added.first_local || newly_durable) {
+    flags = session.durable() ? kAnnouncedDurable : 0;
+    route_body(true, session.durable(), filter);
+    unconfirmed_[added.node] = broadcast(bus::FrameType::route);
+  }
+  result.announcement = pending_number(added.node);
+  return result;
+}
+
+Interest::Subscribed Interest::subscribe_shared(session::Session& session, std::string_view group_name,
+                                                std::string_view filter, const router::SubscriptionOptions& options) {
+  Subscribed result;
+  router::SharedGroup& group = core_.tree.group(filter, group_name);
+  for (session::OwnShare& share : session.subscriptions.shares()) {
+    if (share.filter != filter || share.group != group_name) continue;
+    share.options = options;
+    result.existed = true;
+  }
+  group.set_member(session.id(), options, session.connected());
+  if (!result.existed) {
+    session.subscriptions.shares().push_back({std::string(filter), std::string(group_name), options});
+    core_.page.add(metrics::Gauge::subscriptions, 1);
+    core_.page.add(metrics::Gauge::shared_subscriptions, 1);
+    core_.shared->on_group_changed(group);
+  }
+  result.announcement = announce_group(group);
+  return result;
+}
+
+bool Interest::unsubscribe(session::Session& session, std::string_view filter) {
+  const router::NodeId node = core_.tree.find(filter);
+  if (node == router::kNoNode) return false;
+  const session::OwnSubscription* own = session.subscriptions.find(node);
+  if (own == nullptr) return false;
+  const uint32_t position = own->position;
+  session.subscriptions.remove(node);
+  remove_at(session, node, position);
+  return true;
+}
+
+void Interest::remove_at(session::Session& session, router::NodeId node, uint32_t position) {
+  const std::string filter = core_.slots == 1 ? std::string() : core_.tree.filter_of(node);
+  const router::TopicTree::Removed removed = core_.tree.remove(node, position);
+  core_.page.add(metrics::Gauge::subscriptions, -1);
+  if (removed.moved) {
+    session::Session* moved = core_.sessions->by_id(removed.moved_subscriber);
+    CHECK(moved != nullptr && moved != &session);
+    session::OwnSubscription* own = moved->subscriptions.find(node);
+    CHECK(own != nullptr && own->position == removed.moved_from);
+    own->position = position;
+  }
+  if (core_.slots == 1 || !removed.last_local) return;
+  flags_of(node) = 0;
+  unconfirmed_.erase(node);
+  route_body(false, false, filter);
+  core_.peers->for_each([&](Peer& peer) { core_.peers->send(peer, bus::FrameType::route, 0, core_.scratch); });
+}
+
+bool Interest::unsubscribe_shared(session::Session& session, std::string_view group_name, std::string_view filter) {
+  auto& shares = session.subscriptions.shares();
+  for (size_t i = 0; i < shares.size(); ++i) {
+    if (shares[i].filter != filter || shares[i].group != group_name) continue;
+    shares.erase(shares.begin() + static_cast<std::ptrdiff_t>(i));
+    router::SharedGroup* group = core_.tree.find_group(filter, group_name);
+    CHECK(group != nullptr);
+    group->remove_member(session.id());
+    core_.page.add(metrics::Gauge::subscriptions, -1);
+    core_.page.add(metrics::Gauge::shared_subscriptions, -1);
+    announce_group(*group);
+    core_.shared->on_member_left(session, filter, group_name);
+    core_.shared->release(*group);
+    return true;
+  }
+  return false;
+}
+
+void Interest::remove_all(session::Session& session) {
+  while (!session.subscriptions.shares().empty()) {
+    const session::OwnShare share = session.subscriptions.shares().back();
+    unsubscribe_shared(session, share.group, share.filter);
+  }
+  while (!session.subscriptions.all().empty()) {
+    const session::OwnSubscription own = session.subscriptions.all().back();
+    session.subscriptions.remove(own.node);
+    remove_at(session, own.node, own.position);
+  }
+}
+
+void Interest::route_body(bool add, bool durable, std::string_view filter) {
+  bus::Writer(core_.scratch).put<uint8_t>(add).put<uint8_t>(durable).text(filter);
+}
+
+void Interest::share_body(const router::SharedGroup& group) {
+  bus::Writer(core_.scratch)
+      .put<uint32_t>(group.live_members())
+      .put<uint32_t>(group.offline_members())
+      .text(group.name())
+      .text(group.filter());
+}
+
+uint64_t Interest::announce_group(const router::SharedGroup& group) {
+  if (core_.slots == 1) return 0;
+  share_body(group);
+  return broadcast(bus::FrameType::share);
+}
+
+// Sends core_.scratch to every linked peer as a numbered announcement.
+uint64_t Interest::broadcast(bus::FrameType type) {
+  const uint64_t number = core_.peers->next_announcement();
+  core_.peers->for_each([&](Peer& peer) {
+    core_.peers->send(peer, type, bus::kAckSoon, core_.scratch);
+    core_.peers->note_announced(peer, number);
+  });
+  return number;
+}
+
+uint8_t& Interest::flags_of(router::NodeId node) {
+  if (node >= node_flags_.size()) node_flags_.resize(node + 1u);
+  return node_flags_[node];
+}
+
+uint64_t Interest::pending_number(router::NodeId node) {
+  const auto it = unconfirmed_.find(node);
+  if (it == unconfirmed_.end()) return 0;
+  if (!core_.peers->announced_everywhere(it->second)) return it->second;
+  unconfirmed_.erase(it);
+  return 0;
+}
+
+void Interest::sync_to(Peer& peer) {
+  core_.tree.for_each_local_filter([&](router::NodeId node) {
+    route_body(true, (flags_of(node) & kAnnouncedDurable) != 0, core_.tree.filter_of(node));
+    core_.peers->send(peer, bus::FrameType::route, 0, core_.scratch);
+  });
+  core_.tree.for_each_group([&](const router::SharedGroup& group) {
+    if (group.members().empty()) return;
+    share_body(group);
+    core_.peers->send(peer, bus::FrameType::share, 0, core_.scratch);
+  });
+}
+
+bool Interest::on_route(uint32_t from, std::string_view body) {
+  bus::Reader reader(body);
+  const bool add = reader.get<uint8_t>() != 0;
+  const bool durable = reader.get<uint8_t>() != 0;
+  const std::string_view filter = reader.text();
+  if (!reader.at_end() || filter.empty()) return false;
+  if (add) {
+    core_.tree.set_peer(filter, from, durable);
+  } else {
+    core_.tree.clear_peer(filter, from);
+  }
+  return true;
+}
+
+bool Interest::on_share(uint32_t from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto live = reader.get<uint32_t>();
+  const auto offline = reader.get<uint32_t>();
+  const std::string_view name = reader.text();
+  const std::string_view filter = reader.text();
+  if (!reader.at_end() || filter.empty() || name.empty()) return false;
+  if (live == 0 && offline == 0 && core_.tree.find_group(filter, name) == nullptr) return true;
+  router::SharedGroup& group = core_.tree.group(filter, name);
+  group.set_remote(from, live, offline);
+  core_.shared->on_group_changed(group);
+  core_.shared->release(group);
+  return true;
+}
+
+void Interest::on_peer_gone(uint32_t slot) {
+  core_.tree.remove_peer(slot);
+  std::vector<router::SharedGroup*> groups;
+  core_.tree.for_each_group([&](router::SharedGroup& group) { groups.push_back(&group); });
+  for (router::SharedGroup* group : groups) {
+    group->remove_remote(slot);
+    core_.shared->release(*group);
+  }
+}
+
+}  // namespace broker

@@ -1,0 +1,60 @@
+// Subscriptions, and telling the peers what this worker wants (contract C5).
+//
+// A peer needs to know a filter once, however many sessions here subscribe to it: it is announced with its first
+// subscriber, withdrawn with its last. Announcements are numbered; a SUBACK waits until every linked peer has processed
+// the newest number its filters need.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "shared/bus/frames.h"
+#include "worker/broker/core.h"
+
+namespace broker {
+
+struct Peer;
+
+class Interest {
+ public:
+  explicit Interest(Core& core) : core_(core) {}
+
+  struct Subscribed {
+    bool existed = false;       // the subscription was replaced [MQTT-3.8.4-3]
+    uint64_t announcement = 0;  // number the SUBACK must wait for, 0 = none
+  };
+  Subscribed subscribe(session::Session& session, std::string_view filter, const router::SubscriptionOptions& options);
+  Subscribed subscribe_shared(session::Session& session, std::string_view group, std::string_view filter,
+                              const router::SubscriptionOptions& options);
+  // False: no such subscription.
+  bool unsubscribe(session::Session& session, std::string_view filter);
+  bool unsubscribe_shared(session::Session& session, std::string_view group, std::string_view filter);
+  void remove_all(session::Session& session);
+
+  // Tells all peers the group's members here; the number a SUBACK must wait for.
+  uint64_t announce_group(const router::SharedGroup& group);
+
+  // --- peers ---
+  void sync_to(Peer& peer);
+  bool on_route(uint32_t from, std::string_view body);
+  bool on_share(uint32_t from, std::string_view body);
+  void on_peer_gone(uint32_t slot);
+
+ private:
+  void remove_at(session::Session& session, router::NodeId node, uint32_t position);
+  void route_body(bool add, bool durable, std::string_view filter);
+  void share_body(const router::SharedGroup& group);
+  uint64_t broadcast(bus::FrameType type);
+  uint8_t& flags_of(router::NodeId node);
+  uint64_t pending_number(router::NodeId node);
+
+  static constexpr uint8_t kAnnouncedDurable = 1;
+
+  Core& core_;
+  std::vector<uint8_t> node_flags_;                          // by node
+  std::unordered_map<router::NodeId, uint64_t> unconfirmed_;  // announcements not yet processed everywhere
+};
+
+}  // namespace broker

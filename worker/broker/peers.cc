@@ -1,0 +1,210 @@
+#include "worker/broker/peers.h"
+
+#include <algorithm>
+
+#include "shared/base/check.h"
+
+namespace broker {
+
+class Peers::Handler final : public bus::FrameHandler {
+ public:
+  Handler(Peers& peers, Peer& peer) : peers_(peers), peer_(peer) {}
+  bool on_frame(uint8_t type, uint8_t, std::string_view body, const base::BufferRef& attachment) override {
+    if (type == static_cast<uint8_t>(bus::FrameType::sync_end)) {
+      peer_.synced = true;
+      peers_.check_ready();
+      return body.empty();
+    }
+    return peers_.events_.on_peer_frame(peer_, static_cast<bus::FrameType>(type), body, attachment);
+  }
+
+ private:
+  Peers& peers_;
+  Peer& peer_;
+};
+
+Peers::Peers(Core& core, PeerEvents& events) : core_(core), events_(events), by_slot_(core.slots) {}
+
+bool Peers::is_current(const PeerId& id) const { return std::find(live_.begin(), live_.end(), id) != live_.end(); }
+
+bool Peers::is_live(const WorkerId& id) const { return is_current({id.slot, id.incarnation}); }
+
+Peer* Peers::find(const WorkerId& id) {
+  Peer* peer = find(id.slot);
+  return peer != nullptr && peer->id == id ? peer : nullptr;
+}
+
+void Peers::set_live(const std::vector<PeerId>& live) {
+  live_ = live;
+  have_live_ = true;
+  check_ready();
+}
+
+bus::Link* Peers::link(PeerId id) {
+  if (id.slot >= by_slot_.size() || id.slot == core_.self.slot) return nullptr;
+  auto& place = by_slot_[id.slot];
+  if (place) return place->id.incarnation == id.incarnation ? &place->link : nullptr;
+  if (!is_current(id)) return nullptr;
+  place = std::make_unique<Peer>(WorkerId{id.slot, id.incarnation}, *core_.env.pool);
+  events_.on_peer_linked(*place);
+  send(*place, bus::FrameType::sync_end, bus::kAckSoon, {});
+  note_announced(*place, announcement_);
+  return &place->link;
+}
+
+bool Peers::connected(PeerId id, uint64_t peer_received) {
+  bus::Link* l = link(id);
+  if (l == nullptr || !l->connected(peer_received)) return false;
+  mark_dirty(*by_slot_[id.slot]);
+  run_marks(*by_slot_[id.slot]);
+  return true;
+}
+
+void Peers::disconnected(PeerId id) {
+  if (Peer* peer = find(WorkerId{id.slot, id.incarnation})) peer->link.disconnected();
+}
+
+bool Peers::bytes(PeerId id, std::string_view bytes) {
+  Peer* peer = find(WorkerId{id.slot, id.incarnation});
+  if (peer == nullptr) return false;
+  core_.page.add(metrics::Counter::bus_bytes_received, bytes.size());
+  Handler handler(*this, *peer);
+  if (!peer->link.on_bytes(bytes, handler)) return false;
+  mark_dirty(*peer);  // an acknowledgement may be due
+  run_marks(*peer);
+  return true;
+}
+
+// What waited for the dead peer waits no more: its share of the promise died with it.
+void Peers::gone(PeerId id) {
+  auto& place = by_slot_[id.slot];
+  live_.erase(std::remove(live_.begin(), live_.end(), id), live_.end());
+  if (place && place->id.incarnation == id.incarnation) {
+    const std::unique_ptr<Peer> peer = std::move(place);
+    std::erase(dirty_, id.slot);
+    for (auto* marks : {&peer->until_written, &peer->until_acked}) {
+      for (; !marks->empty(); marks->pop_front()) core_.tickets->done(marks->front().ticket);
+    }
+    events_.on_peer_gone(peer->id);
+    for (const ClientRef ref : peer->held_back) {
+      if (connection::MqttClient* client = core_.clients->find(ref)) client->resume();
+    }
+  } else {
+    events_.on_peer_gone({id.slot, id.incarnation});
+  }
+  run_announced();
+  check_ready();
+}
+
+void Peers::check_ready() {
+  if (ready_ || !have_live_) return;
+  for (const PeerId& id : live_) {
+    if (id.slot == core_.self.slot) continue;
+    const Peer* peer = find(WorkerId{id.slot, id.incarnation});
+    if (peer == nullptr || !peer->synced) return;
+  }
+  ready_ = true;
+  events_.on_all_synced();
+}
+
+void Peers::send(Peer& peer, bus::FrameType type, uint8_t flags, std::string_view body) {
+  char* place = peer.link.append(static_cast<uint8_t>(type), flags, body.size());
+  std::copy(body.begin(), body.end(), place);
+  mark_dirty(peer);
+}
+
+void Peers::mark_dirty(Peer& peer) {
+  if (peer.pending_flush) return;
+  peer.pending_flush = true;
+  dirty_.push_back(peer.id.slot);
+}
+
+void Peers::wait_written(Peer& peer, TicketId ticket) {
+  if (ticket != kNoTicket) peer.until_written.push_back({peer.link.end(), ticket});
+}
+
+void Peers::wait_processed(Peer& peer, TicketId ticket) {
+  if (ticket != kNoTicket) peer.until_acked.push_back({peer.link.end(), ticket});
+}
+
+void Peers::hold_back(Peer& peer, connection::MqttClient& client) {
+  peer.held_back.push_back(ref_of(client));
+  client.pause();
+}
+
+void Peers::note_announced(Peer& peer, uint64_t number) {
+  if (number != 0) peer.announced.push_back({number, peer.link.end()});
+}
+
+void Peers::when_announced(uint64_t number, std::function<void()> then) {
+  run_announced();
+  if (announced_everywhere(number)) {
+    then();
+  } else {
+    waiting_announced_.emplace(number, std::move(then));
+  }
+}
+
+void Peers::run_marks(Peer& peer) {
+  auto run = [this](base::Ring<Peer::Mark>& marks, uint64_t reached) {
+    while (!marks.empty() && marks.front().position <= reached) {
+      const TicketId ticket = marks.front().ticket;
+      marks.pop_front();
+      core_.tickets->done(ticket);
+    }
+  };
+  // Before the first connection nothing is written; after a resend `written` may fall back, but what was written once
+  // and not acknowledged is still ours to deliver: marks already run stay run.
+  run(peer.until_written, peer.link.written());
+  run(peer.until_acked, peer.link.acked());
+  bool moved = false;
+  while (!peer.announced.empty() && peer.announced.front().position <= peer.link.acked()) {
+    peer.announced.pop_front();
+    moved = true;
+  }
+  if (moved) run_announced();
+  if (!peer.held_back.empty() && has_credit(peer)) {
+    const std::vector<ClientRef> clients = std::move(peer.held_back);
+    peer.held_back.clear();
+    for (const ClientRef ref : clients) {
+      if (connection::MqttClient* client = core_.clients->find(ref)) client->resume();
+    }
+  }
+}
+
+void Peers::run_announced() {
+  uint64_t everywhere = announcement_;
+  for_each([&](const Peer& peer) {
+    if (!peer.announced.empty()) everywhere = std::min(everywhere, peer.announced.front().number - 1);
+  });
+  announced_everywhere_ = everywhere;
+  while (!waiting_announced_.empty() && waiting_announced_.begin()->first <= announced_everywhere_) {
+    const auto first = waiting_announced_.begin();
+    const std::function<void()> then = std::move(first->second);
+    waiting_announced_.erase(first);
+    then();
+  }
+}
+
+void Peers::progress(PeerId id) {
+  if (Peer* peer = find(WorkerId{id.slot, id.incarnation})) run_marks(*peer);
+}
+
+void Peers::end_of_turn() {
+  // Completions may append to links again (a resumed publisher): go round until nothing is dirty.
+  for (size_t i = 0; i < dirty_.size(); ++i) {
+    Peer* peer = find(dirty_[i]);
+    if (peer == nullptr) continue;
+    peer->pending_flush = false;
+    peer->link.acknowledge_if_due();
+    if (peer->link.waiting() && peer->link.is_connected()) {
+      const uint64_t before = peer->link.written();
+      core_.env.flush_link(peer->id.slot, peer->link);
+      core_.page.add(metrics::Counter::bus_bytes_sent, peer->link.written() - before);
+    }
+    run_marks(*peer);
+  }
+  dirty_.clear();
+}
+
+}  // namespace broker

@@ -1,0 +1,123 @@
+// The other workers of the host: who is alive, the link to each, and what waits for a link's progress.
+//
+// Three things wait: PUBACKs until a message is handed over (written to the link: it survives our death; for durable
+// routes: processed by the peer), SUBACKs until every linked peer has processed an announcement (contract C5), and
+// publishers without credit.
+//
+// A new peer incarnation gets everything in one go: routes, shared groups, what we hold of the client ids whose home it
+// is, running takeovers, then sync_end. This worker is ready when it has every live peer's sync_end.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "shared/base/ring.h"
+#include "shared/bus/frames.h"
+#include "shared/bus/link.h"
+#include "worker/broker/core.h"
+#include "worker/broker/tickets.h"
+
+namespace broker {
+
+// Unacknowledged bytes to one peer past which publishers are held back. DESIGN section 3.
+inline constexpr uint64_t kLinkCredit = 16 * 1024 * 1024;
+
+struct Peer {
+  Peer(WorkerId peer_id, base::ChunkPool& pool) : id(peer_id), link(pool) {}
+  WorkerId id;
+  bus::Link link;
+  bool synced = false;         // its sync_end has come
+  bool pending_flush = false;  // in Peers::dirty_
+  struct Mark {
+    uint64_t position = 0;
+    TicketId ticket = kNoTicket;
+  };
+  base::Ring<Mark> until_written;
+  base::Ring<Mark> until_acked;
+  struct Announced {
+    uint64_t number = 0;
+    uint64_t position = 0;
+  };
+  base::Ring<Announced> announced;
+  std::vector<ClientRef> held_back;
+};
+
+// What the broker does with frames and with the coming and going of peers.
+class PeerEvents {
+ public:
+  virtual ~PeerEvents() = default;
+  // A new incarnation: append everything it must know to its link.
+  virtual void on_peer_linked(Peer& peer) = 0;
+  virtual void on_peer_gone(const WorkerId& peer) = 0;
+  virtual bool on_peer_frame(Peer& peer, bus::FrameType type, std::string_view body,
+                             const base::BufferRef& attachment) = 0;
+  virtual void on_all_synced() = 0;
+};
+
+class Peers {
+ public:
+  Peers(Core& core, PeerEvents& events);
+
+  // --- driver ---
+  void set_live(const std::vector<PeerId>& live);
+  bus::Link* link(PeerId id);
+  bool connected(PeerId id, uint64_t peer_received);
+  void disconnected(PeerId id);
+  bool bytes(PeerId id, std::string_view bytes);
+  void gone(PeerId id);
+  void progress(PeerId id);
+  void end_of_turn();
+  bool ready() const { return ready_; }
+
+  // --- the broker's parts ---
+  // Null: no link to that slot now.
+  Peer* find(uint32_t slot) { return slot < by_slot_.size() ? by_slot_[slot].get() : nullptr; }
+  Peer* find(const WorkerId& id);
+  bool is_live(const WorkerId& id) const;
+  template <typename F>
+  void for_each(F&& f) {
+    for (auto& peer : by_slot_) {
+      if (peer) f(*peer);
+    }
+  }
+  // Appends a small frame whose body was built with bus::Writer into core.scratch.
+  void send(Peer& peer, bus::FrameType type, uint8_t flags, std::string_view body);
+  void mark_dirty(Peer& peer);
+  // Completes the ticket when what has been appended so far is in the kernel / processed by the peer.
+  void wait_written(Peer& peer, TicketId ticket);
+  void wait_processed(Peer& peer, TicketId ticket);
+  bool has_credit(const Peer& peer) const { return peer.link.outstanding() < kLinkCredit; }
+  // The client goes on when the peer has credit again.
+  void hold_back(Peer& peer, connection::MqttClient& client);
+
+  // Announcements are numbered; each is sent to all linked peers.
+  uint64_t next_announcement() { return ++announcement_; }
+  void note_announced(Peer& peer, uint64_t number);
+  // Every linked peer has processed this announcement.
+  bool announced_everywhere(uint64_t number) const { return number <= announced_everywhere_; }
+  void when_announced(uint64_t number, std::function<void()> then);
+
+ private:
+  class Handler;
+  void check_ready();
+  void run_marks(Peer& peer);
+  void run_announced();
+  bool is_current(const PeerId& id) const;
+
+  Core& core_;
+  PeerEvents& events_;
+  std::vector<PeerId> live_;
+  bool have_live_ = false;
+  bool ready_ = false;
+  std::vector<std::unique_ptr<Peer>> by_slot_;
+  std::vector<uint32_t> dirty_;
+  uint64_t announcement_ = 0;
+  uint64_t announced_everywhere_ = 0;
+  std::multimap<uint64_t, std::function<void()>> waiting_announced_;
+};
+
+}  // namespace broker

@@ -1,0 +1,150 @@
+#include "worker/broker/publisher.h"
+
+#include <algorithm>
+
+#include "shared/bus/message_codec.h"
+#include "worker/broker/peers.h"
+#include "worker/broker/retained_service.h"
+#include "worker/broker/sessions.h"
+#include "worker/broker/shared_dispatch.h"
+#include "worker/broker/takeovers.h"
+#include "worker/router/shared_group.h"
+
+namespace broker {
+
+connection::PublishOutcome Publisher::publish(connection::MqttClient& client, const bus::Message::Fields& fields,
+                                              uint64_t pending) {
+  const bus::MessageRef message = bus::Message::make(fields);
+  if (fields.qos == proto::QoS::at_most_once) {
+    core_.tickets->begin_unwatched();
+    if (!route(message, &client).matched) core_.page.add(metrics::Counter::publish_no_match);
+    return {};
+  }
+  core_.tickets->begin(ref_of(client), pending);
+  const Routed routed = route(message, &client);
+  proto::ReasonCode reason = proto::ReasonCode::success;
+  if (!routed.matched) {
+    core_.page.add(metrics::Counter::publish_no_match);
+    reason = proto::ReasonCode::no_matching_subscribers;
+  } else if (!routed.taken) {
+    reason = proto::ReasonCode::quota_exceeded;
+  }
+  return {!core_.tickets->end(reason), reason};
+}
+
+void Publisher::publish_unwatched(bus::Message::Fields fields) {
+  fields.uid = core_.next_uid();
+  core_.tickets->begin_unwatched();
+  route(bus::Message::make(fields), nullptr);
+}
+
+Publisher::Routed Publisher::route(const bus::MessageRef& message, connection::MqttClient* client) {
+  Routed routed;
+  match_.clear();
+  core_.tree.match(message->topic(), match_);
+  if (!match_.peers.empty()) {
+    routed.matched = true;
+    routed.taken = true;
+    send_to_peers(message, client);
+  }
+  if (!match_.local.empty()) deliver_local(message, routed);
+  if (!match_.groups.empty()) {
+    for (router::SharedGroup* group : match_.groups) {
+      if (core_.shared->dispatch(*group, message)) routed.matched = routed.taken = true;
+    }
+  }
+  if (message->retain()) {
+    const bool stored = core_.retained->store(message);
+    if (!routed.matched && stored) routed.taken = true;
+    if (!stored && !routed.taken) routed.matched = true;  // refused: the publisher is told 0x97
+  }
+  return routed;
+}
+
+// QoS 0 goes only where there is credit; a QoS 1 or 2 publisher that used it up is held back after this message.
+void Publisher::send_to_peers(const bus::MessageRef& message, connection::MqttClient* client) {
+  match_.peers.for_each([&](uint32_t slot) {
+    Peer* peer = core_.peers->find(slot);
+    if (peer == nullptr) return;
+    const bool credit = core_.peers->has_credit(*peer);
+    if (message->qos() == proto::QoS::at_most_once) {
+      if (!credit) {
+        core_.page.add(metrics::Counter::publish_dropped_bus);
+        return;
+      }
+      bus::append_message_frame(peer->link, bus::FrameType::publish, 0, {}, *message);
+    } else {
+      const bool durable = match_.durable_peers.contains(slot);
+      bus::append_message_frame(peer->link, bus::FrameType::publish, durable ? bus::kAckSoon : uint8_t{0}, {}, *message);
+      if (durable) {
+        core_.peers->wait_processed(*peer, core_.tickets->wait());
+      } else {
+        core_.peers->wait_written(*peer, core_.tickets->wait());
+      }
+      if (!credit && client != nullptr) core_.peers->hold_back(*peer, *client);
+    }
+    core_.peers->mark_dirty(*peer);
+    core_.page.add(metrics::Counter::bus_messages_sent);
+  });
+}
+
+void Publisher::deliver_from_peer(const bus::MessageRef& message) {
+  core_.page.add(metrics::Counter::bus_messages_received);
+  match_.clear();
+  core_.tree.match(message->topic(), match_);
+  Routed routed;
+  deliver_local(message, routed);
+}
+
+void Publisher::merge(const bus::MessageRef& message) {
+  merged_.clear();
+  if (++turn_ == 0) {
+    std::fill(stamps_.begin(), stamps_.end(), Stamp{});
+    turn_ = 1;
+  }
+  const bool single = match_.local.size() == 1;
+  for (const router::LocalSubscription& s : match_.local) {
+    if (s.options.no_local) {
+      const session::Session* session = core_.sessions->by_id(s.subscriber);
+      if (session->client_id() == message->publisher()) continue;  // [MQTT-3.8.3-3]
+    }
+    const proto::QoS qos = std::min(s.options.qos, message->qos());
+    const bool retain = s.options.retain_as_published && message->retain();  // [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+    if (!single) {
+      if (s.subscriber >= stamps_.size()) stamps_.resize(s.subscriber + 1u);
+      Stamp& stamp = stamps_[s.subscriber];
+      if (stamp.turn == turn_) {
+        session::Delivery& first = merged_[stamp.index].delivery;
+        first.qos = std::max(first.qos, qos);
+        first.retain = first.retain || retain;
+        first.ids.add(s.options.identifier);
+        continue;
+      }
+      stamp = {turn_, static_cast<uint32_t>(merged_.size())};
+    }
+    Merged& merged = merged_.emplace_back();
+    merged.subscriber = s.subscriber;
+    merged.delivery.message = message;
+    merged.delivery.qos = qos;
+    merged.delivery.retain = retain;
+    merged.delivery.ids.add(s.options.identifier);
+  }
+}
+
+void Publisher::deliver_local(const bus::MessageRef& message, Routed& routed) {
+  merge(message);
+  for (Merged& merged : merged_) {
+    session::Session& session = *core_.sessions->by_id(merged.subscriber);
+    routed.matched = true;
+    if (message->retain()) core_.retained->note_live(session, message->topic());
+    if (session.inbound || session.outbound) {
+      core_.takeovers->deliver(session, std::move(merged.delivery));
+      routed.taken = true;
+      continue;
+    }
+    if (session.deliver(std::move(merged.delivery)) != session::Session::Result::dropped_full) routed.taken = true;
+  }
+  merged_.clear();
+}
+
+}  // namespace broker

@@ -1,0 +1,53 @@
+// The one place that decides who gets a message: peers, sessions here, shared groups, the retained store.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "worker/broker/core.h"
+#include "worker/broker/tickets.h"
+#include "worker/connection/host.h"
+
+namespace broker {
+
+class Publisher {
+ public:
+  explicit Publisher(Core& core) : core_(core) {}
+
+  // A client's PUBLISH.
+  connection::PublishOutcome publish(connection::MqttClient& client, const bus::Message::Fields& fields,
+                                     uint64_t pending);
+  // A message of the broker itself (will, $SYS): nobody waits for it. Fills in the uid.
+  void publish_unwatched(bus::Message::Fields fields);
+  // A message that another worker routed to this one: for ordinary subscriptions here.
+  void deliver_from_peer(const bus::MessageRef& message);
+
+ private:
+  struct Routed {
+    bool matched = false;
+    bool taken = false;  // by anyone: not every match refused it for a full queue
+  };
+  Routed route(const bus::MessageRef& message, connection::MqttClient* client);
+  void send_to_peers(const bus::MessageRef& message, connection::MqttClient* client);
+  void deliver_local(const bus::MessageRef& message, Routed& routed);
+
+  // A subscriber's overlapping subscriptions become one delivery: highest QoS, all identifiers. DESIGN section 8.
+  struct Merged {
+    router::SubscriberId subscriber = 0;
+    session::Delivery delivery;
+  };
+  void merge(const bus::MessageRef& message);
+
+  Core& core_;
+  router::MatchResult match_;
+  std::vector<Merged> merged_;
+  struct Stamp {
+    uint32_t turn = 0;
+    uint32_t index = 0;
+  };
+  std::vector<Stamp> stamps_;  // by subscriber
+  uint32_t turn_ = 0;
+};
+
+}  // namespace broker

@@ -1,0 +1,130 @@
+#include "worker/broker/sessions.h"
+
+#include <algorithm>
+
+#include "worker/broker/claims.h"
+#include "worker/broker/interest.h"
+#include "worker/broker/publisher.h"
+#include "worker/broker/retained_service.h"
+#include "worker/broker/shared_dispatch.h"
+#include "worker/broker/takeovers.h"
+#include "worker/session/takeover_state.h"
+
+namespace broker {
+namespace {
+constexpr uint32_t kNever = 0xFFFFFFFF;
+}
+
+Sessions::~Sessions() = default;
+
+session::Session* Sessions::find(std::string_view client_id) {
+  const auto it = by_client_id_.find(client_id);
+  return it == by_client_id_.end() ? nullptr : it->second;
+}
+
+session::Session& Sessions::create(std::string client_id) {
+  if (free_.empty()) {
+    free_.push_back(static_cast<router::SubscriberId>(table_.size()));
+    table_.emplace_back();
+  }
+  const router::SubscriberId id = free_.back();
+  free_.pop_back();
+  table_[id] = std::make_unique<session::Session>(core_.session_shared, std::move(client_id), id);
+  session::Session& session = *table_[id];
+  by_client_id_[session.client_id()] = &session;
+  core_.page.add(metrics::Gauge::sessions, 1);
+  return session;
+}
+
+void Sessions::make_ghost(session::Session& session) {
+  session.timers.reset();
+  by_client_id_.erase(session.client_id());
+  core_.page.add(metrics::Gauge::sessions, -1);
+}
+
+void Sessions::end(session::Session& session) {
+  core_.retained->cancel(session);
+  core_.interest->remove_all(session);
+  core_.takeovers->on_session_ending(session);
+  const auto it = by_client_id_.find(session.client_id());
+  if (it != by_client_id_.end() && it->second == &session) {
+    by_client_id_.erase(it);
+    core_.page.add(metrics::Gauge::sessions, -1);
+    core_.claims->release(session);
+  }
+  const router::SubscriberId id = session.id();
+  table_[id].reset();
+  free_.push_back(id);
+}
+
+void Sessions::on_disconnected(session::Session& session, bool with_will) {
+  session.detach();
+  core_.retained->cancel(session);
+  core_.shared->on_member_offline(session);
+  if (!with_will) session.will.reset();
+  if (!session.durable()) {
+    fire_will(session);
+    end(session);
+    return;
+  }
+  if (session.will && session.will->delay == 0) fire_will(session);
+  go_offline(session);
+}
+
+void Sessions::go_offline(session::Session& session) {
+  const base::MonoMs now = core_.now();
+  if (session.expiry_interval != kNever) {
+    core_.wheel.arm(timers(session).expiry, now + uint64_t{session.expiry_interval} * 1000);
+  }
+  if (session.will) core_.wheel.arm(timers(session).will, now + uint64_t{session.will->delay} * 1000);
+}
+
+void Sessions::settle_before_takeover(session::Session& session, bool discard) {
+  if (session.outlet() != nullptr) {
+    session.outlet()->on_taken_over();
+    session.detach();
+    core_.retained->cancel(session);
+  }
+  if (session.will && (discard || session.will->delay == 0)) fire_will(session);
+  session.will.reset();
+  session.timers.reset();
+}
+
+void Sessions::fire_will(session::Session& session) {
+  if (!session.will) return;
+  const std::unique_ptr<session::Will> will = std::move(session.will);
+  bus::Message::Fields fields;
+  fields.qos = will->qos;
+  fields.retain = will->retain;
+  fields.topic = will->topic;
+  fields.publisher = session.client_id();
+  fields.properties = will->properties;
+  fields.payload = will->payload;
+  if (will->message_expiry) fields.expires_at = core_.now() + uint64_t{*will->message_expiry} * 1000;
+  core_.publisher->publish_unwatched(fields);
+  core_.page.add(metrics::Counter::wills_published);
+}
+
+session::Session::Timers& Sessions::timers(session::Session& session) {
+  if (!session.timers) {
+    session.timers.reset(new session::Session::Timers{{&Sessions::on_expiry, session, this},
+                                                      {&Sessions::on_will_delay, session, this}});
+  }
+  return *session.timers;
+}
+
+void Sessions::on_expiry(base::TimerNode& node) {
+  auto& timer = static_cast<session::Session::Timer&>(node);
+  auto& self = *static_cast<Sessions*>(timer.owner);
+  session::Session& session = timer.session;
+  self.core_.page.add(metrics::Counter::sessions_expired);
+  self.fire_will(session);  // [MQTT-3.1.2-8]: the session's end comes before the delay's
+  self.end(session);
+}
+
+void Sessions::on_will_delay(base::TimerNode& node) {
+  auto& timer = static_cast<session::Session::Timer&>(node);
+  static_cast<Sessions*>(timer.owner)->fire_will(timer.session);
+}
+
+}  // namespace broker

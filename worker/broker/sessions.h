@@ -1,0 +1,66 @@
+// The sessions this worker owns: table, end of connection, expiry, wills. [MQTT5 3.1.2.5, 3.1.2.11.2, 4.1]
+//
+//   connected ──end──> expiry 0: ended, will fires
+//                      expiry > 0: offline ──resume──> connected (a delayed will is cancelled)
+//                                     │ will delay over: will fires
+//                                     └ expiry over: ended, a will still pending fires
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "worker/broker/core.h"
+
+namespace broker {
+
+class Sessions {
+ public:
+  explicit Sessions(Core& core) : core_(core) {}
+  ~Sessions();
+
+  session::Session* find(std::string_view client_id);
+  session::Session* by_id(router::SubscriberId id) { return id < table_.size() ? table_[id].get() : nullptr; }
+  session::Session& create(std::string client_id);
+  // Takes the session out of the client ids' table: it is being handed over and only forwards (takeovers.h).
+  void make_ghost(session::Session& session);
+  // Ends a session or a ghost: subscriptions, messages and the object are gone. Tells the directory for a session.
+  void end(session::Session& session);
+
+  // The connection of a session ended. `with_will`: not by a normal DISCONNECT.
+  void on_disconnected(session::Session& session, bool with_will);
+  // A newer connection takes the session (resume) or replaces it (discard): closes the old connection, settles the
+  // will. DESIGN section 5: a will without delay fires even if the client is back at once.
+  void settle_before_takeover(session::Session& session, bool discard);
+  // A session without a connection: starts its expiry.
+  void go_offline(session::Session& session);
+
+  // Sessions in the client ids' table.
+  size_t size() const { return by_client_id_.size(); }
+  template <typename F>
+  void for_each(F&& f) {
+    for (auto& [id, session] : by_client_id_) f(*session);
+  }
+  // Ghosts too.
+  template <typename F>
+  void for_each_with_ghosts(F&& f) {
+    for (size_t i = 0; i < table_.size(); ++i) {
+      if (table_[i]) f(*table_[i]);
+    }
+  }
+
+ private:
+  void fire_will(session::Session& session);
+  session::Session::Timers& timers(session::Session& session);
+  static void on_expiry(base::TimerNode& node);
+  static void on_will_delay(base::TimerNode& node);
+
+  Core& core_;
+  std::vector<std::unique_ptr<session::Session>> table_;
+  std::vector<router::SubscriberId> free_;
+  std::unordered_map<std::string_view, session::Session*> by_client_id_;  // keys point into the sessions
+};
+
+}  // namespace broker

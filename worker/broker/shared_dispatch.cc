@@ -1,0 +1,235 @@
+#include "worker/broker/shared_dispatch.h"
+
+#include <algorithm>
+
+#include "shared/bus/message_codec.h"
+#include "worker/broker/interest.h"
+#include "worker/broker/peers.h"
+#include "worker/broker/sessions.h"
+#include "worker/broker/takeovers.h"
+#include "worker/session/takeover_state.h"
+
+namespace broker {
+namespace {
+
+// A refusal means that the peer's announcement crossed our message; more than a few mean a bug.
+constexpr uint8_t kMaxAttempts = 16;
+
+router::SharedStrategy strategy_of(config::SharedStrategy strategy) {
+  switch (strategy) {
+    case config::SharedStrategy::round_robin:
+      return router::SharedStrategy::round_robin;
+    case config::SharedStrategy::random:
+      return router::SharedStrategy::random;
+    case config::SharedStrategy::sticky:
+      return router::SharedStrategy::sticky;
+    case config::SharedStrategy::hash_client_id:
+      return router::SharedStrategy::hash_client_id;
+    case config::SharedStrategy::local:
+      return router::SharedStrategy::local;
+    case config::SharedStrategy::least_inflight:
+      return router::SharedStrategy::least_inflight;
+  }
+  return router::SharedStrategy::round_robin;
+}
+
+}  // namespace
+
+SharedDispatch::SharedDispatch(Core& core) : core_(core), strategy_(strategy_of(core.mqtt.shared_subscription_strategy)) {}
+
+std::shared_ptr<const session::GroupName> SharedDispatch::name_of(const router::SharedGroup& group) {
+  auto& name = names_[&group];
+  if (!name) name = std::make_shared<session::GroupName>(session::GroupName{group.filter(), group.name()});
+  return name;
+}
+
+void SharedDispatch::release(router::SharedGroup& group) {
+  const router::SharedGroup* key = &group;
+  if (core_.tree.release_group(group)) names_.erase(key);
+}
+
+bool SharedDispatch::dispatch(router::SharedGroup& group, const bus::MessageRef& message) {
+  return place(group, message, kNoTicket, 0);
+}
+
+bool SharedDispatch::place(router::SharedGroup& group, const bus::MessageRef& message, TicketId ticket,
+                           uint8_t attempts) {
+  router::PeerSet unreachable;
+  if (strategy_ == router::SharedStrategy::least_inflight) {
+    for (const router::SharedGroup::Member& member : group.members()) {
+      const session::Session* session = core_.sessions->by_id(member.subscriber);
+      group.set_inflight(member.subscriber, static_cast<uint32_t>(session->inflight().size()));
+    }
+  }
+  for (;;) {
+    const auto choice =
+        group.pick(strategy_, message->publisher(), unreachable, true, core_.self.slot, *core_.env.random);
+    if (!choice) return false;
+    if (choice->is_local) {
+      give(*core_.sessions->by_id(choice->subscriber), group, message);
+      core_.tickets->done(ticket);
+      return true;
+    }
+    Peer* peer = core_.peers->find(choice->peer);
+    if (peer == nullptr || attempts >= kMaxAttempts) {
+      unreachable.insert(choice->peer);
+      continue;
+    }
+    const uint64_t token = next_token_++;
+    bus::Writer(core_.scratch).put<uint64_t>(token).text(group.name()).text(group.filter());
+    bus::append_message_frame(peer->link, bus::FrameType::shared_publish, bus::kAckSoon, core_.scratch, *message);
+    core_.peers->mark_dirty(*peer);
+    group.add_remote_inflight(choice->peer, 1);
+    Outstanding& o = outstanding_[token];
+    o.message = message;
+    o.group = name_of(group);
+    o.peer = choice->peer;
+    o.incarnation = peer->id.incarnation;
+    o.ticket = attempts == 0 && ticket == kNoTicket ? core_.tickets->wait() : ticket;
+    o.position = peer->link.end();
+    o.attempts = attempts;
+    core_.page.add(metrics::Counter::bus_messages_sent);
+    return true;
+  }
+}
+
+void SharedDispatch::place_or_drop(const std::shared_ptr<const session::GroupName>& name,
+                                   const bus::MessageRef& message, TicketId ticket, uint8_t attempts) {
+  core_.tickets->begin_unwatched();
+  router::SharedGroup* group = core_.tree.find_group(name->filter, name->name);
+  if (group != nullptr && place(*group, message, ticket, attempts)) return;
+  core_.tickets->done(ticket);
+}
+
+void SharedDispatch::give(session::Session& session, const router::SharedGroup& group, const bus::MessageRef& message) {
+  const router::SharedGroup::Member* member = group.member(session.id());
+  session::Delivery delivery;
+  delivery.message = message;
+  delivery.qos = std::min(member->options.qos, message->qos());
+  delivery.retain = member->options.retain_as_published && message->retain();
+  delivery.ids.add(member->options.identifier);
+  delivery.group = name_of(group);
+  if (session.outbound) {
+    core_.takeovers->forward_ungated(session, delivery);
+  } else {
+    session.deliver(std::move(delivery));
+  }
+}
+
+void SharedDispatch::on_member_online(session::Session& session) {
+  for (const session::OwnShare& share : session.subscriptions.shares()) {
+    router::SharedGroup* group = core_.tree.find_group(share.filter, share.group);
+    if (group == nullptr) continue;
+    group->set_live(session.id(), true);
+    core_.interest->announce_group(*group);
+    on_group_changed(*group);
+  }
+}
+
+void SharedDispatch::on_member_offline(session::Session& session) {
+  if (session.subscriptions.shares().empty()) return;
+  for (const session::OwnShare& share : session.subscriptions.shares()) {
+    router::SharedGroup* group = core_.tree.find_group(share.filter, share.group);
+    if (group == nullptr) continue;
+    group->set_live(session.id(), false);
+    core_.interest->announce_group(*group);
+  }
+  redistribute(&session, session.take_shared([this](const session::GroupName& name) {
+    const router::SharedGroup* group = core_.tree.find_group(name.filter, name.name);
+    return group != nullptr && group->live_anywhere();
+  }));
+}
+
+void SharedDispatch::on_member_left(session::Session& session, std::string_view filter, std::string_view name) {
+  const router::SharedGroup* group = core_.tree.find_group(filter, name);
+  if (group == nullptr || group->empty()) return;
+  redistribute(nullptr, session.take_shared([&](const session::GroupName& of) {
+    return of.filter == filter && of.name == name;
+  }));
+}
+
+void SharedDispatch::on_group_changed(router::SharedGroup& group) {
+  if (!group.live_anywhere() || group.offline_members() == 0) return;
+  std::vector<router::SubscriberId> offline;
+  for (const router::SharedGroup::Member& member : group.members()) {
+    if (!member.live) offline.push_back(member.subscriber);
+  }
+  for (const router::SubscriberId id : offline) {
+    session::Session& session = *core_.sessions->by_id(id);
+    if (session.outbound || session.connected()) continue;
+    redistribute(&session, session.take_shared([&](const session::GroupName& of) {
+      return of.filter == group.filter() && of.name == group.name();
+    }));
+  }
+}
+
+void SharedDispatch::redistribute(session::Session* owner, std::vector<session::Delivery> deliveries) {
+  for (session::Delivery& delivery : deliveries) {
+    core_.tickets->begin_unwatched();
+    router::SharedGroup* group = core_.tree.find_group(delivery.group->filter, delivery.group->name);
+    if (group != nullptr && place(*group, delivery.message, kNoTicket, 0)) continue;
+    if (owner != nullptr) owner->restore(std::move(delivery));
+  }
+}
+
+bool SharedDispatch::on_publish(Peer& from, std::string_view body, const base::BufferRef& attachment) {
+  bus::Reader reader(body);
+  const auto token = reader.get<uint64_t>();
+  const std::string_view name = reader.text();
+  const std::string_view filter = reader.text();
+  const bus::MessageRef message = bus::read_message(reader, attachment);
+  if (!message) return false;
+  core_.page.add(metrics::Counter::bus_messages_received);
+  bool accepted = false;
+  if (router::SharedGroup* group = core_.tree.find_group(filter, name)) {
+    // Offline members take it only when nobody is live anywhere.
+    const auto member =
+        group->pick_local(strategy_, message->publisher(), !group->live_anywhere(), *core_.env.random);
+    if (member) {
+      give(*core_.sessions->by_id(*member), *group, message);
+      accepted = true;
+    }
+  }
+  bus::Writer(core_.scratch).put<uint64_t>(token).put<uint8_t>(accepted);
+  core_.peers->send(from, bus::FrameType::shared_result, 0, core_.scratch);
+  return true;
+}
+
+bool SharedDispatch::on_result(Peer& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto token = reader.get<uint64_t>();
+  const bool accepted = reader.get<uint8_t>() != 0;
+  if (!reader.at_end()) return false;
+  const auto it = outstanding_.find(token);
+  if (it == outstanding_.end() || it->second.peer != from.id.slot) return true;
+  const Outstanding o = std::move(it->second);
+  outstanding_.erase(it);
+  if (router::SharedGroup* group = core_.tree.find_group(o.group->filter, o.group->name)) {
+    group->add_remote_inflight(o.peer, -1);
+  }
+  if (accepted) {
+    core_.tickets->done(o.ticket);
+  } else {
+    place_or_drop(o.group, o.message, o.ticket, static_cast<uint8_t>(o.attempts + 1));
+  }
+  return true;
+}
+
+void SharedDispatch::on_peer_gone(const WorkerId& peer) {
+  std::vector<uint64_t> tokens;
+  for (const auto& [token, o] : outstanding_) {
+    if (o.peer == peer.slot && o.incarnation == peer.incarnation) tokens.push_back(token);
+  }
+  std::sort(tokens.begin(), tokens.end());  // in the order of their publication
+  for (const uint64_t token : tokens) {
+    const Outstanding o = std::move(outstanding_[token]);
+    outstanding_.erase(token);
+    if (o.message->qos() == proto::QoS::at_least_once) {
+      place_or_drop(o.group, o.message, o.ticket, static_cast<uint8_t>(o.attempts + 1));
+    } else {
+      core_.tickets->done(o.ticket);
+    }
+  }
+}
+
+}  // namespace broker

@@ -1,0 +1,77 @@
+// Shared subscriptions across workers: every message of a group goes to one member somewhere. DESIGN section 3.
+//
+//   publisher's worker                       member's worker
+//     pick: a member here -> its session
+//           a peer ──shared_publish(token)──> pick among its members ──> session
+//                  <──shared_result(token)──  accepted, or refused: the next one is tried
+//
+// The publisher's worker keeps message and ticket until somebody accepted. If the peer dies first, QoS 1 is given to
+// another; QoS 0 and 2 may have been delivered, so they are not (unless they never left this worker).
+// Members' messages that were not sent yet, and QoS 1 in flight, move on when a member goes offline or leaves.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "worker/broker/core.h"
+#include "worker/broker/tickets.h"
+#include "worker/router/shared_group.h"
+
+namespace broker {
+
+struct Peer;
+
+class SharedDispatch {
+ public:
+  explicit SharedDispatch(Core& core);
+
+  // Assigns the message. False: the group has no member left. Uses the current ticket (Tickets::wait).
+  bool dispatch(router::SharedGroup& group, const bus::MessageRef& message);
+
+  // --- members ---
+  void on_member_online(session::Session& session);
+  // Gives on what the session has of its groups, as far as somebody else is live.
+  void on_member_offline(session::Session& session);
+  // The session has just left this group.
+  void on_member_left(session::Session& session, std::string_view filter, std::string_view name);
+  // Members were added, here or elsewhere: what waits for offline members here may have somewhere to go.
+  void on_group_changed(router::SharedGroup& group);
+  // Deletes the group if nobody is in it any more.
+  void release(router::SharedGroup& group);
+
+  // --- peers ---
+  bool on_publish(Peer& from, std::string_view body, const base::BufferRef& attachment);
+  bool on_result(Peer& from, std::string_view body);
+  void on_peer_gone(const WorkerId& peer);
+
+ private:
+  struct Outstanding {
+    bus::MessageRef message;
+    std::shared_ptr<const session::GroupName> group;
+    uint32_t peer = 0;
+    uint64_t incarnation = 0;
+    TicketId ticket = kNoTicket;
+    uint64_t position = 0;  // in the link: where the frame ends
+    uint8_t attempts = 0;
+  };
+  // Tries to place the message; false: nobody is left.
+  bool place(router::SharedGroup& group, const bus::MessageRef& message, TicketId ticket, uint8_t attempts);
+  // Places it, or completes the ticket.
+  void place_or_drop(const std::shared_ptr<const session::GroupName>& name, const bus::MessageRef& message,
+                     TicketId ticket, uint8_t attempts);
+  void give(session::Session& session, const router::SharedGroup& group, const bus::MessageRef& message);
+  // Messages that a member gives back; what nobody else can take returns to it if it stays a member.
+  void redistribute(session::Session* owner, std::vector<session::Delivery> deliveries);
+  std::shared_ptr<const session::GroupName> name_of(const router::SharedGroup& group);
+
+  Core& core_;
+  router::SharedStrategy strategy_;
+  uint64_t next_token_ = 1;
+  std::unordered_map<uint64_t, Outstanding> outstanding_;
+  std::unordered_map<const router::SharedGroup*, std::shared_ptr<const session::GroupName>> names_;
+};
+
+}  // namespace broker

@@ -1,0 +1,49 @@
+#include "worker/broker/tickets.h"
+
+namespace broker {
+
+void Tickets::begin(ClientRef client, uint64_t pending) {
+  watched_ = true;
+  client_ = client;
+  pending_ = pending;
+  current_ = kNoTicket;
+}
+
+TicketId Tickets::wait() {
+  if (!watched_) return kNoTicket;
+  if (current_ == kNoTicket) {
+    if (free_.empty()) {
+      free_.push_back(static_cast<TicketId>(tickets_.size()));
+      tickets_.emplace_back();
+    }
+    current_ = free_.back();
+    free_.pop_back();
+    // One for begin()..end(): what is done meanwhile does not complete it.
+    tickets_[current_] = {client_, pending_, 1, proto::ReasonCode::success};
+  }
+  ++tickets_[current_].remaining;
+  return current_;
+}
+
+bool Tickets::end(proto::ReasonCode reason) {
+  const TicketId ticket = current_;
+  current_ = kNoTicket;
+  watched_ = false;
+  if (ticket == kNoTicket) return false;
+  tickets_[ticket].reason = reason;
+  done(ticket);
+  return true;
+}
+
+void Tickets::done(TicketId id) {
+  if (id == kNoTicket) return;
+  Ticket& ticket = tickets_[id];
+  if (--ticket.remaining != 0) return;
+  const Ticket finished = ticket;
+  free_.push_back(id);
+  if (connection::MqttClient* client = clients_.find(finished.client)) {
+    client->publish_complete(finished.pending, finished.reason);
+  }
+}
+
+}  // namespace broker
