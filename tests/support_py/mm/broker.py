@@ -132,9 +132,9 @@ class Broker:
         self.directory.joinpath("run").mkdir(exist_ok=True)
         self.directory.joinpath("data").mkdir(exist_ok=True)
         environment = dict(os.environ)
-        for sanitizer in ("ASAN", "UBSAN"):
-            options = environment.get(f"{sanitizer}_OPTIONS", "")
-            environment[f"{sanitizer}_OPTIONS"] = f"{options}:log_path={self.directory}/sanitizer".lstrip(":")
+        for sanitizer, ours in {"ASAN_OPTIONS": "quarantine_size_mb=4", "UBSAN_OPTIONS": "print_stacktrace=1"}.items():
+            options = [environment.get(sanitizer), ours, f"log_path={self.directory}/sanitizer"]
+            environment[sanitizer] = ":".join(filter(None, options))
         with open(self.stderr_file, "ab") as stderr:
             self.process = subprocess.Popen(self._command(), stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr,
                                             cwd=self.directory, env=environment)
