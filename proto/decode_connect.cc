@@ -143,8 +143,8 @@ std::optional<DecodeError> decode(const Frame& frame, ProtocolVersion version, C
   uint8_t acknowledge;
   uint8_t code;
   if (!reader.u8(acknowledge) || !reader.u8(code)) return malformed("CONNACK: too short");
-  if (acknowledge > 1) return malformed("CONNACK: acknowledge flags");  // [MQTT-3.2.2-1]
-  out.session_present = acknowledge == 1;
+  if (acknowledge > 1) return malformed("CONNACK: acknowledge flags");         // [MQTT-3.2.2-1]
+  out.session_present = acknowledge == 1 && version != ProtocolVersion::v3_1;  // reserved before MQTT 3.1.1
   const auto reason = version == ProtocolVersion::v5 ? static_cast<ReasonCode>(code) : from_return_code(code);
   if (!reason || !may_stand_in(*reason, PacketType::connack)) return protocol_error("CONNACK: reason code");
   out.reason = *reason;

@@ -1,0 +1,67 @@
+// Writes the wire vectors as seeds for the fuzz targets: fuzz_seeds <directory>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <set>
+
+#include "proto/framer.h"
+#include "tests/vectors/vector_file.h"
+
+namespace {
+
+constexpr size_t kLargest = 4096;
+
+const char* decoder(proto::PacketType type) {
+  constexpr const char* kDecoders[] = {"",     "connect", "connack",    "publish", "ack",         "ack",
+                                       "ack",  "ack",     "subscribe",  "suback",  "unsubscribe", "unsuback",
+                                       "ping", "ping",    "disconnect", "auth"};
+  return kDecoders[static_cast<size_t>(type)];
+}
+
+class Corpus {
+ public:
+  explicit Corpus(std::filesystem::path directory) : directory_(std::move(directory)) {}
+
+  void add(const std::string& target, const std::string& bytes) {
+    if (bytes.size() > kLargest || !known_.insert(target + '/' + bytes).second) return;
+    std::filesystem::create_directories(directory_ / target);
+    std::ofstream(directory_ / target / ("seed-" + std::to_string(known_.size())), std::ios::binary) << bytes;
+  }
+  size_t size() const { return known_.size(); }
+
+ private:
+  std::filesystem::path directory_;
+  std::set<std::string> known_;
+};
+
+void add_packet(Corpus& corpus, const std::string& bytes) {
+  // See the head of fuzz_framer.cc: any size up to 64 KiB, large from 4 bytes on, pieces of 1, 2 and 7 bytes.
+  const std::string_view plan("\xff\xff\x04\x01\x02\x07\x00", 7);
+  corpus.add("fuzz_framer", std::string(plan) + bytes);
+  proto::Framer framer(proto::kMaxPacketSize);
+  proto::Frame frame;
+  std::string_view input = bytes;
+  if (framer.next(input, frame) != proto::Framer::Result::frame) return;
+  corpus.add(std::string("fuzz_decode_") + decoder(frame.type), bytes[0] + std::string(frame.body));
+}
+
+void add_topics(Corpus& corpus) {
+  for (const char* pair : {"a/+/#\na/b/c", "#\n$SYS/a", "+/a\n/a", "$share/g/a/#\na", "$share/+/a\n//", "a/#/b\na#",
+                           "\xc3\xa4/\xe2\x82\xac/\xf0\x9f\x98\x80\n\xed\xa0\x80", "0123456789/+\n0123456789/#"}) {
+    corpus.add("fuzz_topic", pair);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::cerr << "usage: fuzz_seeds <directory>\n";
+    return 2;
+  }
+  Corpus corpus(argv[1]);
+  for (const vectors::Vector& vector : vectors::load_all()) add_packet(corpus, vector.bytes);
+  add_topics(corpus);
+  std::cout << corpus.size() << " seeds\n";
+  return 0;
+}
