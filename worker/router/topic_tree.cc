@@ -1,53 +1,12 @@
 #include "worker/router/topic_tree.h"
 
-#include <algorithm>
-
 #include "proto/topic.h"
 #include "shared/base/check.h"
 #include "shared/base/random.h"
-#include "worker/router/level_table.h"
-#include "worker/router/level_text.h"
-#include "worker/router/node_arena.h"
 #include "worker/router/shared_group.h"
-#include "worker/router/subscriber_list.h"
+#include "worker/router/topic_nodes.h"
 
 namespace router {
-namespace {
-
-constexpr NodeId kRoot = 0;
-constexpr NodeId kNoChild = 0;  // the root is nobody's child
-constexpr uint32_t kNoEntry = 0xFFFFFFFF;
-
-struct Node {
-  NodeId parent = kNoNode;
-  LevelText level;
-  NodeId plus = kNoChild;
-  NodeId hash = kNoChild;
-  uint32_t literals = 0;       // other children: in the table
-  uint32_t others = kNoEntry;  // what else hangs here: peers and groups
-  SubscriberList local;
-
-  bool leaf() const { return literals == 0 && plus == kNoChild && hash == kNoChild; }
-  bool bare() const { return local.empty() && others == kNoEntry; }
-};
-static_assert(sizeof(Node) == 48);
-
-// A peer's interest in a filter, or a shared group at it. The entries of a node form a list, and those of a peer.
-struct Entry {
-  NodeId node = kNoNode;
-  uint32_t next = kNoEntry;  // at the same node
-  union {
-    uint32_t previous_of_peer = kNoEntry;
-    uint32_t group;  // index in all_groups_
-  };
-  uint32_t parent = kNoEntry;  // next of the same peer (and the arena's link of free ones)
-  uint8_t peer = 0;
-  bool durable = false;
-  bool is_group = false;
-};
-static_assert(sizeof(Entry) == 20);
-
-}  // namespace
 
 void MatchResult::clear() {
   local.clear();
@@ -56,7 +15,7 @@ void MatchResult::clear() {
   durable_peers = {};
 }
 
-struct TopicTree::Impl {
+struct TopicTree::Impl : TopicNodes {
   struct Level {
     std::string_view text;
     uint64_t hash;
@@ -66,142 +25,16 @@ struct TopicTree::Impl {
     uint32_t depth;
   };
 
-  Impl() : hasher(base::entropy()) {
-    nodes.take();
-    first_of_peer.fill(kNoEntry);
-  }
-
-  // --- nodes ---
-  NodeId literal_child(NodeId parent, std::string_view level, uint64_t hash) const {
-    return table.find(child_key(parent, hash), [&](NodeId id) {
-      const Node& node = nodes[id];
-      return node.parent == parent && node.level.view() == level;
-    });
-  }
-  NodeId child(NodeId parent, std::string_view level) const {
-    if (level == "+") return nodes[parent].plus;
-    if (level == "#") return nodes[parent].hash;
-    return nodes[parent].literals == 0 ? kNoChild : literal_child(parent, level, hasher(level));
-  }
-  NodeId lookup(std::string_view filter) const;
-  NodeId reach(std::string_view filter);
-  NodeId make_child(NodeId parent, std::string_view level);
-  void prune(NodeId id);
-
-  // --- entries ---
-  uint32_t find_peer(NodeId id, uint32_t peer) const;
-  void link(uint32_t entry, NodeId id);
-  void unlink(uint32_t entry);
-  void erase_peer(uint32_t entry);
-
-  // --- matching ---
+  Impl() : TopicNodes(base::entropy()) {}
   bool read_level(proto::LevelReader& reader);
   void collect(NodeId id, const std::vector<std::unique_ptr<SharedGroup>>& groups, MatchResult& result) const;
-
-  LevelHasher hasher;
-  LevelTable table;
-  NodeArena<Node> nodes;
-  NodeArena<Entry> entries;
-  std::array<uint32_t, kMaxPeers> first_of_peer;
-  size_t heap_bytes = 0;  // of level texts and subscriber lists
 
   // Scratch of match(), kept so that it allocates nothing.
   std::vector<Level> levels;
   std::vector<Branch> branches;
 };
 
-// --- nodes ---
-
-NodeId TopicTree::Impl::lookup(std::string_view filter) const {
-  proto::LevelReader reader(filter);
-  NodeId id = kRoot;
-  for (std::string_view level; reader.next(level);) {
-    id = child(id, level);
-    if (id == kNoChild) return kNoNode;
-  }
-  return id;
-}
-
-NodeId TopicTree::Impl::reach(std::string_view filter) {
-  proto::LevelReader reader(filter);
-  NodeId id = kRoot;
-  for (std::string_view level; reader.next(level);) {
-    const NodeId existing = child(id, level);
-    id = existing != kNoChild ? existing : make_child(id, level);
-  }
-  return id;
-}
-
-NodeId TopicTree::Impl::make_child(NodeId parent, std::string_view level) {
-  const NodeId id = nodes.take();
-  Node& node = nodes[id];
-  node.parent = parent;
-  node.level.set(level);
-  heap_bytes += node.level.heap_bytes();
-  if (level == "+") {
-    nodes[parent].plus = id;
-  } else if (level == "#") {
-    nodes[parent].hash = id;
-  } else {
-    table.insert(child_key(parent, hasher(level)), id);
-    ++nodes[parent].literals;
-  }
-  return id;
-}
-
-// Removes the node if nothing is at it or below it, then its parent likewise.
-void TopicTree::Impl::prune(NodeId id) {
-  while (id != kRoot && nodes[id].leaf() && nodes[id].bare()) {
-    Node& node = nodes[id];
-    const NodeId above = node.parent;
-    Node& parent = nodes[above];
-    if (parent.plus == id) {
-      parent.plus = kNoChild;
-    } else if (parent.hash == id) {
-      parent.hash = kNoChild;
-    } else {
-      table.erase(child_key(above, hasher(node.level.view())), id);
-      --parent.literals;
-    }
-    heap_bytes -= node.level.heap_bytes();
-    node.level.clear();
-    nodes.give(id);
-    id = above;
-  }
-}
-
-// --- entries ---
-
-uint32_t TopicTree::Impl::find_peer(NodeId id, uint32_t peer) const {
-  uint32_t e = nodes[id].others;
-  while (e != kNoEntry && (entries[e].is_group || entries[e].peer != peer)) e = entries[e].next;
-  return e;
-}
-
-void TopicTree::Impl::link(uint32_t entry, NodeId id) {
-  entries[entry].node = id;
-  entries[entry].next = nodes[id].others;
-  nodes[id].others = entry;
-}
-
-void TopicTree::Impl::unlink(uint32_t entry) {
-  uint32_t* link = &nodes[entries[entry].node].others;
-  while (*link != entry) link = &entries[*link].next;
-  *link = entries[entry].next;
-}
-
-void TopicTree::Impl::erase_peer(uint32_t entry) {
-  unlink(entry);
-  const Entry gone = entries[entry];
-  const uint32_t previous = gone.previous_of_peer;
-  (previous == kNoEntry ? first_of_peer[gone.peer] : entries[previous].parent) = gone.parent;
-  if (gone.parent != kNoEntry) entries[gone.parent].previous_of_peer = previous;
-  entries[entry] = Entry{};
-  entries.give(entry);
-  prune(gone.node);
-}
-
-// --- the tree: local subscribers ---
+// --- local subscribers ---
 
 TopicTree::TopicTree() : impl_(std::make_unique<Impl>()) {}
 TopicTree::~TopicTree() = default;
@@ -256,23 +89,14 @@ std::string TopicTree::filter_of(NodeId node) const {
   return filter;
 }
 
-// --- the tree: peers ---
+// --- peers ---
 
 void TopicTree::set_peer(std::string_view filter, uint32_t peer, bool durable) {
   CHECK(peer < kMaxPeers);
   const NodeId id = impl_->reach(filter);
   uint32_t e = impl_->find_peer(id, peer);
   if (e != kNoEntry && impl_->entries[e].durable == durable) return;
-  if (e == kNoEntry) {
-    e = impl_->entries.take();
-    Entry& entry = impl_->entries[e];
-    entry.peer = static_cast<uint8_t>(peer);
-    uint32_t& first = impl_->first_of_peer[peer];
-    if (first != kNoEntry) impl_->entries[first].previous_of_peer = e;
-    entry.parent = first;
-    first = e;
-    impl_->link(e, id);
-  }
+  if (e == kNoEntry) e = impl_->add_peer(id, peer);
   impl_->entries[e].durable = durable;
   ++generation_;
 }
@@ -294,15 +118,12 @@ void TopicTree::remove_peer(uint32_t peer) {
   }
 }
 
-// --- the tree: shared groups ---
+// --- shared groups ---
 
 SharedGroup& TopicTree::group(std::string_view filter, std::string_view name) {
   if (SharedGroup* existing = find_group(filter, name)) return *existing;
   const NodeId id = impl_->reach(filter);
-  const uint32_t e = impl_->entries.take();
-  impl_->entries[e].is_group = true;
-  impl_->entries[e].group = static_cast<uint32_t>(all_groups_.size());
-  impl_->link(e, id);
+  impl_->add_group(id, static_cast<uint32_t>(all_groups_.size()));
   SharedGroup& made = *all_groups_.emplace_back(std::make_unique<SharedGroup>(filter, name));
   made.node = id;
   ++generation_;
@@ -313,7 +134,7 @@ SharedGroup* TopicTree::find_group(std::string_view filter, std::string_view nam
   const NodeId id = impl_->lookup(filter);
   if (id == kNoNode) return nullptr;
   for (uint32_t e = impl_->nodes[id].others; e != kNoEntry; e = impl_->entries[e].next) {
-    const Entry& entry = impl_->entries[e];
+    const TopicEntry& entry = impl_->entries[e];
     if (entry.is_group && all_groups_[entry.group]->name() == name) return all_groups_[entry.group].get();
   }
   return nullptr;
@@ -327,11 +148,9 @@ bool TopicTree::release_group(SharedGroup& group) {
     return e;
   };
   const uint32_t e = entry_of(group);
-  const Entry gone = impl_->entries[e];
+  const TopicEntry gone = impl_->entries[e];
   impl_->entries[entry_of(*all_groups_.back())].group = gone.group;
-  impl_->unlink(e);
-  impl_->entries[e] = Entry{};
-  impl_->entries.give(e);
+  impl_->erase_group(e);
   std::swap(all_groups_[gone.group], all_groups_.back());
   all_groups_.pop_back();
   impl_->prune(gone.node);
@@ -339,7 +158,7 @@ bool TopicTree::release_group(SharedGroup& group) {
   return true;
 }
 
-// --- the tree: matching ---
+// --- matching ---
 
 bool TopicTree::Impl::read_level(proto::LevelReader& reader) {
   std::string_view level;
@@ -350,14 +169,14 @@ bool TopicTree::Impl::read_level(proto::LevelReader& reader) {
 
 void TopicTree::Impl::collect(NodeId id, const std::vector<std::unique_ptr<SharedGroup>>& groups,
                               MatchResult& result) const {
-  const Node& node = nodes[id];
+  const TopicNode& node = nodes[id];
   if (node.local.size() == 1) {
     result.local.push_back(*node.local.begin());
   } else if (!node.local.empty()) {
     result.local.insert(result.local.end(), node.local.begin(), node.local.end());
   }
   for (uint32_t e = node.others; e != kNoEntry;) {
-    const Entry& entry = entries[e];
+    const TopicEntry& entry = entries[e];
     e = entry.next;
     if (entry.is_group) {
       result.groups.push_back(groups[entry.group].get());
@@ -381,7 +200,7 @@ void TopicTree::match(std::string_view topic, MatchResult& result) const {
     auto [id, depth] = t.branches.back();
     t.branches.pop_back();
     for (;;) {
-      const Node& node = t.nodes[id];
+      const TopicNode& node = t.nodes[id];
       const bool wildcards = depth > 0 || !dollar;
       if (node.hash != kNoChild && wildcards) t.collect(node.hash, all_groups_, result);
       if (depth == t.levels.size() && !t.read_level(reader)) {
@@ -398,7 +217,7 @@ void TopicTree::match(std::string_view topic, MatchResult& result) const {
   }
 }
 
-// --- the tree: size ---
+// --- size ---
 
 size_t TopicTree::size() const {
   return impl_->nodes.live() - 1;
