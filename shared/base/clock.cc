@@ -11,7 +11,11 @@ uint64_t read_us(clockid_t id) {
 }
 }  // namespace
 
-MonoMs SystemClock::now_ms() const { return read_us(CLOCK_MONOTONIC) / 1000; }
-WallUs SystemClock::wall_us() const { return read_us(CLOCK_REALTIME); }
+MonoMs SystemClock::now_ms() const {
+  return read_us(CLOCK_MONOTONIC) / 1000;
+}
+WallUs SystemClock::wall_us() const {
+  return read_us(CLOCK_REALTIME);
+}
 
 }  // namespace base
