@@ -14,7 +14,7 @@ namespace {
 template <typename Body>
 std::optional<DecodeError> decode_reason(const Frame& frame, Body& out) {
   out.reason = ReasonCode::success;
-  out.properties = Properties{};
+  clear(out.properties);
   if (frame.flags != 0) return malformed("reserved flags");  // [MQTT-3.14.1-1], [MQTT-3.15.1-1]
   ByteReader reader(frame.body);
   uint8_t reason;

@@ -79,7 +79,7 @@ std::optional<DecodeError> decode(const Frame& frame, ProtocolVersion version, P
 
 std::optional<DecodeError> decode(const Frame& frame, ProtocolVersion version, Ack& out) {
   out.reason = ReasonCode::success;
-  out.properties = Properties{};
+  clear(out.properties);
   if (!has_valid_flags(frame, version)) return malformed("acknowledgement: reserved flags");
   ByteReader reader(frame.body);
   if (!reader.u16(out.packet_id)) return malformed("acknowledgement: packet identifier");

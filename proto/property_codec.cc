@@ -1,5 +1,7 @@
 #include "proto/property_codec.h"
 
+#include <utility>
+
 #include "proto/decode_error.h"
 #include "proto/topic.h"
 #include "proto/utf8.h"
@@ -78,7 +80,30 @@ struct Store {
   void operator()(std::vector<UserProperty>& field) const { field.push_back({property.text, property.value}); }
 };
 
+struct Clear {
+  template <typename Value>
+  void operator()(std::optional<Value>& field) const {
+    field.reset();
+  }
+  template <typename Value>
+  void operator()(std::vector<Value>& field) const {
+    field.clear();
+  }
+};
+
+constexpr size_t kIds = static_cast<size_t>(PropertyId::shared_subscription_available) + 1;
+
+// One store per field: every acknowledgement that is decoded goes through here.
+template <size_t... Ids>
+void clear_each(Properties& properties, std::index_sequence<Ids...>) {
+  (with_field(properties, static_cast<PropertyId>(Ids), Clear{}), ...);
+}
+
 }  // namespace
+
+void clear(Properties& properties) {
+  clear_each(properties, std::make_index_sequence<kIds>{});
+}
 
 std::optional<DecodeError> PropertyParser::next(PropertyValue& out) {
   uint32_t id;
@@ -108,7 +133,7 @@ std::optional<DecodeError> read_property_list(ByteReader& reader, ProtocolVersio
 
 std::optional<DecodeError> decode_properties(ByteReader& reader, ProtocolVersion version, PropertyPlaces place,
                                              Properties& out) {
-  out = Properties{};
+  clear(out);
   std::string_view list;
   if (auto error = read_property_list(reader, version, list)) return error;
   PropertyParser parser(list, place);

@@ -35,6 +35,9 @@ class PropertyParser {
 [[nodiscard]] std::optional<DecodeError> decode_properties(ByteReader& reader, ProtocolVersion version,
                                                            PropertyPlaces place, Properties& out);
 
+// Makes it equal to Properties{}, but keeps the vectors' memory.
+void clear(Properties& properties);
+
 // Appends length and properties; nothing for MQTT 3.x.
 void encode_properties(const Properties& properties, ProtocolVersion version, ByteWriter& writer);
 
