@@ -9,6 +9,7 @@
 #include "master/error.h"
 #include "master/master.h"
 #include "master/status.h"
+#include "master/worker_process.h"
 #include "shared/config/dump.h"
 #include "shared/config/load.h"
 
@@ -44,12 +45,10 @@ int run_master(config::Config config, const Arguments& arguments, std::optional<
   options.daemon = daemon.has_value();
   std::string user;
   options.on_started = [&] {
-    if (daemon) {
-      daemon->succeeded();
-    } else if (!arguments.quiet) {
-      print(banner(config, user) + banner_end(config, false));
-    }
+    const std::string text = arguments.quiet ? "" : banner(config, user) + banner_end(config, daemon.has_value());
+    daemon ? daemon->succeeded(text) : print(text);
   };
+  raise_file_limit();
   try {
     Master master(config, std::move(options));
     user = master.user();
@@ -71,14 +70,10 @@ int start(const Arguments& arguments) {
     print_problems(loaded, arguments);
     return kExitUsage;
   }
-  const config::Config& config = loaded.config;
+  config::Config& config = loaded.config;
+  config.daemonize |= arguments.daemonize;  // the workers should know
   std::optional<Daemon> daemon;
-  if (arguments.daemonize || config.daemonize) {
-    if (!arguments.quiet) {
-      print(banner(config, resolve_identity(config).user) + banner_end(config, true));
-    }
-    daemon.emplace(Daemon::detach(config.stdout_file));
-  }
+  if (config.daemonize) daemon.emplace(Daemon::detach(config.stdout_file));
   return run_master(config, arguments, daemon);
 }
 

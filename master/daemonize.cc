@@ -19,8 +19,9 @@ namespace {
   ssize_t got = 0;
   while ((got = read(pipe, buffer, sizeof buffer)) > 0) outcome.append(buffer, static_cast<size_t>(got));
   if (outcome.empty()) outcome = "\1mqtt-master: the daemon died while starting\n";
-  std::fputs(outcome.substr(1).c_str(), stderr);
-  std::fflush(stderr);
+  FILE* out = outcome[0] == 0 ? stdout : stderr;
+  std::fputs(outcome.substr(1).c_str(), out);
+  std::fflush(out);
   _exit(static_cast<unsigned char>(outcome[0]));
 }
 
@@ -60,11 +61,16 @@ Daemon Daemon::detach(const std::string& stdout_file) {
   return daemon;
 }
 
-void Daemon::succeeded() {
-  failed(0, "");
+void Daemon::succeeded(const std::string& text) {
+  say(0, text);
 }
 
 void Daemon::failed(int exit_code, const std::string& text) {
+  say(exit_code, text);
+}
+
+// Only the first word counts.
+void Daemon::say(int exit_code, const std::string& text) {
   if (!pipe_) return;
   const std::string outcome = static_cast<char>(exit_code) + text;
   if (write(pipe_.get(), outcome.data(), outcome.size()) < 0) std::fputs(text.c_str(), stderr);

@@ -58,13 +58,6 @@ void inherit_only(const std::vector<int>& descriptors) {
   if (null < 0 || dup2(null, STDIN_FILENO) < 0) fail("/dev/null");
 }
 
-void raise_file_limit() {
-  rlimit files{};
-  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
-  files.rlim_cur = files.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &files);
-}
-
 void drop_privileges(const Identity& identity) {
   if (!identity.switches) return;
   if (initgroups(identity.user.c_str(), identity.gid) != 0) fail("initgroups");
@@ -81,7 +74,6 @@ void die_with_parent(pid_t parent) {
 [[noreturn]] void become_worker(Birth& birth) {
   reset_signals();
   inherit_only(birth.inherited);
-  raise_file_limit();
   drop_privileges(birth.identity);
   die_with_parent(birth.parent);
   execve(birth.executable, birth.argv.data(), birth.envp.data());
@@ -97,6 +89,13 @@ std::vector<char*> environment_with(std::string& entry) {
 }
 
 }  // namespace
+
+void raise_file_limit() {
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+}
 
 SpawnedWorker spawn_worker(SpawnRequest request) {
   auto [ours, theirs] = control::channel_pair();

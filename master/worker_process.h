@@ -28,4 +28,7 @@ struct SpawnedWorker {
 // process. Throws std::system_error if it cannot be made.
 SpawnedWorker spawn_worker(SpawnRequest request);
 
+// As many files as the hard limit allows; the workers inherit that.
+void raise_file_limit();
+
 }  // namespace master
