@@ -44,7 +44,7 @@ void LocalBus::set_peers(const std::vector<Peer>& live) {
   set_timer();
 }
 
-void LocalBus::forget(const Peer& peer) {
+void LocalBus::forget(Peer peer) {
   std::erase_if(known_, [&](const Known& known) { return known.peer == peer; });
   endpoint_.peer_gone(peer);
 }

@@ -69,7 +69,7 @@ class LocalBus final : BusConnection::Owner {
   std::string_view objection(const Known* known, const BusConnection& connection, const Hello& hello) const;
   void drop(Known& known, std::string_view reason);
   void retire(BusConnection& connection);
-  void forget(const Peer& peer);
+  void forget(Peer peer);
 
   void set_timer();
   void on_timer();
