@@ -1,0 +1,96 @@
+// The oracle's books: what was published, who has which session and subscriptions, and what was received.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <vector>
+
+#include "proto/packet.h"
+#include "tests/sim/trace.h"
+
+namespace sim {
+
+class Connection;
+struct Process;
+
+using MessageId = uint32_t;  // 0: none. Grows in the order in which clients published.
+
+// One application message of a client, however often it is sent.
+struct Message {
+  MessageId id = 0;
+  std::string client;
+  std::string topic;
+  proto::QoS qos = proto::QoS::at_most_once;
+  bool retain = false;
+  bool erases = false;  // an empty payload: it cannot be told from others when it is received
+  bool is_will = false;
+  size_t padding = 0;
+
+  Step handed = kNever;                  // first time all its bytes were given to a worker
+  const Connection* connection = nullptr;  // on which it was handed last
+  uint32_t handings = 0;
+  bool accepted = false;  // a worker that was reading had it at the end of its turn
+  Step acked = kNever;    // PUBACK or PUBREC was sent
+  bool may_fire = false;  // a will: its connection ended unclean
+
+  std::vector<uint32_t> members;  // sessions that got it through a shared subscription
+
+  std::string name() const { return text('m', id, '.'); }
+  std::string payload() const { return erases ? std::string() : name() + std::string(padding, 'x'); }
+};
+
+struct Subscription {
+  std::string filter;  // as subscribed, "$share/..." included
+  Step asked = kNever;    // SUBSCRIBE was given to the worker
+  Step granted = kNever;  // SUBACK was sent
+  Step unasked = kNever;  // UNSUBSCRIBE was given to the worker
+  Step revoked = kNever;  // UNSUBACK was sent
+
+  bool shared() const;
+  bool matches(std::string_view topic) const;
+  // For a message handed over at `step`: it must come; it may come.
+  bool binds(Step step) const { return granted < step && unasked == kNever; }
+  bool allows(Step step) const { return asked != kNever && step < revoked; }
+};
+
+// One copy of a message in a session.
+struct Receipt {
+  uint32_t copies = 0;
+  const Connection* last = nullptr;
+  uint16_t packet_id = 0;
+  bool acked = false;  // the worker has the client's PUBACK or PUBREC
+};
+
+struct Owed {
+  bool by_connection = false;  // QoS 0: only if that connection lasts
+  const Connection* connection = nullptr;
+};
+
+// From a CONNACK without session present to the end of the session.
+struct Session {
+  uint32_t id = 0;
+  std::string client;
+  proto::QoS qos = proto::QoS::at_most_once;  // of all its subscriptions
+  Step began = 0;
+  Step ended = kNever;
+  uint32_t connections = 0;
+  // A worker died that may have held messages for it in motion: what was handed over until then and had not arrived may
+  // be missing.
+  Step shaken = 0;
+
+  std::vector<Subscription> subscriptions;
+  std::map<MessageId, Receipt> receipts;
+  std::map<MessageId, Owed> owed;
+  std::map<std::tuple<const Connection*, std::string, proto::QoS>, MessageId> last;  // for order
+  std::map<std::pair<std::string, std::string>, uint64_t> chains;                    // (publisher, topic) -> hash
+
+  bool binds(std::string_view topic, Step step, bool shared) const;
+  bool allows(std::string_view topic, Step step, bool shared) const;
+};
+
+}  // namespace sim

@@ -1,0 +1,167 @@
+// mqtt-sim [--scenarios] [--scenario NAME] [--seeds N] [--first S] [--seed S] [--steps N] [--budget SECONDS] [--trace]
+//
+// Runs the directed scenarios, then N random runs. A run that breaks an invariant is run again with its trace kept; what
+// concerns the broken invariant is printed (--trace: everything), and the exit status is 1.
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "tests/sim/scenarios.h"
+#include "tests/sim/simulation.h"
+
+// Of the sanitizers' run-time, if there is one.
+extern "C" void __sanitizer_set_death_callback(void (*callback)()) __attribute__((weak));
+
+namespace {
+
+using sim::Settings;
+using sim::Simulation;
+
+struct Options {
+  bool scenarios = false;
+  std::string scenario;
+  uint64_t first = 1;
+  uint64_t seeds = 0;
+  uint64_t steps = 2000;
+  uint64_t budget = 0;  // seconds for the random runs, 0 = no limit
+  bool keep_going = false;
+  bool trace = false;
+};
+
+std::string running;  // for the last words of a run that crashes
+
+void last_words() { std::fprintf(stderr, "mqtt-sim: crashed in: %s\n", running.c_str()); }
+
+bool take_number(int argc, char** argv, int& i, std::string_view name, uint64_t& out) {
+  if (name != argv[i] || i + 1 >= argc) return false;
+  out = std::strtoull(argv[++i], nullptr, 10);
+  return true;
+}
+
+bool parse(int argc, char** argv, Options& o) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    uint64_t seed = 0;
+    if (argument == "--scenarios") {
+      o.scenarios = true;
+    } else if (argument == "--scenario" && i + 1 < argc) {
+      o.scenario = argv[++i];
+    } else if (argument == "--trace") {
+      o.trace = true;
+    } else if (argument == "--keep-going") {
+      o.keep_going = true;
+    } else if (take_number(argc, argv, i, "--seed", seed)) {
+      o.first = seed;
+      o.seeds = 1;
+    } else if (!take_number(argc, argv, i, "--first", o.first) && !take_number(argc, argv, i, "--seeds", o.seeds) &&
+               !take_number(argc, argv, i, "--steps", o.steps) && !take_number(argc, argv, i, "--budget", o.budget)) {
+      std::fprintf(stderr, "mqtt-sim: what is '%s'?\n", argv[i]);
+      return false;
+    }
+  }
+  if (!o.scenarios && o.scenario.empty() && o.seeds == 0) o.scenarios = true;
+  return true;
+}
+
+// Runs it; on failure once more, with the trace. True: all is well.
+template <typename Run>
+bool check(const Settings& settings, const std::string& name, bool print_all, Run run, uint64_t* hash = nullptr) {
+  running = name;
+  {
+    Settings quiet = settings;
+    quiet.trace = print_all;
+    Simulation simulation(quiet);
+    run(simulation);
+    if (hash != nullptr) *hash = simulation.trace.hash();
+    if (!simulation.failed()) {
+      if (print_all) std::fputs(simulation.trace.report(true).c_str(), stdout);
+      return true;
+    }
+    if (print_all) {
+      std::printf("%s%s FAILED\n", simulation.trace.report(true).c_str(), name.c_str());
+      return false;
+    }
+  }
+  Settings again = settings;
+  again.trace = true;
+  Simulation simulation(again);
+  run(simulation);
+  std::printf("%s\n%s FAILED%s\n\n", simulation.trace.report(false).c_str(), name.c_str(),
+              simulation.failed() ? "" : ", but not when repeated: it is not deterministic");
+  std::fflush(stdout);
+  return false;
+}
+
+bool run_seed(uint64_t seed, const Options& o, uint64_t* hash = nullptr) {
+  const Settings settings = Settings::of_seed(seed, o.steps);
+  const std::string name = sim::text("mqtt-sim --seed ", seed, " --steps ", o.steps);
+  return check(settings, name, o.trace, [](Simulation& simulation) { simulation.run(); }, hash);
+}
+
+int run_scenarios(const Options& o) {
+  int failures = 0;
+  for (const sim::Scenario& scenario : sim::scenarios()) {
+    if (!o.scenario.empty() && o.scenario != scenario.name) continue;
+    for (uint64_t variant = 0; variant < scenario.variants; ++variant) {
+      if (o.seeds == 1 && !o.scenario.empty() && variant != o.first) continue;
+      Settings settings = scenario.settings;
+      settings.seed = variant + 1;
+      const std::string name = sim::text("mqtt-sim --scenario ", scenario.name, " --seed ", variant);
+      const auto run = [&](Simulation& simulation) {
+        scenario.run(simulation, variant);
+        if (!simulation.failed()) simulation.finish();
+      };
+      if (check(settings, name, o.trace, run)) continue;
+      ++failures;
+      if (!o.keep_going) return failures;
+      break;
+    }
+  }
+  return failures;
+}
+
+int run_seeds(const Options& o) {
+  int failures = 0;
+  const auto begin = std::chrono::steady_clock::now();
+  uint64_t done = 0;
+  for (; done < o.seeds; ++done) {
+    const auto spent = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - begin).count();
+    if (o.budget != 0 && static_cast<uint64_t>(spent) >= o.budget) break;
+    uint64_t hash = 0;
+    const uint64_t seed = o.first + done;
+    bool good = run_seed(seed, o, &hash);
+    if (good && done % 16 == 0 && !o.trace) {  // the same seed gives the same run
+      uint64_t again = 0;
+      run_seed(seed, o, &again);
+      if (hash != again) {
+        std::printf("mqtt-sim --seed %lu --steps %lu: two runs differ: it is not deterministic\n", seed, o.steps);
+        good = false;
+      }
+    }
+    if (good) continue;
+    ++failures;
+    if (!o.keep_going) break;
+  }
+  std::printf("mqtt-sim: %lu seeds from %lu, %lu steps each, %d failed\n", done, o.first, o.steps, failures);
+  return failures;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  if (!parse(argc, argv, options)) return 2;
+  if (__sanitizer_set_death_callback != nullptr) __sanitizer_set_death_callback(last_words);
+  std::signal(SIGABRT, [](int) {
+    last_words();
+    std::_Exit(3);
+  });
+  int failures = 0;
+  if (options.scenarios || !options.scenario.empty()) failures += run_scenarios(options);
+  if (options.seeds > 0 && options.scenario.empty()) failures += run_seeds(options);
+  return failures == 0 ? 0 : 1;
+}

@@ -1,0 +1,111 @@
+// Knows what the contracts C5 to C7 demand of what happened, and says when the broker did otherwise.
+//
+// It sees only what an onlooker at the sockets sees: bytes handed to a worker ("handed"), bytes a worker gave to a
+// socket ("sent"), what clients received, and which processes died. A fault excuses what it must and nothing else:
+//   - a worker's death excuses the sessions it owned, QoS 0 messages and unacknowledged ones handed to it, and messages
+//     in motion towards a session that it owned, or was about to own, since the host was last quiet (see World);
+//   - a link's cut, a stopped worker and slow clients excuse nothing, except QoS 0 messages that were counted as dropped.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tests/sim/connection.h"
+#include "tests/sim/ledger.h"
+#include "tests/sim/world.h"
+
+namespace sim {
+
+class Oracle {
+ public:
+  Oracle(World& world, Trace& trace) : world_(world), trace_(trace) {}
+
+  // --- messages ---
+  Message& new_message(std::string_view client, std::string_view topic, proto::QoS qos, bool retain);
+  Message& message(MessageId id) { return messages_[id - 1]; }
+  MessageId message_of(const proto::Publish& publish);  // 0: unknown (or an empty payload that nobody published last)
+  void publish_handed(Connection& connection, MessageId id);
+  void accepted(Connection& connection, MessageId id);
+  void ack_sent(Connection& connection, MessageId id, proto::ReasonCode reason);
+
+  // --- deliveries ---
+  void received(Connection& connection, const proto::Publish& publish);
+  // A QoS 2 message that the client has taken already, under the same packet id.
+  void received_again(Connection& connection, MessageId id);
+  void receipt_acked(Connection& connection, MessageId id);
+
+  // --- connections and sessions ---
+  void connection_made(Connection& connection);
+  void connect_handed(Connection& connection);
+  void connack_sent(Connection& connection, const proto::Connack& connack);
+  void closed_by_broker(Connection& connection);
+  void hung_up(Connection& connection, bool unsettled);
+  void process_died(Process& process);
+
+  // --- subscriptions ---
+  void subscribe_handed(Connection& connection, const std::vector<std::string>& filters);
+  void suback_sent(Connection& connection, const std::vector<std::string>& filters, const proto::Suback& suback);
+  void unsubscribe_handed(Connection& connection, const std::vector<std::string>& filters);
+  void unsuback_sent(Connection& connection, const std::vector<std::string>& filters);
+
+  // --- after everything healed and came to rest ---
+  void check_answered();
+  void check_delivered();
+  void check_retained(const std::vector<std::map<std::string, std::string>>& seen_by_worker);
+  // Topics whose retained message may be any of these payloads ("" = none).
+  std::vector<std::string> retained_candidates(std::string_view topic) const;
+
+  const std::deque<Message>& messages() const { return messages_; }
+  uint64_t deliveries() const { return deliveries_; }
+  uint64_t connects() const { return connects_; }
+  uint64_t takeovers() const { return takeovers_; }
+
+ private:
+  struct Client {  // by client id
+    std::vector<Connection*> connections;
+    Session* session = nullptr;      // the current one, as far as CONNACKs tell
+    Connection* owner = nullptr;     // with whose CONNACK it was last said to exist
+    bool persistent = false;         // outlives `owner`
+    bool may_be_lost = false;        // with a worker
+  };
+  struct RetainedWrite {
+    const Connection* connection = nullptr;
+    MessageId id = 0;
+  };
+
+  void require(bool condition, const Connection& connection, const std::string& what);
+  void register_owed(Message& message);
+  void fire_will(Connection& connection, bool certain);
+  void check_rival(Connection& connection);
+  void check_session_present(Client& client, Connection& connection, bool present);
+  void begin_session(Client& client, Connection& connection);
+  void end_session(Client& client);
+  // A connection without a CONNACK may have taken the session since `owner` got its own.
+  bool may_have_taken(const Client& client, const Connection& connection) const;
+  void shake(Client& client, Process& process);
+  void received_shared(Connection& connection, Message& message);
+  void check_copy(Connection& connection, Message& message, Receipt& receipt, const proto::Publish& publish);
+  void check_order(Connection& connection, const Message& message);
+  bool firm(const Message& message, bool qos0) const;
+  void check_owed(Client& client, uint64_t& dropped_qos0);
+  void check_shared(const Message& message);
+  bool dominates(const RetainedWrite& later, const RetainedWrite& earlier) const;
+
+  World& world_;
+  Trace& trace_;
+  std::deque<Message> messages_;
+  std::deque<Session> sessions_;
+  std::map<std::string, Client> clients_;
+  std::map<std::string, std::vector<RetainedWrite>, std::less<>> retained_;
+  Step last_death_ = 0;
+  Step last_leave_ = 0;  // a member of a shared group left, lost its connection or died
+  uint64_t deliveries_ = 0;
+  uint64_t connects_ = 0;
+  uint64_t takeovers_ = 0;
+};
+
+}  // namespace sim

@@ -1,0 +1,173 @@
+// C7: one live connection per client id, the session goes where the client goes, wills fire once.
+#include <algorithm>
+
+#include "tests/sim/identity.h"
+#include "tests/sim/oracle.h"
+
+namespace sim {
+
+void Oracle::require(bool condition, const Connection& connection, const std::string& what) {
+  if (!condition) trace_.fail(text(connection.name(), ": ", what), {connection.owner.name()});
+}
+
+void Oracle::connection_made(Connection& connection) { clients_[connection.owner.name()].connections.push_back(&connection); }
+
+void Oracle::connect_handed(Connection& connection) { trace_.line(connection.name(), " CONNECT is with the worker"); }
+
+void Oracle::connack_sent(Connection& connection, const proto::Connack& connack) {
+  Client& client = clients_[connection.owner.name()];
+  trace_.mix(connection.index);
+  if (connack.reason != proto::ReasonCode::success) {
+    connection.refused = true;
+    trace_.line(connection.name(), " <= CONNACK ", proto::to_string(connack.reason));
+    return;
+  }
+  ++connects_;
+  trace_.line(connection.name(), " <= CONNACK", connack.session_present ? " with session" : "");
+  require(connection.connack_sent == kNever, connection, "got a second CONNACK");
+  for (const Connection* other : client.connections) {
+    require(other == &connection || !other->live(), connection,
+            text("C7: is accepted while ", other->name(), " of the same client id is live"));
+  }
+  check_session_present(client, connection, connack.session_present);
+  connection.connack_sent = trace_.step();
+  connection.session_present = connack.session_present;
+  if (!connack.session_present || client.session == nullptr) begin_session(client, connection);
+  client.owner = &connection;
+  client.persistent = connection.terms.persistent;
+  client.may_be_lost = false;
+  connection.session = client.session;
+  client.session->connections += 1;
+}
+
+void Oracle::check_session_present(Client& client, Connection& connection, bool present) {
+  // Others of the same id that a worker has been asked for and that nobody ever answered: each may have had the session
+  // in between, or ended it.
+  bool unanswered = false;
+  bool unanswered_end = false;
+  for (const Connection* other : client.connections) {
+    if (other == &connection || other->connect_handed == kNever || other->connack_sent != kNever) continue;
+    if (client.owner != nullptr && other->over() && other->over_at() < client.owner->connack_sent &&
+        other->over_at() < world_.last_quiet()) {
+      continue;
+    }
+    unanswered = true;
+    if (other->terms.clean_start || !other->terms.persistent) unanswered_end = true;
+  }
+  const bool exists = client.session != nullptr && client.persistent;
+  if (present) {
+    require(!connection.terms.clean_start, connection, "C7: session present after a clean start");
+    require(exists || unanswered, connection, "C7: session present, but there can be none");
+  } else if (!connection.terms.clean_start && exists) {
+    require(client.may_be_lost || unanswered_end, connection, "C7: the session is lost: no session present");
+  }
+}
+
+void Oracle::begin_session(Client& client, Connection& connection) {
+  end_session(client);
+  Session session;
+  session.id = static_cast<uint32_t>(sessions_.size());
+  session.client = connection.owner.name();
+  session.qos = connection.owner.profile().qos;
+  session.began = trace_.step();
+  sessions_.push_back(std::move(session));
+  client.session = &sessions_.back();
+}
+
+void Oracle::end_session(Client& client) {
+  if (client.session == nullptr) return;
+  client.session->ended = trace_.step();
+  client.session->owed.clear();
+  client.session = nullptr;
+  last_leave_ = trace_.step();
+}
+
+// A worker may close a connection only because another of the same client id wants its place: one that is still there,
+// or that overlapped with it and went away by itself.
+void Oracle::check_rival(Connection& connection) {
+  const Client& client = clients_[connection.owner.name()];
+  const bool has_rival = std::any_of(client.connections.begin(), client.connections.end(), [&](const Connection* other) {
+    if (other == &connection || other->connect_handed == kNever) return false;
+    if (other->closed_by_broker != kNever && !other->disconnect_handed) return false;
+    return other->over_at() > connection.connect_handed;
+  });
+  require(has_rival, connection, "C7: is closed by its worker though no other connection of its client id lasts");
+}
+
+void Oracle::closed_by_broker(Connection& connection) {
+  trace_.line(connection.name(), " is closed by its worker");
+  last_leave_ = trace_.step();
+  if (!connection.disconnect_handed) {
+    ++takeovers_;
+    check_rival(connection);
+    if (connection.terms.version == proto::ProtocolVersion::v5 && connection.connack_sent != kNever) {
+      require(connection.goodbye == proto::ReasonCode::session_taken_over, connection,
+              "C7: is closed without DISCONNECT 0x8E");
+    }
+    fire_will(connection, true);
+  }
+}
+
+void Oracle::hung_up(Connection& connection, bool unsettled) {
+  last_leave_ = trace_.step();
+  if (connection.disconnect_handed && !unsettled) return;
+  fire_will(connection, !connection.disconnect_handed);
+}
+
+void Oracle::fire_will(Connection& connection, bool certain) {
+  if (connection.terms.will == 0) return;
+  Message& will = message(connection.terms.will);
+  will.may_fire = connection.connect_handed != kNever;
+  will.connection = &connection;
+  if (connection.connack_sent == kNever) {
+    will.handed = trace_.step();
+    return;
+  }
+  will.handed = trace_.step();
+  will.handings = 1;
+  will.accepted = certain;
+  trace_.line(connection.name(), " ends unclean: will ", will.name(), certain ? " must fire" : " may fire");
+  if (certain) register_owed(will);
+}
+
+bool Oracle::may_have_taken(const Client& client, const Connection& connection) const {
+  if (connection.connect_handed == kNever || connection.connack_sent != kNever) return false;
+  if (connection.closed_by_broker != kNever) return false;
+  if (connection.told_closed == kNever || connection.told_closed > world_.last_quiet()) return true;
+  return client.owner != nullptr && client.owner->closed_by_broker != kNever && !client.owner->disconnect_handed;
+}
+
+void Oracle::process_died(Process& process) {
+  last_death_ = trace_.step();
+  last_leave_ = trace_.step();
+  for (auto& [id, client] : clients_) shake(client, process);
+}
+
+void Oracle::shake(Client& client, Process& process) {
+  if (client.session == nullptr) return;
+  bool by_dead = false;
+  bool by_living = false;
+  bool passed_through = false;
+  for (const Connection* connection : client.connections) {
+    const bool here = &connection->process == &process;
+    // Its process counts as living here: it dies with this call.
+    const bool was_alive = connection->process.alive || here;
+    const bool owner = connection == client.owner;
+    const bool candidate = owner ? connection->closed_by_broker == kNever ||
+                                       connection->closed_by_broker > world_.last_quiet() || connection->disconnect_handed
+                                 : was_alive && may_have_taken(client, *connection);
+    if (candidate && was_alive) (here ? by_dead : by_living) = true;
+    if (here && connection->connect_handed != kNever &&
+        (!connection->over() || connection->over_at() > world_.last_quiet())) {
+      passed_through = true;
+    }
+  }
+  if (by_dead || passed_through) client.session->shaken = trace_.step();
+  if (by_dead && by_living) client.may_be_lost = true;
+  if (by_dead && !by_living) {
+    trace_.line("session of ", client.session->client, " died with ", process.name());
+    end_session(client);
+  }
+}
+
+}  // namespace sim

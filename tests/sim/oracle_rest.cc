@@ -1,0 +1,126 @@
+// What must be true when nothing is under way any more.
+#include <algorithm>
+
+#include "tests/sim/identity.h"
+#include "tests/sim/oracle.h"
+
+namespace sim {
+
+void Oracle::check_answered() {
+  for (const auto& [id, client] : clients_) {
+    for (const Connection* c : client.connections) {
+      if (c->client_closed || c->over()) continue;
+      require(c->connack_sent != kNever || c->refused, *c, "liveness: CONNECT is not answered");
+      require(c->subscribing.empty(), *c, "liveness: SUBSCRIBE is not answered");
+      require(c->unsubscribing.empty(), *c, "liveness: UNSUBSCRIBE is not answered");
+      require(!c->owner.publishing() || c->owner.current() != c, *c, "liveness: PUBLISH is not acknowledged");
+    }
+  }
+}
+
+// The broker has promised to deliver it, and nothing that died since excuses it.
+bool Oracle::firm(const Message& m, bool qos0) const {
+  const bool worker_lives = m.connection == nullptr || m.connection->process.alive;
+  if (m.qos != proto::QoS::at_most_once && m.acked != kNever && !m.is_will) return true;
+  if (qos0 && m.qos == proto::QoS::at_most_once && !worker_lives) return false;
+  return m.accepted && worker_lives;
+}
+
+void Oracle::check_delivered() {
+  const uint64_t counted =
+      world_.total(metrics::Counter::publish_dropped_slow) + world_.total(metrics::Counter::publish_dropped_bus);
+  uint64_t dropped_qos0 = 0;
+  for (auto& [id, client] : clients_) {
+    // What an offline session has in its queue shows when it comes back.
+    if (client.session != nullptr && client.owner->live()) check_owed(client, dropped_qos0);
+  }
+  if (dropped_qos0 > counted) {
+    trace_.fail(text("C5: ", dropped_qos0, " QoS 0 messages are missing, but only ", counted, " were counted as dropped"), {});
+  }
+  for (const Message& m : messages_) check_shared(m);
+}
+
+void Oracle::check_owed(Client& client, uint64_t& dropped_qos0) {
+  const Session& session = *client.session;
+  for (const auto& [id, owed] : session.owed) {
+    const Message& m = message(id);
+    if (owed.by_connection && owed.connection != client.owner) continue;
+    if (m.handed <= session.shaken || !session.binds(m.topic, m.handed, false)) continue;
+    if (!firm(m, owed.by_connection)) continue;
+    if (owed.by_connection && std::min(m.qos, session.qos) == proto::QoS::at_most_once) {
+      trace_.line(client.owner->name(), " misses QoS 0 ", m.name());
+      if (world_.total(metrics::Counter::publish_dropped_slow) + world_.total(metrics::Counter::publish_dropped_bus) > 0) {
+        ++dropped_qos0;
+        continue;
+      }
+    }
+    trace_.fail(text(client.owner->name(), ": C5/C6: ", m.name(), ' ', m.topic, " of ", m.client, " (QoS ",
+                     static_cast<int>(m.qos), m.acked != kNever ? ", acknowledged" : "", ") never arrived"),
+                {session.client, m.name()});
+  }
+}
+
+void Oracle::check_shared(const Message& m) {
+  if (!m.topic.starts_with("g/") || !m.members.empty() || m.handings == 0) return;
+  if (last_leave_ >= m.handed && m.qos != proto::QoS::at_least_once) return;  // it may have gone with its member
+  if (!firm(m, true)) return;
+  // A member that was there before and is still there, connected.
+  for (const auto& [id, client] : clients_) {
+    const Session* session = client.session;
+    if (session == nullptr || !client.owner->live() || !session->binds(m.topic, m.handed, true)) continue;
+    if (session->shaken >= m.handed || last_death_ >= m.handed) continue;
+    trace_.fail(text(m.name(), ' ', m.topic, " of ", m.client, " came to no member of the group, but ", client.owner->name(),
+                     " is there"),
+                {m.name(), id});
+  }
+}
+
+bool Oracle::dominates(const RetainedWrite& later, const RetainedWrite& earlier) const {
+  const Message& a = messages_[later.id - 1];
+  const Message& b = messages_[earlier.id - 1];
+  const bool sure = a.acked != kNever || (a.accepted && a.connection->process.alive);
+  if (!sure) return false;
+  if (later.connection == earlier.connection) return true;
+  return b.handings == 1 && b.acked != kNever && b.acked < a.handed;
+}
+
+std::vector<std::string> Oracle::retained_candidates(std::string_view topic) const {
+  const auto it = retained_.find(topic);
+  if (it == retained_.end()) return {""};
+  const std::vector<RetainedWrite>& writes = it->second;
+  std::vector<std::string> out;
+  bool all_sure = false;
+  for (size_t i = 0; i < writes.size(); ++i) {
+    bool beaten = false;
+    for (size_t j = i + 1; j < writes.size() && !beaten; ++j) beaten = dominates(writes[j], writes[i]);
+    const Message& m = messages_[writes[i].id - 1];
+    if (!beaten) out.push_back(m.payload());
+    all_sure = all_sure || m.acked != kNever || (m.accepted && m.connection->process.alive);
+  }
+  if (!all_sure) out.push_back("");
+  return out;
+}
+
+void Oracle::check_retained(const std::vector<std::map<std::string, std::string>>& seen_by_worker) {
+  for (const auto& [topic, writes] : retained_) {
+    std::string value;
+    for (size_t worker = 0; worker < seen_by_worker.size(); ++worker) {
+      const auto it = seen_by_worker[worker].find(topic);
+      const std::string here = it == seen_by_worker[worker].end() ? "" : it->second;
+      if (worker == 0) value = here;
+      if (here != value) {
+        return trace_.fail(text("retained ", topic, ": slot 0 has '", value, "', slot ", worker, " has '", here, "'"), {topic});
+      }
+    }
+    const Step handed = messages_[writes.back().id - 1].handed;
+    if (handed <= last_death_) continue;  // its home may have died with it
+    const std::vector<std::string> allowed = retained_candidates(topic);
+    if (std::find(allowed.begin(), allowed.end(), value) == allowed.end()) {
+      std::string list;
+      for (const std::string& a : allowed) list += text(" '", a, "'");
+      return trace_.fail(text("retained ", topic, " is '", value, "', allowed:", list), {topic});
+    }
+  }
+}
+
+}  // namespace sim

@@ -1,0 +1,36 @@
+// One worker process: the real broker core and everything it needs of the outside.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "shared/base/random.h"
+#include "tests/sim/sim_store.h"
+#include "tests/sim/trace.h"
+#include "worker/broker/broker.h"
+
+namespace sim {
+
+struct Process {
+  uint32_t index = 0;  // in World::processes()
+  broker::PeerId id;
+  bool alive = true;
+  bool stopped = false;
+  bool ready = false;   // accepts clients
+  bool dirty = false;   // was given inputs since its last turn
+  Step died = kNever;
+  base::Random random;
+  SimStore store;
+  std::unique_ptr<broker::Broker> broker;  // null: dead
+  std::deque<std::vector<broker::PeerId>> inbox;  // Peers messages on their way from the master
+
+  Process(uint32_t process_index, broker::PeerId process_id, uint64_t seed)
+      : index(process_index), id(process_id), random(seed), store(random) {}
+  bool runs() const { return alive && !stopped; }
+  std::string name() const { return text("w", id.slot, ".", id.incarnation); }
+};
+
+}  // namespace sim

@@ -1,0 +1,234 @@
+#include "tests/sim/scenarios.h"
+
+#include "tests/sim/stage.h"
+
+namespace sim {
+namespace {
+
+using proto::QoS;
+
+// --- plain traffic ---
+
+void everybody_hears(Simulation& s, uint64_t) {
+  Stage stage(s);
+  for (uint32_t slot = 0; slot < 3; ++slot) stage.join(text("sub", slot), slot, {"t/#", "w/#"});
+  for (uint32_t slot = 0; slot < 3; ++slot) stage.join(text("pub", slot), slot);
+  for (int round = 0; round < 5; ++round) {
+    for (const char* name : {"pub0", "pub1", "pub2"}) stage.publish_all(name, "t/0");
+    s.steps(20);
+  }
+  s.until_quiet();
+  stage["sub1"].unsubscribe("t/#");
+  stage["pub0"].drop(true);
+  stage.publish_all("pub2", "t/1");
+}
+
+void retained_everywhere(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  for (uint32_t slot = 0; slot < 3; ++slot) stage.join(text("pub", slot), slot);
+  for (int round = 0; round < 6; ++round) {
+    for (uint32_t slot = 0; slot < 3; ++slot) {
+      Identity& pub = stage[text("pub", slot)];
+      pub.publish(text("r/", slot), static_cast<QoS>((variant + slot) % 3), true, round == 3);
+      pub.publish("r/all", QoS::at_least_once, true);
+    }
+    s.steps(variant % 40);
+  }
+}
+
+void worker_of_publisher_dies(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("sub", 1, {"t/#"});
+  stage.join("pub", 0);
+  for (int i = 0; i < 3; ++i) stage.publish_all("pub", "t/0");
+  s.steps(variant);
+  stage.kill(0);
+}
+
+// --- takeover ---
+
+void takeover_in_a_stream(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("sub", 0, {"t/#"}, variant % 2 == 0);
+  for (uint32_t slot = 0; slot < 3; ++slot) stage.join(text("pub", slot), slot);
+  for (uint32_t round = 0; round < 9; ++round) {
+    for (uint32_t slot = 0; slot < 3; ++slot) stage.publish_all(text("pub", slot), "t/0");
+    if (round % 3 == 1) stage.connect("sub", (round / 3 + 1) % 3);
+    s.steps(variant % 50);
+  }
+}
+
+void chain_of_takeovers(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("sub", 0, {"t/#"});
+  stage.join("pub", 3);
+  for (const uint32_t slot : {1U, 2U, 0U, 2U, 0U, 1U}) {
+    stage.publish_all("pub", "t/0");
+    stage.connect("sub", slot);
+    s.steps(5 + variant % 60);
+    stage.publish_all("pub", "t/0");
+  }
+}
+
+// Worker 0 holds, worker 1 takes over; the client id's home is any of the four, by the variant's name.
+void takeover_and(Simulation& s, uint64_t variant, const std::function<void(Stage&)>& fault) {
+  Stage stage(s);
+  const std::string sub = text("sub", variant % 7);
+  stage.join(sub, 0, {"t/#"});
+  stage.join("pub2", 2);
+  stage.join("pub3", 3);
+  stage.publish_all("pub2", "t/0");
+  stage.publish_all("pub3", "t/0");
+  stage.connect(sub, 1);
+  s.steps(variant / 8);
+  fault(stage);
+  stage.publish_all("pub2", "t/1");
+  stage.publish_all("pub3", "t/1");
+  s.steps(60);
+  stage.publish_all("pub2", "t/0");
+  stage.publish_all("pub3", "t/0");
+}
+
+void takeover_and_a_death(Simulation& s, uint64_t variant) {
+  takeover_and(s, variant, [&](Stage& stage) { stage.kill(variant % 4); });
+}
+
+void takeover_and_a_cut(Simulation& s, uint64_t variant) {
+  takeover_and(s, variant, [&](Stage& stage) { stage.cut(variant % 4, (variant + 1 + variant / 4 % 3) % 4); });
+}
+
+void takeover_from_a_stopped_worker(Simulation& s, uint64_t variant) {
+  takeover_and(s, variant, [&](Stage& stage) {
+    stage.stop(variant % 2 == 0 ? 0 : variant % 4);
+    s.steps(200);
+    if (variant % 3 == 0) stage.kill(variant % 2 == 0 ? 0 : variant % 4);
+  });
+}
+
+void takeover_while_a_worker_joins(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.kill(3);
+  stage.join("sub", 0, {"t/#"});
+  stage.join("pub", 2);
+  s.world.start(3);
+  s.steps(variant / 2);
+  stage.publish_all("pub", "t/0");
+  stage.connect("sub", variant % 2 == 0 ? 1 : 2);
+  s.steps(10);
+  stage.publish_all("pub", "t/0");
+  s.until([&] { return s.world.live(3)->ready; }, "joins");
+  stage.join("late", 3);
+  stage.publish_all("late", "t/0");
+  stage.publish_all("pub", "t/1");
+}
+
+void racing_connects(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("sub", 0, {"t/#"}, variant % 3 != 0);
+  stage.join("pub", 3);
+  for (int round = 0; round < 3; ++round) {
+    stage.publish_all("pub", "t/0");
+    for (uint32_t slot = 0; slot < 4; ++slot) stage.connect("sub", slot);
+    s.steps(variant % 80);
+    stage.publish_all("pub", "t/0");
+  }
+}
+
+// --- routes ---
+
+void suback_races_a_joining_worker(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("sub", 0);
+  stage.kill(2);
+  s.steps(variant % 20);
+  s.world.start(2);
+  s.steps(variant / 2);
+  stage["sub"].subscribe({"t/#"});
+  s.until([&] { return s.world.live(2)->ready; }, "joins");
+  stage.join("pub", 2);
+  stage.publish_all("pub", "t/0");
+}
+
+void suback_races_a_publisher(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("sub", 0);
+  stage.join("pub", 1);
+  stage.hold(1, 0, variant % 2 == 0);
+  stage["sub"].subscribe({"t/#"});
+  s.steps(variant);
+  stage.publish_all("pub", "t/0");
+  stage.hold(1, 0, false);
+  s.until_quiet();
+  stage.publish_all("pub", "t/0");
+}
+
+// --- shared groups ---
+
+void shared_group(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  for (uint32_t slot = 0; slot < 3; ++slot) stage.join(text("member", slot), slot, {"$share/flock/g/+"});
+  stage.join("pub", variant % 4);
+  for (int i = 0; i < 6; ++i) stage.publish_all("pub", "g/0");
+}
+
+void shared_group_and_a_death(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  for (uint32_t slot = 0; slot < 3; ++slot) stage.join(text("member", slot), slot, {"$share/flock/g/+"});
+  stage.join("pub", 3);
+  for (int i = 0; i < 3; ++i) stage.publish_all("pub", "g/0");
+  s.steps(variant / 3);
+  stage.kill(variant % 3);
+  for (int i = 0; i < 3; ++i) stage.publish_all("pub", "g/1");
+}
+
+void shared_group_and_a_leaving_member(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  for (uint32_t slot = 0; slot < 3; ++slot) stage.join(text("member", slot), slot, {"$share/flock/g/+"});
+  stage.join("pub", 3);
+  for (int i = 0; i < 3; ++i) stage.publish_all("pub", "g/0");
+  s.steps(variant / 3);
+  Identity& member = stage[text("member", variant % 3)];
+  if (variant % 2 == 0) {
+    member.drop(true);
+  } else {
+    stage.connect(member.name(), 3);
+  }
+  for (int i = 0; i < 3; ++i) stage.publish_all("pub", "g/1");
+}
+
+Settings four_workers() {
+  Settings settings;
+  settings.workers = 4;
+  settings.clients = 0;
+  return settings;
+}
+Settings three_workers() {
+  Settings settings = four_workers();
+  settings.workers = 3;
+  return settings;
+}
+
+}  // namespace
+
+const std::vector<Scenario>& scenarios() {
+  static const std::vector<Scenario> all{
+      {"everybody-hears", 10, three_workers(), everybody_hears},
+      {"retained-everywhere", 40, three_workers(), retained_everywhere},
+      {"worker-of-publisher-dies", 60, three_workers(), worker_of_publisher_dies},
+      {"takeover-in-a-stream", 50, three_workers(), takeover_in_a_stream},
+      {"chain-of-takeovers", 60, four_workers(), chain_of_takeovers},
+      {"racing-connects", 80, four_workers(), racing_connects},
+      {"takeover-and-a-death", 560, four_workers(), takeover_and_a_death},
+      {"takeover-and-a-cut", 320, four_workers(), takeover_and_a_cut},
+      {"takeover-from-a-stopped-worker", 160, four_workers(), takeover_from_a_stopped_worker},
+      {"takeover-while-a-worker-joins", 160, four_workers(), takeover_while_a_worker_joins},
+      {"suback-races-a-joining-worker", 160, three_workers(), suback_races_a_joining_worker},
+      {"suback-races-a-publisher", 60, three_workers(), suback_races_a_publisher},
+      {"shared-group", 40, four_workers(), shared_group},
+      {"shared-group-and-a-death", 180, four_workers(), shared_group_and_a_death},
+      {"shared-group-and-a-leaving-member", 180, four_workers(), shared_group_and_a_leaving_member},
+  };
+  return all;
+}
+
+}  // namespace sim

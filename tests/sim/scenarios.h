@@ -1,0 +1,21 @@
+// Small directed runs, each in many variants: the variant is the seed and usually the moment of the fault.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "tests/sim/simulation.h"
+
+namespace sim {
+
+struct Scenario {
+  const char* name;
+  uint64_t variants;
+  Settings settings;
+  std::function<void(Simulation&, uint64_t variant)> run;
+};
+
+const std::vector<Scenario>& scenarios();
+
+}  // namespace sim

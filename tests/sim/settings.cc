@@ -1,0 +1,24 @@
+#include "tests/sim/settings.h"
+
+namespace sim {
+
+Settings Settings::of_seed(uint64_t seed, uint64_t steps) {
+  base::Random random(seed * 0x9E3779B97F4A7C15ULL + 1);
+  Settings s;
+  s.seed = seed;
+  s.steps = steps;
+  s.workers = 1 + static_cast<uint32_t>(random.below(5));
+  s.clients = 3 + static_cast<uint32_t>(random.below(6));
+  s.pipe_capacity = size_t{64} << random.below(9);
+  s.socket_capacity = size_t{64} << random.below(8);
+  s.chunk = size_t{1} << random.below(13);
+  const uint64_t profile = random.below(8);  // 0 and 1: no faults at all
+  s.faults.cut = profile == 2 || profile >= 6;
+  s.faults.stop = profile == 3 || profile >= 5;
+  s.faults.death = profile >= 4;
+  s.racing = !random.one_in(4);
+  s.shared = !random.one_in(3);
+  return s;
+}
+
+}  // namespace sim

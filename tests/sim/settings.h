@@ -1,0 +1,33 @@
+// What one run is made of; drawn from its seed, or set by a scenario.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "shared/base/random.h"
+
+namespace sim {
+
+struct Faults {
+  bool cut = false;    // links break and come back
+  bool stop = false;   // workers stand still for a while (SIGSTOP)
+  bool death = false;  // workers are killed and replaced
+};
+
+struct Settings {
+  uint64_t seed = 1;
+  uint32_t workers = 3;
+  uint64_t steps = 2000;
+  uint32_t clients = 7;
+  size_t pipe_capacity = 4096;    // of one direction between two workers
+  size_t socket_capacity = 4096;  // of one direction of a client's connection
+  size_t chunk = 256;             // the largest piece delivered at once is drawn up to this
+  Faults faults;
+  bool racing = true;   // several CONNECTs of one client id at once
+  bool shared = true;   // shared subscriptions
+  bool trace = false;
+
+  static Settings of_seed(uint64_t seed, uint64_t steps);
+};
+
+}  // namespace sim

@@ -1,0 +1,270 @@
+#include "tests/sim/world.h"
+
+#include <algorithm>
+
+namespace sim {
+namespace {
+
+constexpr uint32_t kOften = 8;
+constexpr uint32_t kUsually = 4;
+constexpr uint32_t kAtTimes = 2;
+
+}  // namespace
+
+World::World(const Settings& settings, base::Random& random, Trace& trace)
+    : settings_(settings), random_(random), trace_(trace), slots_(settings.workers, nullptr) {
+  config::WorkerGroup group;
+  group.name = "mqtt";
+  group.count = settings.workers;
+  config_.workers.push_back(group);
+  config_.mqtt.sys_interval = 0;
+  for (uint32_t slot = 0; slot < settings.workers; ++slot) {
+    pages_.push_back(std::make_unique<metrics::Page>());
+  }
+  for (uint32_t slot = 0; slot < settings.workers; ++slot) start(slot);
+}
+
+World::~World() {
+  for (auto& process : processes_) {
+    process->alive = false;
+    process->broker.reset();
+  }
+}
+
+broker::Environment World::environment(Process& process) {
+  broker::Environment e;
+  e.config = &config_;
+  e.slot = process.id.slot;
+  e.incarnation = process.id.incarnation;
+  e.clock = &clock_;
+  e.random = &process.random;
+  e.pool = &pool_;
+  e.store = &process.store;
+  e.page = page(process.id.slot);
+  e.page_of = [this](uint32_t slot) { return page(slot); };
+  if (trace_.keeps_lines()) {
+    e.log = [this, &process](int, std::string_view event, std::initializer_list<broker::LogField> fields) {
+      std::string line = text(process.name(), " log: ", event);
+      for (const broker::LogField& field : fields) line += text(' ', field.key, '=', field.value);
+      trace_.line(line);
+    };
+  }
+  e.flush_link = [this, &process](uint32_t, bus::Link& link) { flush_link(process, link); };
+  e.on_ready = [this, &process] {
+    process.ready = true;
+    trace_.line("!! ", process.name(), " is ready");
+  };
+  return e;
+}
+
+void World::start(uint32_t slot) {
+  const auto index = static_cast<uint32_t>(processes_.size());
+  const broker::PeerId id{slot, next_incarnation_++};
+  processes_.push_back(std::make_unique<Process>(index, id, random_.next()));
+  Process& process = *processes_.back();
+  trace_.line("!! ", process.name(), " starts");
+  for (const Process* other : slots_) {
+    if (other == nullptr) continue;
+    wires_.push_back(std::make_unique<Wire>(*processes_[other->index], process, settings_.pipe_capacity));
+  }
+  slots_[slot] = &process;
+  process.broker = std::make_unique<broker::Broker>(environment(process));
+  announce_peers();
+}
+
+void World::announce_peers() {
+  std::vector<broker::PeerId> live;
+  for (const Process* process : slots_) {
+    if (process != nullptr) live.push_back(process->id);
+  }
+  for (Process* process : slots_) {
+    if (process != nullptr) process->inbox.push_back(live);
+  }
+}
+
+void World::kill(Process& process) {
+  trace_.line("!! ", process.name(), " dies");
+  process.alive = false;
+  process.ready = false;
+  process.died = trace_.step();
+  slots_[process.id.slot] = nullptr;
+  if (on_death) on_death(process);
+  process.broker.reset();
+  process.inbox.clear();
+  for (auto& wire : wires_) {
+    for (Wire::Side& side : wire->sides) {
+      if (side.process != &process) continue;
+      side.was_up = side.up;
+      side.up = false;
+      side.link = nullptr;
+      side.in.clear();
+    }
+  }
+  announce_peers();
+}
+
+void World::cut(Wire& wire) {
+  trace_.line("!! link ", wire.sides[0].process->name(), " - ", wire.sides[1].process->name(), " is cut");
+  wire.broken = true;
+  for (uint32_t side = 0; side < 2; ++side) {
+    Pipe& in = wire.sides[side].in;
+    if (in.empty()) continue;
+    const size_t keep = random_.below(in.size() + 1);
+    if (keep == in.size()) continue;
+    in.truncate(keep);
+    Wire::Side& sender = wire.other(side);
+    sender.lost = true;
+    if (sender.link != nullptr) sender.lost_until = sender.link->written();
+  }
+  if (!wire.sides[0].up && !wire.sides[1].up) wire.broken = wire.dialling = false;
+}
+
+void World::pass_time(base::MonoMs ms) {
+  clock_.advance(ms);
+  for (Process* process : slots_) {
+    if (process != nullptr) process->dirty = true;
+  }
+}
+
+Process* World::live(uint32_t slot) const { return slots_[slot]; }
+
+Wire* World::wire(const Process& a, const Process& b, uint32_t& side_of_a) {
+  for (auto& wire : wires_) {
+    for (uint32_t side = 0; side < 2; ++side) {
+      if (wire->sides[side].process == &a && wire->other(side).process == &b) {
+        side_of_a = side;
+        return wire.get();
+      }
+    }
+  }
+  return nullptr;
+}
+
+uint64_t World::total(metrics::Counter counter) const {
+  uint64_t sum = 0;
+  for (uint32_t slot = 0; slot < slots(); ++slot) sum += page(slot).get(counter);
+  return sum;
+}
+
+uint64_t World::total(metrics::Gauge gauge) const {
+  uint64_t sum = 0;
+  for (uint32_t slot = 0; slot < slots(); ++slot) sum += page(slot).get(gauge);
+  return sum;
+}
+
+bool World::quiet() const {
+  for (const Process* process : slots_) {
+    if (process == nullptr || !process->runs() || !process->ready || process->dirty || !process->inbox.empty() ||
+        !process->store.idle()) {
+      return false;
+    }
+  }
+  return std::all_of(wires_.begin(), wires_.end(), [](const auto& wire) {
+    const bool both_live = wire->sides[0].process->alive && wire->sides[1].process->alive;
+    if (both_live) return wire->quiet();
+    const auto settled = [](const Wire::Side& s) { return !s.process->alive || s.gone; };
+    return settled(wire->sides[0]) && settled(wire->sides[1]);
+  });
+}
+
+bool World::may_die(const Process& process) const {
+  return std::none_of(wires_.begin(), wires_.end(), [&process](const auto& wire) {
+    const auto owes = [&process](const Wire::Side& s) { return s.process == &process && s.lost; };
+    return wire->sides[0].process->alive && wire->sides[1].process->alive &&
+           (owes(wire->sides[0]) || owes(wire->sides[1]));
+  });
+}
+
+void World::note_quiet() {
+  if (quiet()) last_quiet_ = trace_.step();
+}
+
+void World::collect(std::vector<Event>& out) const {
+  for (const Process* process : slots_) {
+    if (process == nullptr || process->stopped) continue;
+    if (process->dirty || !process->store.idle()) out.push_back({EventKind::turn, process->index, 0, 3 * kOften});
+    if (!process->inbox.empty()) out.push_back({EventKind::hear_peers, process->index, 0, kAtTimes});
+  }
+  for (uint32_t i = 0; i < wires_.size(); ++i) collect_wire(i, out);
+}
+
+void World::collect_wire(uint32_t index, std::vector<Event>& out) const {
+  const Wire& wire = *wires_[index];
+  for (uint32_t side = 0; side < 2; ++side) {
+    if (!wire.sides[side].process->runs()) continue;
+    if (wire.can_deliver(side)) out.push_back({EventKind::bus_deliver, index, side, kOften});
+    if (wire.can_write(side)) out.push_back({EventKind::bus_writable, index, side, kUsually});
+    if (wire.can_dial(side)) out.push_back({EventKind::dial, index, side, kAtTimes});
+    if (wire.can_establish(side)) out.push_back({EventKind::establish, index, side, kAtTimes});
+    if (wire.can_notice(side)) out.push_back({EventKind::bus_broken, index, side, kAtTimes});
+    if (wire.can_forget(side)) {
+      out.push_back({EventKind::forget_peer, wire.sides[side].process->index, wire.other(side).process->index, kAtTimes});
+    }
+  }
+}
+
+void World::collect_faults(std::vector<Event>& out) const {
+  for (uint32_t slot = 0; slot < slots(); ++slot) {
+    const Process* process = slots_[slot];
+    if (process == nullptr) {
+      out.push_back({EventKind::start, slot, 0, 20});
+      continue;
+    }
+    if (settings_.faults.death && may_die(*process)) {
+      out.push_back({EventKind::kill, process->index, 0, process->stopped ? 4U : 2U});
+    }
+    if (process->stopped) out.push_back({EventKind::go, process->index, 0, 20});
+    if (settings_.faults.stop && !process->stopped) out.push_back({EventKind::stop, process->index, 0, 6});
+  }
+  if (!settings_.faults.cut) return;
+  for (uint32_t i = 0; i < wires_.size(); ++i) {
+    const Wire& wire = *wires_[i];
+    const bool alive = wire.sides[0].process->alive && wire.sides[1].process->alive;
+    if (alive && !wire.broken && (wire.sides[0].up || wire.sides[1].up)) out.push_back({EventKind::cut, i, 0, 3});
+  }
+}
+
+void World::execute(const Event& event) {
+  switch (event.kind) {
+    case EventKind::turn:
+      return turn(*processes_[event.a]);
+    case EventKind::hear_peers:
+      return hear_peers(*processes_[event.a]);
+    case EventKind::forget_peer:
+      return forget_peer(*processes_[event.a], event.b);
+    case EventKind::dial:
+      return dial(*wires_[event.a], event.b);
+    case EventKind::establish:
+      return establish(*wires_[event.a], event.b);
+    case EventKind::bus_deliver:
+      return deliver(*wires_[event.a], event.b);
+    case EventKind::bus_writable:
+      return write_more(*wires_[event.a], event.b);
+    case EventKind::bus_broken:
+      return notice_broken(*wires_[event.a], event.b);
+    case EventKind::pass_time:
+      return pass_time(event.a);
+    case EventKind::cut:
+      return cut(*wires_[event.a]);
+    case EventKind::kill:
+      return kill(*processes_[event.a]);
+    case EventKind::stop:
+      processes_[event.a]->stopped = true;
+      return trace_.line("!! ", processes_[event.a]->name(), " stands still");
+    case EventKind::go:
+      processes_[event.a]->stopped = false;
+      return trace_.line("!! ", processes_[event.a]->name(), " goes on");
+    case EventKind::start:
+      return start(event.a);
+    case EventKind::accept:
+    case EventKind::upload:
+    case EventKind::download:
+    case EventKind::socket_writable:
+    case EventKind::hang_up:
+    case EventKind::acknowledge:
+    case EventKind::act:
+      return;  // the clients'
+  }
+}
+
+}  // namespace sim

@@ -1,0 +1,94 @@
+// The host: worker slots and their processes, who knows of whom, the wires between them, and what goes wrong with them.
+// Plays the master (Peers messages, replacements) and the carrier of the links.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "shared/config/config.h"
+#include "tests/sim/event.h"
+#include "tests/sim/manual_clock.h"
+#include "tests/sim/process.h"
+#include "tests/sim/settings.h"
+#include "tests/sim/trace.h"
+#include "tests/sim/wire.h"
+
+namespace sim {
+
+class World {
+ public:
+  World(const Settings& settings, base::Random& random, Trace& trace);
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  // Called in a turn, when the broker is done: write what waits for the clients.
+  std::function<void(Process&)> flush_clients;
+  // Called when a process has just died; its broker still exists, but nothing of it is carried any more.
+  std::function<void(Process&)> on_death;
+
+  // --- events ---
+  // Appends what can happen next without anything going wrong.
+  void collect(std::vector<Event>& out) const;
+  void collect_faults(std::vector<Event>& out) const;
+  // REQUIRES: one of the events of collect() or collect_faults(), or `start` for a slot without a live process.
+  void execute(const Event& event);
+
+  void start(uint32_t slot);
+  void kill(Process& process);
+  void cut(Wire& wire);
+  void pass_time(base::MonoMs ms);
+
+  // --- looking ---
+  ManualClock& clock() { return clock_; }
+  base::ChunkPool& pool() { return pool_; }
+  const std::vector<std::unique_ptr<Process>>& processes() const { return processes_; }
+  const std::vector<std::unique_ptr<Wire>>& wires() const { return wires_; }
+  Process& process(uint32_t index) { return *processes_[index]; }
+  Process* live(uint32_t slot) const;  // null: nobody lives there now
+  Wire* wire(const Process& a, const Process& b, uint32_t& side_of_a);
+  uint32_t slots() const { return static_cast<uint32_t>(slots_.size()); }
+  metrics::PageRef page(uint32_t slot) const { return metrics::PageRef(pages_[slot].get()); }
+  uint64_t total(metrics::Counter counter) const;
+  uint64_t total(metrics::Gauge gauge) const;
+  // A real socket loses nothing that was written to it; a cut does, until it is sent again. Dying in between would be
+  // two faults in one, which no contract speaks of.
+  bool may_die(const Process& process) const;
+  // Nothing is under way between workers, nobody stands still, is missing or has something to do.
+  bool quiet() const;
+  // The last step before now at which quiet() held (checked now and then, so it may have held later than it says).
+  Step last_quiet() const { return last_quiet_; }
+  void note_quiet();
+
+ private:
+  void turn(Process& process);
+  void hear_peers(Process& process);
+  void forget_peer(Process& process, uint32_t dead);
+  void dial(Wire& wire, uint32_t side);
+  void establish(Wire& wire, uint32_t side);
+  void deliver(Wire& wire, uint32_t side);
+  void write_more(Wire& wire, uint32_t side);
+  void notice_broken(Wire& wire, uint32_t side);
+  size_t write(Wire& wire, uint32_t side);
+  void flush_link(Process& process, bus::Link& link);
+  void announce_peers();
+  broker::Environment environment(Process& process);
+  void collect_wire(uint32_t index, std::vector<Event>& out) const;
+
+  const Settings& settings_;
+  base::Random& random_;
+  Trace& trace_;
+  ManualClock clock_;
+  base::ChunkPool pool_;
+  config::Config config_;
+  std::vector<std::unique_ptr<metrics::Page>> pages_;
+  std::vector<Process*> slots_;
+  std::vector<std::unique_ptr<Process>> processes_;
+  std::vector<std::unique_ptr<Wire>> wires_;
+  uint64_t next_incarnation_ = 1001;
+  Step last_quiet_ = 0;
+};
+
+}  // namespace sim
