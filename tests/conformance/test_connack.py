@@ -76,7 +76,7 @@ def test_reason_strings_give_way_to_the_maximum_packet_size(connect, unique):
 @mqtt5("MQTT-3.14.2-3", "MQTT-3.14.2-4")
 def test_a_disconnect_of_the_server_keeps_to_the_maximum_packet_size(connect):
     client = connect(properties={"maximum_packet_size": 40})
-    client.send(packets.frame(0xF1))
+    client.send(packets.frame(0xC1))
     client.expect_closed(Reason.MALFORMED_PACKET)
     assert client.last_packet_size <= 40
 
