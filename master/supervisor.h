@@ -32,7 +32,7 @@ struct Policy {
   uint64_t drain_timeout_ms = 30000;
   uint64_t stall_timeout_ms = 5000;
   uint64_t ready_timeout_ms = 30000;
-  uint64_t short_life_ms = 10000;  // a death before this age counts towards the back-off
+  uint64_t short_life_ms = 2000;  // a death before this age counts towards the back-off; older ones are rare enough
   uint64_t backoff_first_ms = 100;
   uint64_t backoff_max_ms = 5000;
   uint64_t adopt_after_ms = 100;
