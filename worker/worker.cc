@@ -107,7 +107,6 @@ void Worker::on_ready() {
 
 void Worker::end_turn() {
   context_.begin_work();
-  store_.run_completions();
   broker_.advance();
   for (int round = 0; round < kMaxRounds; ++round) {
     broker_.end_of_turn();
@@ -120,7 +119,7 @@ void Worker::end_turn() {
     channel_.send(control::Stopping{});
     finish(0);
   }
-  if (connections_.pending() || store_.pending()) {
+  if (connections_.pending() || store_.pending() || broker_.more_work()) {
     if (!again_.active()) again_.start([] {});
   } else if (again_.active()) {
     again_.stop();

@@ -107,7 +107,6 @@ size_t BusConnection::receive() {
     return 0;
   }
   const auto size = static_cast<size_t>(received);
-  context_.page.add(metrics::Counter::bus_bytes_received, size);
   if (!owner_.on_bytes(*this, {buffer_.data(), size})) {
     fail("malformed");
     return 0;
@@ -143,7 +142,6 @@ void BusConnection::flush() {
     link_->on_written(static_cast<size_t>(sent));
     taken += static_cast<size_t>(sent);
   }
-  context_.page.add(metrics::Counter::bus_bytes_sent, taken);
   if (blocked_) poll_again();
 }
 

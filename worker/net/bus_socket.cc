@@ -86,7 +86,12 @@ base::UniqueFd BusDirectory::dial(uint32_t slot) const {
 
 base::UniqueFd accept_bus(int listener) {
   base::UniqueFd fd(accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-  if (!fd || !same_user(fd.get())) return {};
+  if (!fd) return {};
+  if (!same_user(fd.get())) {
+    fd.reset();
+    errno = EPERM;
+    return {};
+  }
   setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUF, &kSendBuffer, sizeof kSendBuffer);
   return fd;
 }

@@ -22,8 +22,8 @@ class BusDirectory {
   base::UniqueFd fd_;  // of the directory: the way to names that are too long for a socket's address
 };
 
-// A connection that somebody made to a listening socket of ours. None: nothing is waiting, or it was no process of our
-// user and has been closed.
+// A connection that somebody made to a listening socket of ours. None: errno says why; EPERM: it was another user's
+// process, and has been closed.
 base::UniqueFd accept_bus(int listener);
 
 }  // namespace net

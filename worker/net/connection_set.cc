@@ -17,24 +17,22 @@ ConnectionSet::ConnectionSet(Context& context, ClientFactory make_client)
 
 ConnectionSet::~ConnectionSet() = default;
 
-bool ConnectionSet::add(base::UniqueFd fd, const SocketAddress& peer, Quota& quota) {
+void ConnectionSet::add(base::UniqueFd fd, const SocketAddress& peer, Quota& quota) {
   std::unique_ptr<TcpConnection> owned;
   try {
     owned = std::make_unique<TcpConnection>(*this, std::move(fd), peer, quota);
   } catch (const std::system_error& error) {
     context_.log.warn("cannot poll a connection", {{"peer", peer.text()}, {"error", error.what()}});
-    return false;
+    return;
   }
   TcpConnection& connection = *owned;
   put(open_, std::move(owned));
   connection::Client* client = make_client_(connection);
   if (client == nullptr) {
     connection.die();
-    return false;
+  } else if (connection.state_ == TcpConnection::State::open) {  // it may have been closed without a byte read
+    connection.attach(client);
   }
-  // The client may have closed the connection already, without having seen a byte.
-  if (connection.state_ == TcpConnection::State::open) connection.attach(client);
-  return true;
 }
 
 bool ConnectionSet::flush() {

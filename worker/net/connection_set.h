@@ -27,8 +27,8 @@ class ConnectionSet {
   ConnectionSet(const ConnectionSet&) = delete;
   ConnectionSet& operator=(const ConnectionSet&) = delete;
 
-  // Takes over an accepted socket. REQUIRES: it is non-blocking. False: it was closed again.
-  bool add(base::UniqueFd fd, const SocketAddress& peer, Quota& quota);
+  // Takes over an accepted socket. REQUIRES: it is non-blocking.
+  void add(base::UniqueFd fd, const SocketAddress& peer, Quota& quota);
 
   // Writes what is waiting, once for each connection. True: clients were told, so there may be more to do.
   bool flush();

@@ -2,13 +2,26 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 #include <utility>
 
 namespace net {
+namespace {
+
+int files_for_clients() {
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur > INT_MAX) return INT_MAX;
+  const int all = static_cast<int>(files.rlim_cur);
+  return all - std::min(Listener::kReservedFiles, all / 4);
+}
+
+}  // namespace
 
 Listener::Listener(Context& context, base::UniqueFd fd, std::string name, Quota& quota, ConnectionSet& connections)
     : context_(context),
@@ -16,6 +29,7 @@ Listener::Listener(Context& context, base::UniqueFd fd, std::string name, Quota&
       quota_(quota),
       connections_(connections),
       fd_(std::move(fd)),
+      file_limit_(files_for_clients()),
       pause_(context.loop),
       poll_(context.loop, fd_.get()) {
   // Accepted sockets inherit it, which saves a system call for each.
@@ -48,26 +62,28 @@ void Listener::on_readable() {
       }
       continue;
     }
-    starved_ = false;
-    const SocketAddress peer(address);
-    if (quota_.exhausted()) {
-      context_.page.add(metrics::Counter::connections_refused_limit);
-      if (context_.log.enabled(logging::Level::debug)) {
-        context_.log.debug("connection refused: max_connections", {{"listener", name_}, {"peer", peer.text()}});
-      }
-      continue;
-    }
-    if (connections_.add(std::move(fd), peer, quota_)) context_.page.add(metrics::Counter::connections_accepted);
+    accept(std::move(fd), SocketAddress(address));
   }
 }
 
+void Listener::accept(base::UniqueFd fd, const SocketAddress& peer) {
+  const bool files_are_short = fd.get() >= file_limit_;
+  if (!files_are_short && !quota_.exhausted()) return connections_.add(std::move(fd), peer, quota_);
+  context_.page.add(metrics::Counter::connections_refused_limit);
+  warn("connections are refused", files_are_short ? "too many open files" : "max_connections");
+}
+
 void Listener::pause(int error) {
-  if (!starved_) {
-    context_.log.warn("accepting is paused", {{"listener", name_}, {"error", std::strerror(error)}});
-  }
-  starved_ = true;
+  warn("accepting is paused", std::strerror(error));
   poll_.stop();
   pause_.start(kPauseMs, 0, [this] { start(); });
+}
+
+void Listener::warn(std::string_view event, std::string_view reason) {
+  const uint64_t now = context_.loop.now_ms();
+  if (warned_at_ != 0 && now - warned_at_ < 1000) return;
+  warned_at_ = now;
+  context_.log.warn(event, {{"listener", name_}, {"reason", reason}});
 }
 
 }  // namespace net

@@ -1,6 +1,7 @@
 #include "worker/net/local_bus.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 namespace net {
@@ -19,11 +20,16 @@ LocalBus::LocalBus(Context& context, const Peer& self, const std::string& direct
       listener_(directory_.listen(self.slot)),
       timer_(context.loop),
       listener_poll_(context.loop, listener_.get()) {
-  listener_poll_.start(
-      loop::kReadable, [](void* bus, int) { static_cast<LocalBus*>(bus)->accept(); }, this);
+  listen();
 }
 
 LocalBus::~LocalBus() = default;
+
+void LocalBus::listen() {
+  deaf_ = false;
+  listener_poll_.start(
+      loop::kReadable, [](void* bus, int) { static_cast<LocalBus*>(bus)->accept(); }, this);
+}
 
 // --- who is there ---
 
@@ -65,8 +71,14 @@ LocalBus::Known* LocalBus::find(const BusConnection& connection) {
 void LocalBus::accept() {
   context_.begin_work();
   base::UniqueFd fd = accept_bus(listener_.get());
-  const size_t strangers = connections_.size() - connected();
-  if (fd && strangers < kMaxStrangers) adopt(std::move(fd));
+  if (fd) {
+    const size_t strangers = connections_.size() - connected();
+    if (strangers < kMaxStrangers) adopt(std::move(fd));
+  } else if (errno != EAGAIN) {
+    deaf_ = true;  // out of descriptors, mostly
+    listener_poll_.stop();
+    set_timer();
+  }
 }
 
 BusConnection& LocalBus::adopt(base::UniqueFd fd) {
@@ -192,7 +204,7 @@ bool LocalBus::drained() const {
 
 void LocalBus::set_timer() {
   const uint64_t now = context_.loop.now_ms();
-  uint64_t wait = UINT64_MAX;
+  uint64_t wait = deaf_ ? kStarvedRetryMs : UINT64_MAX;
   for (const Known& known : known_) {
     if (known.retry_at != 0) wait = std::min(wait, known.retry_at > now ? known.retry_at - now : 0);
     if (known.connection != nullptr && known.connection->starved()) wait = std::min(wait, kStarvedRetryMs);
@@ -206,6 +218,7 @@ void LocalBus::set_timer() {
 
 void LocalBus::on_timer() {
   context_.begin_work();
+  if (deaf_) listen();
   for (Known& known : known_) {
     if (known.retry_at != 0 && known.retry_at <= context_.loop.now_ms()) dial(known);
     if (known.connection != nullptr && known.connection->starved()) {

@@ -60,6 +60,7 @@ class LocalBus final : BusConnection::Owner {
   void on_progress(BusConnection& connection) override;
   void on_closed(BusConnection& connection, std::string_view reason) override;
 
+  void listen();
   void accept();
   BusConnection& adopt(base::UniqueFd fd);
   bool we_dial(const Peer& peer) const { return self_.slot > peer.slot; }
@@ -85,6 +86,7 @@ class LocalBus final : BusConnection::Owner {
   Owned connections_;
   Owned closed_;
   base::UniqueFd listener_;
+  bool deaf_ = false;  // accepting has failed; the timer goes on with it
   loop::Timer timer_;  // attempts that are due, and writing that must be tried again
   loop::Poll listener_poll_;
 };

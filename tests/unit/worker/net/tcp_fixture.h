@@ -101,6 +101,7 @@ class TcpFixture : public NetFixture {
     REQUIRE(::listen(fd.get(), 128) == 0);
     socklen_t size = sizeof address_;
     getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address_), &size);
+    socket_.reset(dup(fd.get()));
     listener = std::make_unique<net::Listener>(context(), std::move(fd), "test", quota, *connections);
     listener->start();
   }
@@ -108,6 +109,7 @@ class TcpFixture : public NetFixture {
     end_of_turn = [] {};
     listener.reset();
     connections.reset();
+    socket_.reset();
   }
 
   Socket dial() {
@@ -124,12 +126,16 @@ class TcpFixture : public NetFixture {
   }
   FakeClient& client() { return *clients.back(); }
 
+  // Another descriptor of the listener's socket.
+  base::UniqueFd listener_socket() const { return base::UniqueFd(dup(socket_.get())); }
+
   net::Quota quota;
   std::vector<std::unique_ptr<FakeClient>> clients;
   std::unique_ptr<net::ConnectionSet> connections;
   std::unique_ptr<net::Listener> listener;
 
  private:
+  base::UniqueFd socket_;
   sockaddr_in address_{};
 };
 
