@@ -1,0 +1,248 @@
+#include "worker/session/directory.h"
+
+#include <doctest/doctest.h>
+
+#include "shared/base/random.h"
+#include "tests/support/lines.h"
+#include "tests/support/manual_clock.h"
+
+namespace session {
+namespace {
+
+using support::Lines;
+
+constexpr WorkerId kA{0, 100}, kB{1, 200}, kC{2, 300};
+
+std::string name(const WorkerId& worker) {
+  return std::string(1, static_cast<char>('A' + worker.slot));
+}
+
+// Writes replies down: "A#1 holder=none", "A#1 superseded".
+struct Fixture : Directory::Replies {
+  support::ManualClock clock;
+  Directory directory{clock, *this};
+  Lines lines;
+  std::vector<uint64_t> epochs;
+
+  void grant(const WorkerId& to, uint64_t claim, uint64_t epoch, const std::optional<WorkerId>& holder) override {
+    lines.push_back(name(to) + "#" + std::to_string(claim) + " holder=" + (holder ? name(*holder) : "none"));
+    epochs.push_back(epoch);
+  }
+  void superseded(const WorkerId& to, uint64_t claim) override {
+    lines.push_back(name(to) + "#" + std::to_string(claim) + " superseded");
+  }
+  void claim(const WorkerId& from, uint64_t number) { directory.on_claim(from, "c", number); }
+  void held(const WorkerId& from, uint64_t number, Directory::Outcome outcome = Directory::Outcome::kept) {
+    directory.on_held(from, "c", number, outcome);
+  }
+  // `from` holds the session, by its claim `number`.
+  void holder(const WorkerId& from, uint64_t number) {
+    claim(from, number);
+    held(from, number);
+    lines.clear();
+  }
+  Lines replies() { return support::take(lines); }
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Fixture, "directory: the first claim finds no holder") {
+  claim(kA, 1);
+  CHECK(replies() == Lines{"A#1 holder=none"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: the next claim is told who holds the session") {
+  holder(kA, 1);
+  claim(kB, 7);
+  CHECK(replies() == Lines{"B#7 holder=A"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: a worker may claim what it holds itself") {
+  holder(kA, 1);
+  claim(kA, 2);
+  CHECK(replies() == Lines{"A#2 holder=A"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: client ids have nothing to do with each other") {
+  directory.on_claim(kA, "one", 1);
+  directory.on_claim(kB, "two", 1);
+  CHECK(replies() == Lines{"A#1 holder=none", "B#1 holder=none"});
+  CHECK(directory.size() == 2);
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: a claim during a transfer supersedes it and waits for its end") {
+  claim(kA, 1);
+  claim(kB, 1);
+  CHECK(replies() == Lines{"A#1 holder=none", "A#1 superseded"});
+  held(kA, 1);
+  CHECK(replies() == Lines{"B#1 holder=A"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: of many racing claims only the newest is left waiting") {
+  claim(kA, 1);
+  claim(kB, 1);
+  claim(kC, 1);
+  claim(kA, 2);
+  CHECK(replies() == Lines{"A#1 holder=none", "A#1 superseded", "B#1 superseded", "C#1 superseded"});
+  held(kA, 1);
+  CHECK(replies() == Lines{"A#2 holder=A"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: a claimant that did not pull leaves the holder as it was") {
+  holder(kA, 1);
+  claim(kB, 1);
+  held(kB, 1, Directory::Outcome::not_pulled);
+  claim(kC, 1);
+  CHECK(replies() == Lines{"B#1 holder=A", "C#1 holder=A"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: a session that ended in the transfer is held by nobody") {
+  holder(kA, 1);
+  claim(kB, 1);
+  held(kB, 1, Directory::Outcome::ended);
+  CHECK(directory.size() == 0);
+  claim(kC, 1);
+  CHECK(replies() == Lines{"B#1 holder=A", "C#1 holder=none"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: a report of a transfer that is not under way is ignored") {
+  holder(kA, 1);
+  claim(kB, 5);
+  held(kB, 4);                                              // an older claim of the same worker
+  held(kC, 5);                                              // another worker
+  directory.on_held(kB, "x", 5, Directory::Outcome::kept);  // another client id
+  claim(kC, 1);
+  CHECK(replies() == Lines{"B#5 holder=A", "B#5 superseded"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: a report of an earlier incarnation of the claimant is ignored") {
+  claim(kA, 1);
+  held({kA.slot, kA.incarnation + 1}, 1);
+  claim(kB, 1);
+  CHECK(replies() == Lines{"A#1 holder=none", "A#1 superseded"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: a released session leaves no entry") {
+  holder(kA, 1);
+  directory.on_release(kA, "c", epochs.back());
+  CHECK(directory.size() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: a release is the holder's with the epoch it holds, or it is ignored") {
+  holder(kA, 1);
+  directory.on_release(kB, "c", epochs.back());
+  directory.on_release(kA, "c", epochs.back() - 1);
+  directory.on_release(kA, "x", epochs.back());
+  claim(kC, 1);
+  CHECK(replies() == Lines{"C#1 holder=A"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: a release during a transfer makes the next grant free of a holder") {
+  holder(kA, 1);
+  claim(kB, 1);
+  directory.on_release(kA, "c", epochs.front());
+  held(kB, 1, Directory::Outcome::not_pulled);
+  CHECK(directory.size() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: epochs grow past the clock, past the end of a session, past what peers report") {
+  claim(kA, 1);
+  CHECK(epochs[0] == clock.wall_us());
+  held(kA, 1, Directory::Outcome::ended);
+  claim(kA, 2);
+  CHECK(epochs[1] == epochs[0] + 1);
+  directory.on_holding(kB, "other", epochs[1] + 1'000'000, 0);
+  held(kA, 2);
+  claim(kA, 3);
+  CHECK(epochs[2] > epochs[1] + 1'000'000);
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: what a dead worker held is free") {
+  holder(kA, 1);
+  directory.on_worker_gone(kA);
+  CHECK(directory.size() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: the death of a claimant grants the one that waits") {
+  holder(kA, 1);
+  claim(kB, 1);
+  claim(kC, 1);
+  directory.on_worker_gone(kB);
+  CHECK(replies() == Lines{"B#1 holder=A", "B#1 superseded", "C#1 holder=A"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: the death of the holder during a transfer leaves it to the claimant") {
+  holder(kA, 1);
+  claim(kB, 1);
+  directory.on_worker_gone(kA);
+  held(kB, 1);
+  claim(kC, 1);
+  CHECK(replies() == Lines{"B#1 holder=A", "C#1 holder=B"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: the death of the one that waits changes nothing for the others") {
+  claim(kA, 1);
+  claim(kB, 1);
+  directory.on_worker_gone(kB);
+  held(kA, 1);
+  CHECK(replies() == Lines{"A#1 holder=none", "A#1 superseded"});
+  claim(kC, 1);
+  CHECK(replies() == Lines{"C#1 holder=A"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: another incarnation of a dead worker's slot keeps what it holds") {
+  holder(kA, 1);
+  directory.on_worker_gone({kA.slot, kA.incarnation - 1});
+  claim(kB, 1);
+  CHECK(replies() == Lines{"B#1 holder=A"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: rebuilt from what peers hold, in any order, the newest epoch holds") {
+  for (const bool newest_first : {true, false}) {
+    Fixture rebuilt;
+    rebuilt.directory.on_holding(newest_first ? kB : kA, "c", newest_first ? 20 : 10, 0);
+    rebuilt.directory.on_holding(newest_first ? kA : kB, "c", newest_first ? 10 : 20, 0);
+    rebuilt.claim(kC, 1);
+    CHECK(rebuilt.replies() == Lines{"C#1 holder=B"});
+  }
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: rebuilt with a transfer under way, a claim waits for it") {
+  directory.on_holding(kA, "c", 10, 0);
+  directory.on_holding(kB, "c", 11, 4);
+  claim(kC, 1);
+  CHECK(replies() == Lines{"B#4 superseded"});
+  held(kB, 4);
+  CHECK(replies() == Lines{"C#1 holder=B"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: random claims, ends and deaths leave one transfer at most and an empty table") {
+  base::Random random(7);
+  struct Granted {
+    WorkerId to;
+    uint64_t claim;
+  };
+  const WorkerId workers[] = {kA, kB, kC};
+  std::vector<Granted> open;
+  uint64_t number = 0;
+  for (int step = 0; step < 5000; ++step) {
+    const WorkerId& worker = workers[random.below(3)];
+    if (random.one_in(2)) {
+      claim(worker, ++number);
+    } else if (!open.empty()) {
+      held(open.back().to, open.back().claim, static_cast<Directory::Outcome>(random.below(3)));
+      open.pop_back();
+    } else {
+      directory.on_worker_gone(worker);
+    }
+    for (const std::string& line : replies()) {
+      if (line.find("holder") == std::string::npos) continue;
+      open.push_back({workers[line[0] - 'A'], std::stoull(line.substr(2))});
+      REQUIRE(open.size() == 1);
+    }
+  }
+  for (const WorkerId& worker : workers) directory.on_worker_gone(worker);
+  CHECK(directory.size() == 0);
+}
+
+}  // namespace session

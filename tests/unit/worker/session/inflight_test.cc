@@ -1,0 +1,104 @@
+#include "worker/session/inflight.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "tests/support/messages.h"
+
+namespace session {
+namespace {
+
+std::vector<uint16_t> ids(Inflight& inflight) {
+  std::vector<uint16_t> found;
+  inflight.for_each([&](const Inflight::Entry& entry) { found.push_back(entry.packet_id); });
+  return found;
+}
+
+void add(Inflight& inflight, int count) {
+  for (int i = 0; i < count; ++i) inflight.add(support::delivery("m", 1));
+}
+
+using Ids = std::vector<uint16_t>;
+
+}  // namespace
+
+TEST_CASE("inflight: packet ids count up from 1 and are kept in sending order") {
+  Inflight inflight;
+  add(inflight, 3);
+  CHECK(ids(inflight) == Ids{1, 2, 3});
+  CHECK(inflight.size() == 3);
+}
+
+TEST_CASE("inflight: an entry in the middle can be acknowledged, the others keep their order") {
+  Inflight inflight;
+  add(inflight, 4);
+  inflight.remove(*inflight.find(2));
+  inflight.remove(*inflight.find(3));
+  CHECK(ids(inflight) == Ids{1, 4});
+  CHECK(inflight.find(2) == nullptr);
+}
+
+TEST_CASE("inflight: a freed packet id is not the next one used") {
+  Inflight inflight;
+  add(inflight, 2);
+  inflight.remove(*inflight.find(1));
+  CHECK(inflight.add(support::delivery("m", 1)).packet_id == 3);
+}
+
+TEST_CASE("inflight: packet ids wrap from 65535 to 1, never 0") {
+  Inflight inflight;
+  inflight.set_next_id(65534);
+  add(inflight, 3);
+  CHECK(ids(inflight) == Ids{65534, 65535, 1});
+}
+
+TEST_CASE("inflight: a packet id in use is passed over") {
+  Inflight inflight;
+  add(inflight, 3);
+  inflight.set_next_id(2);
+  add(inflight, 1);
+  CHECK(ids(inflight) == Ids{1, 2, 3, 4});
+}
+
+TEST_CASE("inflight: a packet id of a PUBREL that waits for its PUBCOMP is in use") {
+  Inflight inflight;
+  inflight.add(support::delivery("m", 2)).state = Inflight::State::pubrel;
+  inflight.set_next_id(1);
+  CHECK(inflight.add(support::delivery("m", 2)).packet_id == 2);
+}
+
+TEST_CASE("inflight: restored entries come back in the order in which they were restored") {
+  Inflight from;
+  add(from, 3);
+  Inflight to;
+  from.for_each([&](Inflight::Entry& entry) { to.restore(std::move(entry)); });
+  to.set_next_id(from.next_id());
+  CHECK(ids(to) == Ids{1, 2, 3});
+  CHECK(to.add(support::delivery("m", 1)).packet_id == 4);
+}
+
+TEST_CASE("inflight: removing releases the message, and everything at the end") {
+  Inflight inflight;
+  const bus::MessageRef message = support::message({});
+  Inflight::Entry& first = inflight.add(support::delivery(message, 1));
+  inflight.remove(first);
+  CHECK(inflight.empty());
+  add(inflight, 5);
+  inflight.clear();
+  CHECK(inflight.empty());
+  CHECK(ids(inflight).empty());
+}
+
+TEST_CASE("inflight: acknowledged in any order, nothing is left") {
+  Ids order{1, 2, 3, 4, 5};
+  do {
+    Inflight inflight;
+    add(inflight, 5);
+    for (const uint16_t id : order) inflight.remove(*inflight.find(id));
+    REQUIRE(inflight.empty());
+    REQUIRE(inflight.find(0) == nullptr);
+  } while (std::next_permutation(order.begin(), order.end()));
+}
+
+}  // namespace session
