@@ -17,7 +17,8 @@ class Inflight {
   struct Entry {
     uint16_t packet_id = 0;  // 0: acknowledged, waits for those before it to leave
     State state = State::publish;
-    Delivery delivery;       // its message is released once PUBREC has come
+    bool unsent = false;  // not yet sent again since the client came back
+    Delivery delivery;    // its message is released once PUBREC has come
   };
 
   size_t size() const { return live_; }

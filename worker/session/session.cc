@@ -33,20 +33,38 @@ bool Session::remove_incoming(uint16_t packet_id) {
 
 void Session::attach(Outlet& outlet) {
   outlet_ = &outlet;
+  unsent_ = 0;
+  inflight_.for_each([&](Inflight::Entry& entry) {
+    entry.unsent = entry.state == Inflight::State::publish;
+    if (entry.unsent) ++unsent_;
+  });
+  inflight_.for_each([&](const Inflight::Entry& entry) {
+    if (entry.state == Inflight::State::pubrel) outlet_->send_pubrel(entry.packet_id);
+  });
+  pump();
+}
+
+// The client may have come back with a smaller receive maximum than what is in flight. [MQTT-3.3.4-9]
+void Session::resend() {
   std::vector<uint16_t> too_large;
   inflight_.for_each([&](Inflight::Entry& entry) {
-    if (entry.state == Inflight::State::pubrel) {
-      outlet_->send_pubrel(entry.packet_id);
-    } else if (outlet_->send_publish(entry.delivery, entry.packet_id, true) == Outlet::Sent::too_large) {
+    if (!entry.unsent || inflight_.size() - unsent_ >= window()) return;
+    entry.unsent = false;
+    --unsent_;
+    if (outlet_->send_publish(entry.delivery, entry.packet_id, true) == Outlet::Sent::too_large) {
       too_large.push_back(entry.packet_id);
     }
   });
   for (const uint16_t id : too_large) {
-    inflight_.remove(*inflight_.find(id));
+    release(*inflight_.find(id));
     shared_.page.add(metrics::Counter::publish_dropped_size);
-    shared_.page.add(metrics::Gauge::inflight_messages, -1);
   }
-  pump();
+}
+
+void Session::release(Inflight::Entry& entry) {
+  if (entry.unsent) --unsent_;
+  inflight_.remove(entry);
+  shared_.page.add(metrics::Gauge::inflight_messages, -1);
 }
 
 size_t Session::window() const {
@@ -128,6 +146,7 @@ void Session::account(int64_t messages, int64_t bytes) {
 void Session::pump() {
   if (pumping_) return;
   pumping_ = true;
+  while (outlet_ != nullptr && unsent_ != 0 && inflight_.size() - unsent_ < window()) resend();
   while (outlet_ != nullptr && !queue_.empty() && inflight_.size() < window() && outlet_->backlog() < kHighWater) {
     Delivery next = std::move(queue_.front());
     queue_.pop_front();
@@ -140,8 +159,7 @@ void Session::pump() {
 bool Session::on_puback(uint16_t packet_id) {
   Inflight::Entry* entry = inflight_.find(packet_id);
   if (entry == nullptr || entry->delivery.qos != proto::QoS::at_least_once) return false;
-  inflight_.remove(*entry);
-  shared_.page.add(metrics::Gauge::inflight_messages, -1);
+  release(*entry);
   pump();
   return true;
 }
@@ -150,11 +168,12 @@ bool Session::on_pubrec(uint16_t packet_id, bool error) {
   Inflight::Entry* entry = inflight_.find(packet_id);
   if (entry == nullptr || entry->delivery.qos != proto::QoS::exactly_once) return false;
   if (error) {
-    inflight_.remove(*entry);
-    shared_.page.add(metrics::Gauge::inflight_messages, -1);
+    release(*entry);
     pump();
     return true;
   }
+  if (entry->unsent) --unsent_;
+  entry->unsent = false;
   entry->state = Inflight::State::pubrel;
   entry->delivery.message = bus::MessageRef();
   outlet_->send_pubrel(packet_id);
@@ -164,8 +183,7 @@ bool Session::on_pubrec(uint16_t packet_id, bool error) {
 bool Session::on_pubcomp(uint16_t packet_id) {
   Inflight::Entry* entry = inflight_.find(packet_id);
   if (entry == nullptr || entry->state != Inflight::State::pubrel) return false;
-  inflight_.remove(*entry);
-  shared_.page.add(metrics::Gauge::inflight_messages, -1);
+  release(*entry);
   pump();
   return true;
 }
@@ -181,8 +199,7 @@ std::vector<Delivery> Session::take_shared(const std::function<bool(const GroupN
   for (const uint16_t id : ids) {
     Inflight::Entry* entry = inflight_.find(id);
     taken.push_back(std::move(entry->delivery));
-    inflight_.remove(*entry);
-    shared_.page.add(metrics::Gauge::inflight_messages, -1);
+    release(*entry);
   }
   base::Ring<Delivery> rest;
   for (; !queue_.empty(); queue_.pop_front()) {
@@ -200,6 +217,7 @@ std::vector<Delivery> Session::take_shared(const std::function<bool(const GroupN
 void Session::clear_messages() {
   shared_.page.add(metrics::Gauge::inflight_messages, -static_cast<int64_t>(inflight_.size()));
   inflight_.clear();
+  unsent_ = 0;
   if (!queue_.empty()) account(-static_cast<int64_t>(queue_.size()), -static_cast<int64_t>(queued_bytes_));
   queue_.clear();
 }

@@ -128,6 +128,8 @@ class Session {
   size_t window() const;
   Result enqueue(Delivery delivery);
   void account(int64_t messages, int64_t bytes);
+  void resend();
+  void release(Inflight::Entry& entry);
   bool send_now(Delivery delivery);
 
   const Shared& shared_;
@@ -137,6 +139,7 @@ class Session {
   Inflight inflight_;
   base::Ring<Delivery> queue_;
   size_t queued_bytes_ = 0;
+  uint32_t unsent_ = 0;  // entries of inflight_ that wait for room to be sent again
   bool pumping_ = false;
 };
 

@@ -229,6 +229,49 @@ TEST_CASE_FIXTURE(SessionFixture, "session: offline, one that ends with its conn
   CHECK(session.queue().empty());
 }
 
+TEST_CASE_FIXTURE(SessionFixture, "session: back, what was in flight comes again in order, then what waits") {
+  config.max_inflight = 4;
+  for (const char* payload : {"m1", "m2"}) deliver(payload, 1);
+  for (const char* payload : {"m3", "m4"}) deliver(payload, 2);
+  deliver("m5", 1);
+  session.on_pubrec(3, false);
+  session.on_puback(1);
+  sent();
+  CHECK(reconnect() == Lines{"PUBREL 3", "m2 qos=1 id=2 dup", "m4 qos=2 id=4 dup", "m5 qos=1 id=5 dup"});
+}
+
+TEST_CASE_FIXTURE(SessionFixture,
+                  "session: back with a smaller window, no more than it is sent before acknowledgements") {
+  for (const char* payload : {"m1", "m2", "m3"}) deliver(payload, 1);
+  sent();
+  outlet.window = 1;
+  session.detach();
+  deliver("m4", 1);
+  session.attach(outlet);
+  CHECK(sent() == Lines{"m1 qos=1 id=1 dup"});
+  for (const uint16_t id : Ids{1, 2, 3}) session.on_puback(id);
+  CHECK(sent() == Lines{"m2 qos=1 id=2 dup", "m3 qos=1 id=3 dup", "m4 qos=1 id=4"});
+}
+
+TEST_CASE_FIXTURE(SessionFixture, "session: back with a smaller window, every PUBREL is sent again at once") {
+  for (const char* payload : {"m1", "m2", "m3"}) deliver(payload, 2);
+  for (const uint16_t id : Ids{1, 2}) session.on_pubrec(id, false);
+  sent();
+  outlet.window = 1;
+  CHECK(reconnect() == Lines{"PUBREL 1", "PUBREL 2"});
+  for (const uint16_t id : Ids{1, 2}) session.on_pubcomp(id);
+  CHECK(sent() == Lines{"m3 qos=2 id=3 dup"});
+}
+
+TEST_CASE_FIXTURE(SessionFixture, "session: lost again before all was sent again, the rest comes the next time") {
+  for (const char* payload : {"m1", "m2", "m3"}) deliver(payload, 1);
+  sent();
+  outlet.window = 1;
+  CHECK(reconnect() == Lines{"m1 qos=1 id=1 dup"});
+  outlet.window = 3;
+  CHECK(reconnect() == Lines{"m1 qos=1 id=1 dup", "m2 qos=1 id=2 dup", "m3 qos=1 id=3 dup"});
+}
+
 TEST_CASE_FIXTURE(SessionFixture, "session: back with a smaller maximum packet size, what no longer fits is given up") {
   deliver("long enough", 1);
   deliver("m2", 1);
