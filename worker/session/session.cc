@@ -74,6 +74,10 @@ size_t Session::window() const {
 Session::Result Session::deliver(Delivery delivery) {
   if (delivery.qos == proto::QoS::at_most_once) {
     if (outlet_ == nullptr) return Result::dropped;
+    if (delivery.message->expires_at() != 0 && delivery.message->expired(shared_.clock->now_ms())) {
+      shared_.page.add(metrics::Counter::publish_dropped_expired);
+      return Result::dropped;
+    }
     if (outlet_->backlog() + queued_bytes_ > shared_.config->max_queued_bytes) {
       shared_.page.add(metrics::Counter::publish_dropped_slow);
       if (shared_.config->queue_full == config::QueueFull::disconnect) outlet_->on_queue_full();

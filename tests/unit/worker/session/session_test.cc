@@ -152,6 +152,14 @@ TEST_CASE_FIXTURE(SessionFixture, "session: a message that expired in the queue 
   CHECK(count(Counter::publish_dropped_expired) == 1);
 }
 
+TEST_CASE_FIXTURE(SessionFixture, "session: a message that has expired on its way here is not sent, whatever its QoS") {
+  for (const int qos : {0, 1, 2}) {
+    session.deliver(delivery(support::message({.expires_at = clock.now_ms()}), qos));
+  }
+  CHECK(sent().empty());
+  CHECK(count(Counter::publish_dropped_expired) == 3);
+}
+
 // --- bounds ---
 
 TEST_CASE_FIXTURE(SessionFixture, "session: QoS 0 to a client that reads too slowly is dropped and counted") {
