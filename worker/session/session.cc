@@ -120,7 +120,7 @@ Session::Result Session::enqueue(Delivery delivery) {
     return (limits.max_queued_messages != 0 && queue_.size() >= limits.max_queued_messages) ||
            queued_bytes_ + bytes > limits.max_queued_bytes;
   };
-  if (full() && limits.queue_full == config::QueueFull::drop_old) {
+  if (limits.queue_full == config::QueueFull::drop_old && bytes <= limits.max_queued_bytes) {
     while (full() && !queue_.empty()) {
       account(-1, -static_cast<int64_t>(queue_.front().message->footprint()));
       queue_.pop_front();

@@ -211,6 +211,16 @@ TEST_CASE_FIXTURE(SessionFixture, "session: QoS 0 to a slow client disconnects i
   CHECK(sent() == Lines{"full"});
 }
 
+TEST_CASE_FIXTURE(SessionFixture, "session: a message larger than the whole queue drops itself alone") {
+  config.queue_full = config::QueueFull::drop_old;
+  config.max_queued_bytes = 2 * kCost;
+  outlet.waiting = 2 << 20;
+  deliver("m1", 1);
+  CHECK(session.deliver(delivery(std::string(1000, 'x'), 1)) == Session::Result::dropped_full);
+  CHECK(session.queue().size() == 1);
+  CHECK(count(Counter::publish_dropped_queue) == 1);
+}
+
 TEST_CASE_FIXTURE(SessionFixture, "session: a queue of bounded bytes takes any number of messages") {
   config.max_queued_messages = 0;
   session.detach();
