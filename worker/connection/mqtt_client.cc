@@ -174,8 +174,9 @@ void MqttClient::on_disconnect(const proto::Frame& frame) {
 
 void MqttClient::on_flushed() {
   if (state_ == State::closed) return;
-  if (backlogged_ && transport_->output().size() <= context_.config->max_queued_bytes / 2) {
-    backlogged_ = false;
+  if (backlogged_ && transport_->output().size() <= context_.config->max_queued_bytes / 2) backlogged_ = false;
+  // Also behind a claim that was answered later: what came meanwhile is handled once CONNACK is on its way.
+  if (!reading_) {
     go_on();
     if (state_ == State::closed) return;
   }

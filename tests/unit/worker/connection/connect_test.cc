@@ -284,6 +284,40 @@ TEST_CASE_FIXTURE(ClientWorld, "connect: MQTT 3 is closed without a packet it wo
 
 // --- waiting for the claim ---
 
+TEST_CASE_FIXTURE(ClientWorld, "connect: while the claim waits nothing is read, and what came is handled after it") {
+  host.claim_waits = true;
+  TestClient c(*this, V311);
+  c.send("10 [ 'MQTT' 04 02 0000 'c' ] 30 [ 't' \"one\" ] 30 06 't' \"t\"");
+  CHECK_FALSE(c.reading);
+  CHECK(c.received().empty());
+  c.send("\"wo\"");
+  host.calls.clear();
+  host.grant(*c.client);
+  CHECK(c.received() == Lines{"CONNACK \"Success\""});
+  CHECK(c.reading);
+  CHECK(host.calls == Lines{"publish t \"one\" qos=0", "publish t \"two\" qos=0"});
+}
+
+TEST_CASE_FIXTURE(ClientWorld, "connect: after a claim that waited the client is read from again") {
+  host.claim_waits = true;
+  TestClient c(*this, V311);
+  c.send_connect();
+  host.grant(*c.client);
+  c.received();  // CONNACK is on its way
+  CHECK(c.reading);
+}
+
+TEST_CASE_FIXTURE(ClientWorld, "connect: what came with CONNECT is handled behind what the session resends") {
+  host.claim_waits = true;
+  host.make_session("c").expiry_interval = 1;
+  host.session->deliver(support::delivery("queued", 1));
+  TestClient c(*this, V311);
+  c.send("10 [ 'MQTT' 04 00 0000 'c' ] c0 00");
+  host.grant(*c.client, true);
+  CHECK(c.received() ==
+        Lines{"CONNACK session_present \"Success\"", "PUBLISH qos=1 id=1 topic=\"t\" payload=\"queued\"", "PINGRESP"});
+}
+
 TEST_CASE_FIXTURE(ClientWorld, "connect: a client that goes while its claim waits is closed once") {
   host.claim_waits = true;
   TestClient c(*this, V311);
