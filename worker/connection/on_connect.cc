@@ -73,7 +73,7 @@ void MqttClient::on_connect(const proto::Frame& frame) {
   if (!is_v5()) expiry = packet.clean_start ? 0 : 0xFFFFFFFF;
   session_expiry_ = std::min(expiry, config.session_expiry_max);
   expiry_reduced_ = session_expiry_ != expiry;
-  zero_expiry_at_connect_ = session_expiry_ == 0;
+  zero_expiry_at_connect_ = expiry == 0;
 
   keep_alive_ = packet.keep_alive;
   if (is_v5() && config.max_keepalive != kNoKeepAliveLimit &&

@@ -96,6 +96,15 @@ TEST_CASE_FIXTURE(ClientWorld, "disconnect: it may change the session expiry, if
   }
 }
 
+TEST_CASE_FIXTURE(ClientWorld, "disconnect: an expiry that the broker cut to 0 was not 0 in CONNECT") {
+  config.session_expiry_max = 0;
+  TestClient c(*this, V5);
+  c.connect("11 00000064");
+  c.send("e0 [ 00 [ 11 00000064 ] ]");
+  CHECK(host.calls.back() == "closed clean");
+  CHECK(host.session->expiry_interval == 0);
+}
+
 // --- from the broker ---
 
 TEST_CASE_FIXTURE(ClientWorld, "disconnect: taken over, MQTT 5 is told, and the will is not due") {
