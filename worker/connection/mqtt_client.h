@@ -111,6 +111,7 @@ class MqttClient final : public Client, public session::Outlet {
   bool topic_allowed(std::string_view topic, const proto::Publish& packet);
   void answer_publish(uint16_t packet_id, proto::QoS qos, proto::ReasonCode reason);
   void release_pending();
+  void flow_done();
   void on_ack(const proto::Frame& frame);
   void on_pubrel(const proto::Ack& packet);
   void on_subscribe(const proto::Frame& frame);
@@ -153,7 +154,7 @@ class MqttClient final : public Client, public session::Outlet {
   uint32_t generation_;
   uint32_t session_expiry_ = 0;
   uint32_t peer_max_packet_ = proto::kMaxPacketSize;
-  uint16_t unacked_qos1_ = 0;
+  uint16_t unacked_ = 0;  // QoS 1 and 2 PUBLISHes of this connection whose flow is not complete
   uint16_t keep_alive_ = 0;  // seconds
   uint16_t peer_receive_maximum_ = 65535;
   uint16_t peer_alias_max_ = 0;

@@ -25,7 +25,7 @@ void MqttClient::on_publish(const proto::Frame& frame) {
     packet.retain = false;
   }
   const std::optional<std::string_view> topic = resolve_alias(packet);
-  if (!topic || !topic_allowed(*topic, packet)) return;
+  if (!topic) return;
 
   if (packet.qos == proto::QoS::exactly_once && session_->has_incoming(packet.packet_id)) {
     // Seen before: not routed again [MQTT-4.3.3-10]; PUBREC again unless the first one is still to come.
@@ -35,19 +35,17 @@ void MqttClient::on_publish(const proto::Frame& frame) {
     send_ack(proto::PacketType::pubrec, packet.packet_id, proto::ReasonCode::success);
     return;
   }
+  if (is_v5() && packet.qos != proto::QoS::at_most_once && unacked_ >= context_.config->receive_maximum) {
+    fail({proto::ReasonCode::receive_maximum_exceeded, "receive maximum exceeded"});  // [MQTT-3.3.4-7]
+    return;
+  }
+  if (!topic_allowed(*topic, packet)) return;
   if (packet.qos == proto::QoS::at_most_once) {
     context_.host->publish(*this, packet, *topic, framer_.take_buffer(), 0);
     return;
   }
-  if (is_v5() && unacked_qos1_ + session_->incoming_qos2.size() >= context_.config->receive_maximum) {
-    fail({proto::ReasonCode::receive_maximum_exceeded, "receive maximum exceeded"});  // [MQTT-3.3.4-7]
-    return;
-  }
-  if (packet.qos == proto::QoS::exactly_once) {
-    session_->add_incoming(packet.packet_id);
-  } else {
-    ++unacked_qos1_;
-  }
+  ++unacked_;
+  if (packet.qos == proto::QoS::exactly_once) session_->add_incoming(packet.packet_id);
   const uint64_t number = first_pending_ + pending_.size();
   pending_.push_back({packet.packet_id, packet.qos, false, proto::ReasonCode::success});
   const PublishOutcome outcome = context_.host->publish(*this, packet, *topic, framer_.take_buffer(), number);
@@ -99,11 +97,8 @@ bool MqttClient::topic_allowed(std::string_view topic, const proto::Publish& pac
 
 // An answer that waits for nothing but its turn.
 void MqttClient::answer_publish(uint16_t packet_id, proto::QoS qos, proto::ReasonCode reason) {
-  if (qos == proto::QoS::at_least_once) {
-    ++unacked_qos1_;
-  } else {
-    session_->add_incoming(packet_id);
-  }
+  ++unacked_;
+  if (qos == proto::QoS::exactly_once) session_->add_incoming(packet_id);
   pending_.push_back({packet_id, qos, true, reason});
   release_pending();
 }
@@ -124,13 +119,18 @@ void MqttClient::release_pending() {
     pending_.pop_front();
     ++first_pending_;
     if (ack.qos == proto::QoS::at_least_once) {
-      --unacked_qos1_;
+      flow_done();
       send_ack(proto::PacketType::puback, ack.packet_id, ack.reason);
     } else {
-      if (proto::is_error(ack.reason)) session_->remove_incoming(ack.packet_id);
+      if (proto::is_error(ack.reason) && session_->remove_incoming(ack.packet_id)) flow_done();
       send_ack(proto::PacketType::pubrec, ack.packet_id, ack.reason);
     }
   }
+}
+
+// PUBRELs of flows that an earlier connection began do not count, so it may be 0 already. [MQTT5 4.9]
+void MqttClient::flow_done() {
+  if (unacked_ > 0) --unacked_;
 }
 
 void MqttClient::on_ack(const proto::Frame& frame) {
@@ -163,6 +163,7 @@ void MqttClient::on_ack(const proto::Frame& frame) {
 
 void MqttClient::on_pubrel(const proto::Ack& packet) {
   const bool known = session_->remove_incoming(packet.packet_id);
+  if (known) flow_done();
   send_ack(proto::PacketType::pubcomp, packet.packet_id,
            known || !is_v5() ? proto::ReasonCode::success : proto::ReasonCode::packet_identifier_not_found);
 }

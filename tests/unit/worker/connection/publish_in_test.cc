@@ -176,6 +176,20 @@ TEST_CASE_FIXTURE(Connected, "publish in: an answer after the end goes nowhere")
 
 // --- receive maximum ---
 
+TEST_CASE_FIXTURE(ClientWorld, "publish in: one more than the receive maximum is 0x93") {
+  config.receive_maximum = 2;
+  for (const char* third : {"32 [ 't' 0003 [] ]", "34 [ 't' 0003 [] ]", "32 [ '$SYS/x' 0003 [] ]"}) {
+    TestClient c(*this, V5);
+    c.connect();
+    host.publish_waits = true;
+    c.send("32 [ 't' 0001 [] ] 34 [ 't' 0002 [] ] 30 [ 't' [] ]");
+    CHECK_FALSE(c.closed);
+    c.send(third);
+    CHECK(disconnect(c) == "DISCONNECT \"Receive Maximum exceeded\"");
+    CHECK(c.closed);
+  }
+}
+
 TEST_CASE_FIXTURE(ClientWorld, "publish in: QoS 2 counts for the receive maximum until its PUBCOMP") {
   config.receive_maximum = 1;
   TestClient c(*this, V5);
@@ -192,6 +206,23 @@ TEST_CASE_FIXTURE(ClientWorld, "publish in: a repeated QoS 2 counts once") {
   c.connect();
   c.send("34 [ 't' 0001 [] ] 3c [ 't' 0001 [] ] 3c [ 't' 0001 [] ]");
   CHECK_FALSE(c.closed);
+}
+
+TEST_CASE_FIXTURE(ClientWorld, "publish in: every connection begins with its whole receive maximum") {
+  config.receive_maximum = 1;
+  TestClient c(*this, V5);
+  c.connect("11 0000000a");
+  c.send("34 [ 't' 0001 [] ]");
+  c.client->on_transport_closed();
+  host.claim_waits = true;
+  TestClient next(*this, V5);
+  next.send_connect("11 0000000a", "00");
+  host.grant(*next.client, true);
+  next.received();
+  next.send("34 [ 't' 0002 [] ]");
+  CHECK(next.received() == Lines{"PUBREC id=2 \"Success\""});
+  next.send("62 [ 0001 ] 62 [ 0002 ] 34 [ 't' 0003 [] ]");
+  CHECK_FALSE(next.closed);
 }
 
 TEST_CASE_FIXTURE(ClientWorld, "publish in: MQTT 3.1.1 knows no receive maximum") {
