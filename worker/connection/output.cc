@@ -91,6 +91,11 @@ template <typename P>
 void MqttClient::send_packet(const P& packet) {
   std::string bytes;
   proto::encode(packet, version_, bytes);
+  if (bytes.size() > peer_max_packet_) {  // [MQTT-3.1.2-24]
+    context_.host->close_later(*this, proto::ReasonCode::packet_too_large,
+                               "an answer is larger than the client's maximum packet size");
+    return;
+  }
   transport_->output().append(bytes);
   transport_->schedule_flush();
   context_.page.add(metrics::Counter::packets_sent);

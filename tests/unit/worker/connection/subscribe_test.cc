@@ -81,4 +81,16 @@ TEST_CASE_FIXTURE(ClientWorld, "unsubscribe: MQTT 3.1.1 gets the packet id alone
   CHECK(c.received_bytes() == TestClient::bytes("b0 02 0008"));
 }
 
+TEST_CASE_FIXTURE(ClientWorld, "subscribe: an answer that does not fit the client is not sent, the client is closed") {
+  TestClient c(*this, V5);
+  c.send_connect("27 0000001e");  // maximum packet size 30
+  c.received_bytes();
+  std::string entries;
+  for (int i = 0; i < 40; ++i) entries += " 't' 00";
+  c.send("82 [ 0007 []" + entries + " ]");
+  CHECK(c.received_bytes().empty());
+  CHECK(host.calls.back() ==
+        "close_later \"Packet too large\" an answer is larger than the client's maximum packet size");
+}
+
 }  // namespace connection
