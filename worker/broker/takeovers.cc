@@ -200,7 +200,7 @@ void Takeovers::try_part_end(session::Session& ghost, uint64_t origin) {
 
 void Takeovers::check_inbound_done(session::Session& session) {
   for (const auto& [origin, gate] : session.inbound->gates) {
-    if (!gate.open()) return;
+    if (!gate.open() || !gate.held.empty()) return;  // several gates open at once when the old owner dies
   }
   const std::unique_ptr<Inbound> done = std::move(session.inbound);
   inbound_.erase(done->claim);
