@@ -98,7 +98,7 @@ def main(arguments):
                 row["tests"] = " ".join(sorted(claims.get((row["version"], row["id"]), [])))
         write_table(rows)
     found = list(problems(rows, claims, cpp_tests()))
-    print("\n".join(found) if found else f"{len(rows)} statements: every one that binds a server has a test or a reason")
+    print("\n".join(found) or f"{len(rows)} statements: every one that binds a server has a test or a reason")
     return 1 if found else 0
 
 

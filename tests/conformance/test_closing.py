@@ -4,7 +4,7 @@ import pytest
 from mm import packets
 from mm.client import LENIENT
 from mm.fixtures import Marker, each_current_version, each_version, mqtt5, mqtt311
-from mm.packets import V5, V311, Reason, Type, Will
+from mm.packets import V311, Reason, Type, Will
 
 
 @each_version

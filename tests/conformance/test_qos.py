@@ -3,7 +3,7 @@ import pytest
 
 from mm import packets
 from mm.fixtures import Marker, each_current_version, each_version, mqtt5, mqtt311
-from mm.packets import V5, V311, Reason, Type
+from mm.packets import V5, Reason, Type
 
 EXPIRY = {"session_expiry_interval": 60}
 

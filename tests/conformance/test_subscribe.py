@@ -6,7 +6,7 @@ from mm.client import LENIENT, Closed
 from mm.fixtures import Marker, each_current_version, each_version, mqtt5, mqtt311
 from mm.packets import V5, V311, Reason, Type
 
-FAILED = 0x80
+FAILURE = 0x80
 
 # ---------------------------------------------------------------- what is refused
 
@@ -67,7 +67,7 @@ def test_an_invalid_filter_is_refused(connect, version, name):
         assert version == V311 or LENIENT
     else:
         reasons = answer.reasons if answer.type == Type.SUBACK else [answer.reason]
-        assert reasons[0] in (FAILED, Reason.MALFORMED_PACKET, Reason.PROTOCOL_ERROR, Reason.TOPIC_FILTER_INVALID)
+        assert reasons[0] in (FAILURE, Reason.MALFORMED_PACKET, Reason.PROTOCOL_ERROR, Reason.TOPIC_FILTER_INVALID)
 
 
 @each_current_version

@@ -1,4 +1,4 @@
-"""The system tests run real brokers. `broker` is one a test file and number of workers; see mm.fixtures for the rest."""
+"""The system tests run real brokers: `broker` is one for a test file and a number of workers; see also mm.fixtures."""
 import sys
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Many clients on many workers do random things, and an oracle knows what each of them must have seen.
+"""Many clients on many workers do random things; an oracle knows what each of them must have seen.
 
 The oracle is exact because the run is divided into rounds. In a round every live client does a few random things:
 connect (to any worker, often stealing its own session from another connection), subscribe, unsubscribe, publish, break

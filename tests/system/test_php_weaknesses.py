@@ -8,7 +8,7 @@ import pytest
 from mm import packets
 from mm.client import LENIENT, Closed
 from mm.fixtures import Marker, each_current_version, each_qos, each_version
-from mm.packets import V5, V31, V311, Reason, Type, Will
+from mm.packets import V5, V311, Reason, Type, Will
 
 EXPIRY = {"session_expiry_interval": 60}
 

@@ -214,6 +214,38 @@ def test_many_retained_messages_all_arrive(connect, unique):
     assert sorted(int(sub.receive(retain=True).payload) for _ in range(501)) == list(range(501))
 
 
+def test_workers_agree_on_what_is_retained(connect, broker, unique):
+    """Publishers on all workers race on the same topics; afterwards every worker tells the same last message."""
+    publishers = [connect(worker=worker) for worker in range(4)]
+    for number in range(30):
+        sent = [(pub, pub.send_publish(f"{unique}/{number % 3}", f"{index}/{number}".encode(), 1, retain=True))
+                for index, pub in enumerate(publishers)]
+        for pub, packet_id in sent:
+            pub.wait_for(Type.PUBACK, packet_id=packet_id)
+    answers = []
+    for worker in range(broker.workers):
+        sub = connect(worker=worker)
+        sub.subscribe(f"{unique}/+", qos=1)
+        answers.append({message.topic: message.payload for message in (sub.receive(retain=True) for _ in range(3))})
+    assert len(answers[0]) == 3 and all(answer == answers[0] for answer in answers)
+
+
+def test_a_retained_message_never_comes_after_a_newer_one(connect, unique):
+    """Subscribing again and again while the value counts up: the numbers never go down."""
+    pub, sub = connect(worker=1), connect()
+    last = -1
+    for number in range(0, 100, 5):
+        sent = [pub.send_publish(unique, str(number + step).encode(), 1, retain=True) for step in range(5)]
+        sub.subscribe(unique, qos=1)
+        for packet_id in sent:
+            pub.wait_for(Type.PUBACK, packet_id=packet_id)
+        for message in Marker(pub, sub).flush():
+            assert int(message.payload) >= last, f"{message} after {last}"
+            last = int(message.payload)
+        sub.unsubscribe(unique)
+        last = max(last, number + 4)
+
+
 def test_retain_handling(connect, unique):
     sub, pub = connect(), connect(worker=1)
     pub.publish(unique, b"kept", qos=1, retain=True)

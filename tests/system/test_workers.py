@@ -1,4 +1,5 @@
 """Processes: what happens when a worker or the master stops, hangs or dies, and when a client moves between workers."""
+import concurrent.futures
 import contextlib
 import os
 import random
@@ -12,7 +13,7 @@ import pytest
 from mm import packets
 from mm.broker import MOSQUITTO, Broker, alive, binary, children, eventually
 from mm.client import Client
-from mm.fixtures import Marker, each_current_version
+from mm.fixtures import Marker, each_current_version, seeds
 from mm.packets import V5, V311, Reason, Type
 
 EXPIRY = {"session_expiry_interval": 600}
@@ -250,6 +251,80 @@ def test_connects_that_follow_each_other_at_once(connect, broker, unique):
     old.expect_nothing()
 
 
+@needs_workers
+def test_a_takeover_waits_for_a_holder_that_is_stopped(fragile, connect):
+    """Then the old connection is closed and the session is there with everything."""
+    broker = fragile(**PATIENT)
+    pub = connect(at=broker, worker=0)
+    old = connect("moving", at=broker, worker=3, properties=EXPIRY)
+    old.subscribe("t", qos=1)
+    pub.publish("t", b"1", qos=1)
+    old.expect(Type.PUBLISH, payload=b"1")
+    pid = broker.pid_of(3)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        new = Client(broker.port(1))
+        new.send(packets.connect("moving", clean=False, properties=EXPIRY))
+        pub.send_publish("t", b"2", qos=1, packet_id=2)
+        connect(at=broker, worker=0).fence()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    new.expect(Type.CONNACK, reason=0, session_present=True)
+    new.receive(payload=b"1", dup=True)
+    new.receive(payload=b"2")
+    old.expect_closed(Reason.SESSION_TAKEN_OVER)
+    pub.wait_for(Type.PUBACK, packet_id=2)
+    new.close()
+
+
+@needs_workers
+@pytest.mark.parametrize("signals", [(signal.SIGKILL,), (signal.SIGSTOP, signal.SIGKILL)], ids=["killed", "stopped"])
+def test_a_takeover_from_a_worker_that_dies(fragile, connect, signals):
+    """Whatever was asked of the dead worker, the CONNECT is answered and the client works."""
+    broker = fragile(**PATIENT)
+    names = [f"c{number}" for number in range(12)]
+    for name in names:
+        connect(name, at=broker, worker=3, properties=EXPIRY)
+    pid = broker.pid_of(3)
+    os.kill(pid, signals[0])
+    movers = [Client(broker.port(number % 3)) for number in range(len(names))]
+    for name, mover in zip(names, movers):
+        mover.send(packets.connect(name, clean=False, properties=EXPIRY))
+    if len(signals) > 1:
+        os.kill(pid, signals[1])
+    for mover in movers:
+        mover.expect(Type.CONNACK, reason=0)
+        mover.subscribe("t", qos=1)
+    movers[0].publish("t", b"x", qos=1)
+    for mover in movers:
+        mover.receive(payload=b"x")
+        mover.close()
+
+
+@needs_workers
+@pytest.mark.parametrize("seed", range(3))
+def test_racing_connects_while_workers_stop_and_go(fragile, connect, seed):
+    broker = fragile(**PATIENT)
+    rng = random.Random(seed)
+    pids = [broker.pid_of(worker) for worker in range(4)]
+    for race in range(5):
+        racers = [Client(broker.port(number), V5) for number in rng.sample(range(12), 12)]
+        stopped = rng.sample(pids, 2)
+        for racer in racers[:6]:
+            racer.send(packets.connect(f"race{race}", clean=False, properties=EXPIRY))
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        for racer in racers[6:]:
+            racer.send(packets.connect(f"race{race}", clean=False, properties=EXPIRY))
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+        survivor = the_last_one_open(racers)
+        survivor.expect(Type.CONNACK, reason=0)
+        survivor.fence()
+        for racer in racers:
+            racer.close()
+
+
 # ---------------------------------------------------------------- the session moves
 
 
@@ -327,7 +402,7 @@ class Receiver:
 
 
 @pytest.mark.parametrize("qos", [1, 2])
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", seeds(3))
 def test_takeover_is_a_cut_in_the_stream(connect, broker, qos, seed, unique):
     """Two publishers on two workers never pause while the subscriber changes its worker: nothing is lost, at QoS 2
     nothing is doubled, and each publisher's messages stay in order."""
@@ -338,9 +413,16 @@ def test_takeover_is_a_cut_in_the_stream(connect, broker, qos, seed, unique):
     count = 300
 
     def publish(worker):
+        """Ten at a time, so that there are always messages in motion."""
         with Client(broker.port(worker)).connect(f"{unique}-pub{worker}") as pub:
-            for number in range(count):
-                pub.publish(f"{unique}/{worker}", str(number).encode(), qos=qos)
+            for batch in range(0, count, 10):
+                identifiers = [pub.send_publish(f"{unique}/{worker}", str(number).encode(), qos=qos)
+                               for number in range(batch, batch + 10)]
+                for packet_id in identifiers:
+                    pub.wait_for(Type.PUBACK if qos == 1 else Type.PUBREC, packet_id=packet_id)
+                    if qos == 2:
+                        pub.pubrel(packet_id)
+                        pub.wait_for(Type.PUBCOMP, packet_id=packet_id)
 
     publishers = [threading.Thread(target=publish, args=(worker,)) for worker in (1, 2)]
     for thread in publishers:
@@ -380,6 +462,23 @@ def test_a_suback_means_routed(connect, broker, unique):
         assert sorted(message.topic for message in sub.receive_many(4)) == \
             [f"{unique}/{number}/{worker}" for worker in range(4)]
         sub.disconnect()
+
+
+@pytest.mark.parametrize("megabytes", [1, 15, 17, 40, 200])
+def test_traffic_between_workers_goes_on_after_a_large_message(connect, megabytes, unique):
+    """Whatever the message used up of what one worker may send to another comes back when it has arrived."""
+    with Broker(workers=4) as fresh:
+        big, sub, pub = (connect(at=fresh, worker=worker, timeout=60) for worker in (0, 0, 1))
+        big.subscribe("big", qos=1)
+        sub.subscribe("small", qos=2)
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            received = threads.submit(big.receive)
+            pub.publish("big", bytes(megabytes << 20), qos=1)
+            assert len(received.result().payload) == megabytes << 20
+        sub.timeout = pub.timeout = 5
+        for number in range(30):
+            pub.publish("small", str(number).encode(), qos=number % 3)
+            sub.receive(payload=str(number).encode())
 
 
 def test_one_port_for_all_workers(connect):

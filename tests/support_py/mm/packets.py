@@ -198,7 +198,9 @@ def connect(client_id="", version=V5, clean=True, keep_alive=60, will=None, user
         flags = (0x02 if clean else 0) | (0x80 if username is not None else 0) | (0x40 if password is not None else 0)
         if will:
             flags |= 0x04 | will.qos << 3 | (0x20 if will.retain else 0)
-    body = utf8(protocol_name or ("MQIsdp" if version == V31 else "MQTT"))
+    if protocol_name is None:
+        protocol_name = "MQIsdp" if version == V31 else "MQTT"
+    body = utf8(protocol_name)
     body += bytes([version if level is None else level, flags]) + two(keep_alive)
     if version == V5:
         body += encode_properties(properties)
