@@ -169,6 +169,7 @@ bool Link::deliver(std::string_view frame, FrameHandler& handler) {
     inbound_fds_.fds.pop_front();
     attachment = base::SharedBuffer::from_fd(fd, size);
     if (!attachment) return false;
+    ack_soon_ = true;  // it weighs on the sender's credit, but not on the bytes that make an acknowledgement due
   }
   return handler.on_frame(header.type, header.flags, body, attachment);
 }

@@ -27,8 +27,13 @@ bool RetainedService::store(const bus::MessageRef& message) {
 }
 
 bool RetainedService::set_local(const bus::MessageRef& message) {
-  const uint64_t limit = core_.mqtt.max_retained == 0 ? 0 : std::max<uint64_t>(1, core_.mqtt.max_retained / core_.slots);
+  // The broker's own topics are not the users' to be limited by.
+  const bool own = message->topic().starts_with("$SYS/");
+  const uint64_t share = std::max<uint64_t>(1, core_.mqtt.max_retained / core_.slots);
+  const uint64_t limit = own || core_.mqtt.max_retained == 0 ? 0 : share + own_topics_;
+  const size_t before = retained_.count();
   const bool stored = retained_.set(message, limit);
+  if (own) own_topics_ = own_topics_ + retained_.count() - before;
   refresh_gauges();
   return stored;
 }

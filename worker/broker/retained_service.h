@@ -88,6 +88,7 @@ class RetainedService {
 
   Core& core_;
   router::Retained retained_;
+  size_t own_topics_ = 0;  // $SYS topics among them
   uint64_t next_query_ = 1;
   std::map<uint64_t, Replay> replays_;
   std::map<ServingKey, Serving> servings_;
