@@ -92,7 +92,9 @@ void Connection::end_of_turn() {
 
 void Connection::close() {
   if (!process.alive || client_ == nullptr) return;
+  closing_ = true;
   move(output_.size());
+  closing_ = false;
   if (uploading_ && disconnect_handed) settle();  // it was reached, so all before it was looked at
   client_ = nullptr;
   closed_by_broker = context_.trace.step();
@@ -183,7 +185,12 @@ void Connection::on_sent(const proto::Frame& frame) {
   switch (frame.type) {
     case proto::PacketType::connack: {
       proto::Connack connack;
-      if (!decode(frame, terms.version, connack)) context_.oracle.connack_sent(*this, connack);
+      if (decode(frame, terms.version, connack)) return;
+      if (closing_) {
+        refused = true;  // in one breath with the DISCONNECT that must not come without it: it was never live
+      } else {
+        context_.oracle.connack_sent(*this, connack);
+      }
       return;
     }
     case proto::PacketType::puback:

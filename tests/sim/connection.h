@@ -56,7 +56,7 @@ class Connection final : public connection::ClientTransport {
   Step told_closed = kNever;       // on_transport_closed(), or its worker died
   bool session_present = false;
   bool disconnect_handed = false;  // without asking for the will
-  bool refused = false;            // CONNACK with an error
+  bool refused = false;            // CONNACK with an error, or together with the end
   bool connack_seen = false;       // by the client
   bool client_closed = false;
   bool lost_early = false;         // the client closed, and what it had written last is lost
@@ -128,6 +128,7 @@ class Connection final : public connection::ClientTransport {
   bool reading_ = true;
   bool flush_wanted_ = false;
   bool uploading_ = false;
+  bool closing_ = false;
   proto::Framer up_observer_;
   proto::Framer down_observer_;
   proto::Framer inbound_;  // the client's own

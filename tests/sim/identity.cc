@@ -5,6 +5,9 @@
 #include "tests/sim/clients.h"
 
 namespace sim {
+namespace {
+constexpr size_t kReceiveMaximum = 20;  // the broker's
+}  // namespace
 
 Identity::Identity(uint32_t identity_index, const Profile& profile, Clients& clients)
     : index(identity_index), profile_(profile), clients_(clients) {}
@@ -75,7 +78,7 @@ void Identity::unsubscribe(const std::string& filter) {
 }
 
 void Identity::publish(const std::string& topic, proto::QoS qos, bool retain, bool erase, size_t padding) {
-  if (current_ == nullptr) return;
+  if (current_ == nullptr || (qos != proto::QoS::at_most_once && out_.size() >= kReceiveMaximum)) return;
   Message& m = clients_.oracle.new_message(name(), topic, qos, retain);
   m.erases = erase;
   m.padding = padding;

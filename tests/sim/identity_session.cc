@@ -50,7 +50,7 @@ void Identity::handle(Connection& connection, const proto::Frame& frame) {
 void Identity::on_connack(Connection& connection, const proto::Connack& connack) {
   clients_.trace.line(connection.name(), " received CONNACK", connack.session_present ? " with session" : "");
   connection.connack_seen = true;
-  if (connack.reason != proto::ReasonCode::success) return;
+  if (connection.refused) return;
   if (current_ != nullptr && current_->connack_sent > connection.connack_sent) return drop(connection, true);
   // The application works with the newest connection; of the older ones it reads nothing more.
   const std::vector<Connection*> others(open_.begin(), open_.end());

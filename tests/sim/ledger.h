@@ -69,6 +69,8 @@ struct Receipt {
 struct Owed {
   bool by_connection = false;  // QoS 0: only if that connection lasts
   const Connection* connection = nullptr;
+  // The worker that took the message cannot know yet where the session lives.
+  bool uninformed = false;
 };
 
 // From a CONNACK without session present to the end of the session.
@@ -82,6 +84,9 @@ struct Session {
   // A worker died that may have held messages for it in motion: what was handed over until then and had not arrived may
   // be missing.
   Step shaken = 0;
+
+  // By process index: where the owner's stream to it ended when the owner said CONNACK.
+  std::map<uint32_t, uint64_t> announced;
 
   std::vector<Subscription> subscriptions;
   std::map<MessageId, Receipt> receipts;

@@ -38,6 +38,11 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
   client.may_be_lost = false;
   connection.session = client.session;
   client.session->connections += 1;
+  client.session->announced.clear();
+  for (const auto& other : world_.processes()) {
+    const bus::Link* link = world_.link(connection.process, *other);
+    if (link != nullptr) client.session->announced[other->index] = link->end();
+  }
 }
 
 void Oracle::check_session_present(Client& client, Connection& connection, bool present) {
@@ -100,7 +105,7 @@ void Oracle::closed_by_broker(Connection& connection) {
   if (!connection.disconnect_handed) {
     ++takeovers_;
     check_rival(connection);
-    if (connection.terms.version == proto::ProtocolVersion::v5 && connection.connack_sent != kNever) {
+    if (connection.terms.version == proto::ProtocolVersion::v5) {
       require(connection.goodbye == proto::ReasonCode::session_taken_over, connection,
               "C7: is closed without DISCONNECT 0x8E");
     }

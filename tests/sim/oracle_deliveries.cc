@@ -61,6 +61,11 @@ void Oracle::register_owed(Message& m) {
     } else {
       session->owed[m.id] = {};
     }
+    const auto owed = session->owed.find(m.id);
+    const auto announced = session->announced.find(m.connection->process.index);
+    if (owed == session->owed.end() || announced == session->announced.end()) continue;
+    const bus::Link* link = world_.link(m.connection->process, client.owner->process);
+    owed->second.uninformed = link != nullptr && link->received() < announced->second;
   }
 }
 

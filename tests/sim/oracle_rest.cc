@@ -45,7 +45,11 @@ void Oracle::check_owed(Client& client, uint64_t& dropped_qos0) {
   for (const auto& [id, owed] : session.owed) {
     const Message& m = message(id);
     if (owed.by_connection && owed.connection != client.owner) continue;
-    if (m.handed <= session.shaken || !session.binds(m.topic, m.handed, false)) continue;
+    if (m.handed <= session.shaken) continue;
+    // Its worker still sent to the dead owner, or had just forgotten that one's routes.
+    const bool uninformed = owed.uninformed || m.handed <= client.owner->connack_sent;
+    if (session.shaken != 0 && uninformed && m.handed <= world_.end_of_mourning(session.shaken)) continue;
+    if (!session.binds(m.topic, m.handed, false)) continue;
     if (!firm(m, owed.by_connection)) continue;
     if (owed.by_connection && std::min(m.qos, session.qos) == proto::QoS::at_most_once) {
       trace_.line(client.owner->name(), " misses QoS 0 ", m.name());
@@ -68,7 +72,12 @@ void Oracle::check_shared(const Message& m) {
   for (const auto& [id, client] : clients_) {
     const Session* session = client.session;
     if (session == nullptr || !client.owner->live() || !session->binds(m.topic, m.handed, true)) continue;
-    if (session->shaken >= m.handed || last_death_ >= m.handed) continue;
+    if (m.qos != proto::QoS::at_least_once && last_death_ != 0 && world_.end_of_mourning(last_death_) >= m.handed) {
+      continue;  // it may have been given to a member who was dead already
+    }
+    // A member's worker that had accepted it died with it. Before the PUBACK the publisher's worker still has it.
+    if (m.qos == proto::QoS::at_least_once && m.acked <= last_death_) continue;
+    if (session->shaken >= m.handed) continue;
     trace_.fail(text(m.name(), ' ', m.topic, " of ", m.client, " came to no member of the group, but ", client.owner->name(),
                      " is there"),
                 {m.name(), id});

@@ -12,6 +12,7 @@ namespace sim {
 class Simulation {
  public:
   explicit Simulation(const Settings& settings);
+  ~Simulation() { world.end(); }
 
   // The random run of a seed: deeds and faults, then everything heals and is checked.
   void run();

@@ -10,7 +10,8 @@ bool Wire::can_dial(uint32_t side) const {
 bool Wire::can_establish(uint32_t side) const {
   if (!dialling || broken || sides[side].up || !sides[side].process->runs()) return false;
   if (side == acceptor()) return other(side).process->alive;
-  return other(side).up || other(side).was_up;  // the acceptor's greeting is in the kernel, whatever became of it
+  // The acceptor's greeting is in the kernel, whatever became of it.
+  return other(side).process->alive ? other(side).up : other(side).was_up;
 }
 
 bool Wire::can_deliver(uint32_t side) const {

@@ -24,7 +24,9 @@ World::World(const Settings& settings, base::Random& random, Trace& trace)
   for (uint32_t slot = 0; slot < settings.workers; ++slot) start(slot);
 }
 
-World::~World() {
+World::~World() { end(); }
+
+void World::end() {
   for (auto& process : processes_) {
     process->alive = false;
     process->broker.reset();
@@ -68,6 +70,9 @@ void World::start(uint32_t slot) {
     wires_.push_back(std::make_unique<Wire>(*processes_[other->index], process, settings_.pipe_capacity));
   }
   slots_[slot] = &process;
+  for (uint32_t g = 0; g < static_cast<uint32_t>(metrics::Gauge::kCount); ++g) {
+    page(slot).set(static_cast<metrics::Gauge>(g), 0);  // as a worker that starts does
+  }
   process.broker = std::make_unique<broker::Broker>(environment(process));
   announce_peers();
 }
@@ -101,6 +106,26 @@ void World::kill(Process& process) {
     }
   }
   announce_peers();
+  note_mourning();
+}
+
+void World::note_mourning() {
+  const bool mourning = std::any_of(wires_.begin(), wires_.end(), [](const auto& wire) {
+    const auto in_grief = [](const Wire::Side& s, const Wire::Side& other) {
+      return s.process->alive && !other.process->alive && !s.gone;
+    };
+    return in_grief(wire->sides[0], wire->sides[1]) || in_grief(wire->sides[1], wire->sides[0]);
+  });
+  const bool open = !mournings_.empty() && mournings_.back().end == kNever;
+  if (mourning && !open) mournings_.push_back({trace_.step(), kNever});
+  if (!mourning && open) mournings_.back().end = trace_.step();
+}
+
+Step World::end_of_mourning(Step death) const {
+  for (const Mourning& m : mournings_) {
+    if (m.begin <= death && death <= m.end) return m.end;
+  }
+  return death;
 }
 
 void World::cut(Wire& wire) {
@@ -138,6 +163,12 @@ Wire* World::wire(const Process& a, const Process& b, uint32_t& side_of_a) {
     }
   }
   return nullptr;
+}
+
+const bus::Link* World::link(const Process& from, const Process& to) {
+  uint32_t side = 0;
+  const Wire* w = from.alive && to.alive ? wire(from, to, side) : nullptr;
+  return w == nullptr ? nullptr : w->sides[side].link;
 }
 
 uint64_t World::total(metrics::Counter counter) const {

@@ -40,6 +40,8 @@ class World {
   void kill(Process& process);
   void cut(Wire& wire);
   void pass_time(base::MonoMs ms);
+  // Ends all processes; call it while the clients' connections still exist.
+  void end();
 
   // --- looking ---
   ManualClock& clock() { return clock_; }
@@ -49,6 +51,8 @@ class World {
   Process& process(uint32_t index) { return *processes_[index]; }
   Process* live(uint32_t slot) const;  // null: nobody lives there now
   Wire* wire(const Process& a, const Process& b, uint32_t& side_of_a);
+  // The first one's end of the stream between two live processes that are or were connected; null: never.
+  const bus::Link* link(const Process& from, const Process& to);
   uint32_t slots() const { return static_cast<uint32_t>(slots_.size()); }
   metrics::PageRef page(uint32_t slot) const { return metrics::PageRef(pages_[slot].get()); }
   uint64_t total(metrics::Counter counter) const;
@@ -61,8 +65,15 @@ class World {
   // The last step before now at which quiet() held (checked now and then, so it may have held later than it says).
   Step last_quiet() const { return last_quiet_; }
   void note_quiet();
+  // When everybody had noticed that death (and those in the meantime): until then workers may still route to the dead.
+  Step end_of_mourning(Step death) const;
 
  private:
+  struct Mourning {
+    Step begin = 0;
+    Step end = kNever;
+  };
+  void note_mourning();
   void turn(Process& process);
   void hear_peers(Process& process);
   void forget_peer(Process& process, uint32_t dead);
@@ -89,6 +100,7 @@ class World {
   std::vector<std::unique_ptr<Wire>> wires_;
   uint64_t next_incarnation_ = 1001;
   Step last_quiet_ = 0;
+  std::vector<Mourning> mournings_;
 };
 
 }  // namespace sim

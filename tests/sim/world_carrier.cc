@@ -7,9 +7,9 @@ namespace sim {
 
 void World::turn(Process& process) {
   process.dirty = false;
-  process.store.run_completions();
   process.broker->advance();
   process.broker->end_of_turn();
+  if (process.broker->more_work()) process.dirty = true;
   if (flush_clients) flush_clients(process);
 }
 
@@ -46,6 +46,7 @@ void World::forget_peer(Process& process, uint32_t dead) {
   self.gone = true;
   process.broker->peer_gone(processes_[dead]->id);
   process.dirty = true;
+  note_mourning();
 }
 
 void World::dial(Wire& w, uint32_t side) {
@@ -77,7 +78,6 @@ void World::establish(Wire& w, uint32_t side) {
   }
   trace_.line(process.name(), " is connected with ", peer.process->name(), ", which has ", peer_received);
   self.up = true;
-  self.was_up = true;
   if (!as_acceptor) w.dialling = false;
   process.dirty = true;
 }
