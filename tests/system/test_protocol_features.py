@@ -250,9 +250,11 @@ def test_retain_handling(connect, unique):
     sub, pub = connect(), connect(worker=1)
     pub.publish(unique, b"kept", qos=1, retain=True)
     marker = Marker(pub, sub)
-    for handling, expected in ((2, 0), (1, 0), (0, 1), (0, 1), (1, 0)):
+    for handling, replayed in ((2, False), (1, False), (0, True), (0, True), (1, False)):
         sub.subscribe(unique, retain_handling=handling)
-        assert len(marker.flush()) == expected, f"handling {handling}"
+        if replayed:  # it may come from another worker, so behind the marker
+            sub.receive(payload=b"kept", retain=True)
+        assert marker.flush() == [], f"handling {handling}"
 
 
 def test_a_retained_message_expires(connect, unique):
