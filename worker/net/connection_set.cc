@@ -7,9 +7,10 @@
 
 namespace net {
 
-ConnectionSet::ConnectionSet(Context& context, ClientFactory make_client)
+ConnectionSet::ConnectionSet(Context& context, ClientFactory make_client, uint64_t linger_ms)
     : context_(context),
       make_client_(std::move(make_client)),
+      tick_ms_(linger_ms / kLingerTicks),
       read_buffer_(new char[kReadBuffer]),
       sweep_timer_(context.loop) {
   sweep_timer_.unref();
@@ -56,8 +57,8 @@ void ConnectionSet::reap() {
 void ConnectionSet::start_closing(TcpConnection& connection) {
   put(closing_, take(open_, connection.index_));
   // One tick more: the first one may be about to come.
-  connection.deadline_ = ticks_ + static_cast<uint32_t>(kLingerMs / kTickMs) + 1;
-  if (!sweep_timer_.active()) sweep_timer_.start(kTickMs, kTickMs, [this] { sweep(); });
+  connection.deadline_ = ticks_ + kLingerTicks + 1;
+  if (!sweep_timer_.active()) sweep_timer_.start(tick_ms_, tick_ms_, [this] { sweep(); });
 }
 
 void ConnectionSet::sweep() {

@@ -22,7 +22,7 @@ class ConnectionSet {
   // refuse the connection.
   using ClientFactory = std::function<connection::Client*(connection::ClientTransport&)>;
 
-  ConnectionSet(Context& context, ClientFactory make_client);
+  ConnectionSet(Context& context, ClientFactory make_client, uint64_t linger_ms = kLingerMs);
   ~ConnectionSet();
   ConnectionSet(const ConnectionSet&) = delete;
   ConnectionSet& operator=(const ConnectionSet&) = delete;
@@ -42,7 +42,7 @@ class ConnectionSet {
  private:
   friend class TcpConnection;
   using Owned = std::vector<std::unique_ptr<TcpConnection>>;
-  static constexpr uint64_t kTickMs = 250;
+  static constexpr uint32_t kLingerTicks = 8;
 
   // --- for the connections ---
   std::span<char> read_buffer() { return {read_buffer_.get(), kReadBuffer}; }
@@ -56,6 +56,7 @@ class ConnectionSet {
 
   Context& context_;
   ClientFactory make_client_;
+  const uint64_t tick_ms_;
   std::unique_ptr<char[]> read_buffer_;
   Owned open_;
   Owned closing_;  // closing, lingering or dead

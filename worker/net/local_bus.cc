@@ -165,7 +165,7 @@ void LocalBus::drop(Known& known, std::string_view reason) {
   retire(connection);
   if (!established) return;
   endpoint_.peer_disconnected(known.peer);
-  context_.log.write(known.alive ? logging::Level::warn : logging::Level::debug, "bus connection closed",
+  context_.log.write(known.alive ? logging::Level::info : logging::Level::debug, "bus connection closed",
                      {{"slot", known.peer.slot}, {"incarnation", known.peer.incarnation}, {"reason", reason}});
 }
 

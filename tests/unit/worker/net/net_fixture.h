@@ -45,7 +45,7 @@ class NetFixture {
   }
   // Turns until `condition` holds. False: it did not within some seconds.
   bool until(const std::function<bool()>& condition) {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     while (!condition()) {
       if (std::chrono::steady_clock::now() > deadline) return false;
       turn();

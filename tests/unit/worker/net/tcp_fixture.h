@@ -86,9 +86,12 @@ class Socket {
 class TcpFixture : public NetFixture {
  public:
   TcpFixture() {
-    connections = std::make_unique<net::ConnectionSet>(context(), [this](connection::ClientTransport& transport) {
-      return clients.emplace_back(std::make_unique<FakeClient>(transport)).get();
-    });
+    connections = std::make_unique<net::ConnectionSet>(
+        context(),
+        [this](connection::ClientTransport& transport) {
+          return clients.emplace_back(std::make_unique<FakeClient>(transport)).get();
+        },
+        1000);
     end_of_turn = [this] {
       connections->flush();
       connections->reap();
