@@ -79,6 +79,7 @@ broker::Environment Worker::environment() {
   e.page = page_;
   e.page_of = [this](uint32_t slot) { return pages_.slot(slot); };
   e.log = make_log_sink(log_);
+  e.log_level = static_cast<int>(boot_.config.log_level);
   e.flush_link = [this](uint32_t slot, bus::Link& link) { bus_.flush(slot, link); };
   e.on_ready = [this] { on_ready(); };
   return e;

@@ -356,6 +356,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   }
 
   void log_client(int level, std::string_view event, const connection::MqttClient& client, std::string_view detail) {
+    if (level < core_.env.log_level) return;
     const std::string peer = client.peer_address();
     if (detail.empty()) {
       core_.env.log(level, event, {{"client_id", client.client_id()}, {"peer", peer}});

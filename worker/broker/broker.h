@@ -48,6 +48,7 @@ struct Environment {
   metrics::PageRef page{nullptr};               // this worker's counters
   std::function<metrics::PageRef(uint32_t slot)> page_of;  // any worker's, for $SYS
   LogSink log;
+  int log_level = 0;  // lines below it are not wanted
   // Called by end_of_turn() for every link that has bytes waiting: write what the kernel takes now
   // (link->gather / on_written). May be called for links that are not connected (do nothing then).
   std::function<void(uint32_t slot, bus::Link& link)> flush_link;

@@ -153,6 +153,10 @@ void Peers::run_marks(Peer& peer) {
       core_.tickets->done(ticket);
     }
   };
+  if (peer.link.written() > peer.counted) {
+    core_.page.add(metrics::Counter::bus_bytes_sent, peer.link.written() - peer.counted);
+    peer.counted = peer.link.written();
+  }
   // Before the first connection nothing is written; after a resend `written` may fall back, but what was written once
   // and not acknowledged is still ours to deliver: marks already run stay run.
   run(peer.until_written, peer.link.written());
@@ -197,11 +201,7 @@ void Peers::end_of_turn() {
     if (peer == nullptr) continue;
     peer->pending_flush = false;
     peer->link.acknowledge_if_due();
-    if (peer->link.waiting() && peer->link.is_connected()) {
-      const uint64_t before = peer->link.written();
-      core_.env.flush_link(peer->id.slot, peer->link);
-      core_.page.add(metrics::Counter::bus_bytes_sent, peer->link.written() - before);
-    }
+    if (peer->link.waiting() && peer->link.is_connected()) core_.env.flush_link(peer->id.slot, peer->link);
     run_marks(*peer);
   }
   dirty_.clear();

@@ -32,6 +32,7 @@ struct Peer {
   bus::Link link;
   bool synced = false;         // its sync_end has come
   bool pending_flush = false;  // in Peers::dirty_
+  uint64_t counted = 0;        // position up to which bus_bytes_sent counts
   struct Mark {
     uint64_t position = 0;
     TicketId ticket = kNoTicket;

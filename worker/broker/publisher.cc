@@ -40,18 +40,15 @@ void Publisher::publish_unwatched(bus::Message::Fields fields) {
 
 Publisher::Routed Publisher::route(const bus::MessageRef& message, connection::MqttClient* client) {
   Routed routed;
-  match_.clear();
-  core_.tree.match(message->topic(), match_);
-  if (!match_.peers.empty()) {
+  const router::MatchResult& found = match(message->topic());
+  if (!found.peers.empty()) {
     routed.matched = true;
     routed.taken = true;
-    send_to_peers(message, client);
+    send_to_peers(message, found, client);
   }
-  if (!match_.local.empty()) deliver_local(message, routed);
-  if (!match_.groups.empty()) {
-    for (router::SharedGroup* group : match_.groups) {
-      if (core_.shared->dispatch(*group, message)) routed.matched = routed.taken = true;
-    }
+  if (!found.local.empty()) deliver_local(message, found, routed);
+  for (router::SharedGroup* group : found.groups) {
+    if (core_.shared->dispatch(*group, message)) routed.matched = routed.taken = true;
   }
   if (message->retain()) {
     const bool stored = core_.retained->store(message);
@@ -61,9 +58,23 @@ Publisher::Routed Publisher::route(const bus::MessageRef& message, connection::M
   return routed;
 }
 
+const router::MatchResult& Publisher::match(std::string_view topic) {
+  Cached& cached = cache_[std::hash<std::string_view>()(topic) % kCacheSlots];
+  const uint64_t generation = core_.tree.generation() + 1;  // 0 is an unused slot's
+  if (cached.generation == generation && cached.topic == topic) return cached.match;
+  uncached_.match.clear();
+  core_.tree.match(topic, uncached_.match);
+  if (uncached_.match.local.size() > kCachedSubscriptions) return uncached_.match;
+  cached.topic = topic;
+  cached.generation = generation;
+  cached.match = uncached_.match;
+  return cached.match;
+}
+
 // QoS 0 goes only where there is credit; a QoS 1 or 2 publisher that used it up is held back after this message.
-void Publisher::send_to_peers(const bus::MessageRef& message, connection::MqttClient* client) {
-  match_.peers.for_each([&](uint32_t slot) {
+void Publisher::send_to_peers(const bus::MessageRef& message, const router::MatchResult& found,
+                              connection::MqttClient* client) {
+  found.peers.for_each([&](uint32_t slot) {
     Peer* peer = core_.peers->find(slot);
     if (peer == nullptr) return;
     const bool credit = core_.peers->has_credit(*peer);
@@ -74,7 +85,7 @@ void Publisher::send_to_peers(const bus::MessageRef& message, connection::MqttCl
       }
       bus::append_message_frame(peer->link, bus::FrameType::publish, 0, {}, *message);
     } else {
-      const bool durable = match_.durable_peers.contains(slot);
+      const bool durable = found.durable_peers.contains(slot);
       bus::append_message_frame(peer->link, bus::FrameType::publish, durable ? bus::kAckSoon : uint8_t{0}, {}, *message);
       if (durable) {
         core_.peers->wait_processed(*peer, core_.tickets->wait());
@@ -90,20 +101,18 @@ void Publisher::send_to_peers(const bus::MessageRef& message, connection::MqttCl
 
 void Publisher::deliver_from_peer(const bus::MessageRef& message) {
   core_.page.add(metrics::Counter::bus_messages_received);
-  match_.clear();
-  core_.tree.match(message->topic(), match_);
   Routed routed;
-  deliver_local(message, routed);
+  deliver_local(message, match(message->topic()), routed);
 }
 
-void Publisher::merge(const bus::MessageRef& message) {
+void Publisher::merge(const bus::MessageRef& message, const router::MatchResult& found) {
   merged_.clear();
   if (++turn_ == 0) {
     std::fill(stamps_.begin(), stamps_.end(), Stamp{});
     turn_ = 1;
   }
-  const bool single = match_.local.size() == 1;
-  for (const router::LocalSubscription& s : match_.local) {
+  const bool single = found.local.size() == 1;
+  for (const router::LocalSubscription& s : found.local) {
     if (s.options.no_local) {
       const session::Session* session = core_.sessions->by_id(s.subscriber);
       if (session->client_id() == message->publisher()) continue;  // [MQTT-3.8.3-3]
@@ -131,8 +140,8 @@ void Publisher::merge(const bus::MessageRef& message) {
   }
 }
 
-void Publisher::deliver_local(const bus::MessageRef& message, Routed& routed) {
-  merge(message);
+void Publisher::deliver_local(const bus::MessageRef& message, const router::MatchResult& found, Routed& routed) {
+  merge(message, found);
   for (Merged& merged : merged_) {
     session::Session& session = *core_.sessions->by_id(merged.subscriber);
     routed.matched = true;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -29,18 +30,31 @@ class Publisher {
     bool taken = false;  // by anyone: not every match refused it for a full queue
   };
   Routed route(const bus::MessageRef& message, connection::MqttClient* client);
-  void send_to_peers(const bus::MessageRef& message, connection::MqttClient* client);
-  void deliver_local(const bus::MessageRef& message, Routed& routed);
+  void send_to_peers(const bus::MessageRef& message, const router::MatchResult& match, connection::MqttClient* client);
+  void deliver_local(const bus::MessageRef& message, const router::MatchResult& match, Routed& routed);
+  // What the tree says of this topic, remembered until the tree changes. Valid until the next call.
+  const router::MatchResult& match(std::string_view topic);
 
   // A subscriber's overlapping subscriptions become one delivery: highest QoS, all identifiers. DESIGN section 8.
   struct Merged {
     router::SubscriberId subscriber = 0;
     session::Delivery delivery;
   };
-  void merge(const bus::MessageRef& message);
+  void merge(const bus::MessageRef& message, const router::MatchResult& match);
+
+  // A publisher repeats its topics, so most walks of the tree were made before. Direct-mapped; a result with many
+  // subscriptions is not kept, which bounds the cache (and such a walk costs little beside its deliveries).
+  static constexpr size_t kCacheSlots = 1024;
+  static constexpr size_t kCachedSubscriptions = 64;
+  struct Cached {
+    std::string topic;
+    uint64_t generation = 0;
+    router::MatchResult match;
+  };
 
   Core& core_;
-  router::MatchResult match_;
+  std::vector<Cached> cache_{kCacheSlots};
+  Cached uncached_;
   std::vector<Merged> merged_;
   struct Stamp {
     uint32_t turn = 0;

@@ -138,8 +138,7 @@ void MqttClient::handle_connected(const proto::Frame& frame) {
       fail({proto::ReasonCode::protocol_error, "second CONNECT"});  // [MQTT-3.1.0-2]
       return;
     case proto::PacketType::auth:
-      // Without an Authentication Method in CONNECT there is nothing to authenticate. [MQTT-4.12.0-1]
-      fail({is_v5() ? proto::ReasonCode::protocol_error : proto::ReasonCode::malformed_packet, "AUTH"});
+      on_auth(frame);
       return;
     case proto::PacketType::connack:
     case proto::PacketType::suback:
@@ -149,6 +148,13 @@ void MqttClient::handle_connected(const proto::Frame& frame) {
       return;
   }
   fail({proto::ReasonCode::malformed_packet, "unknown packet type"});
+}
+
+// Without an Authentication Method in CONNECT there is nothing to authenticate. [MQTT-4.12.0-1]
+void MqttClient::on_auth(const proto::Frame& frame) {
+  proto::Auth packet;
+  const auto error = proto::decode(frame, version_, packet);
+  fail(error ? *error : proto::DecodeError{proto::ReasonCode::protocol_error, "AUTH without an authentication method"});
 }
 
 void MqttClient::on_disconnect(const proto::Frame& frame) {

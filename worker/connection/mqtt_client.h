@@ -117,6 +117,7 @@ class MqttClient final : public Client, public session::Outlet {
   void on_subscribe(const proto::Frame& frame);
   proto::ReasonCode check_entry(const proto::SubscribeEntry& entry) const;
   void on_unsubscribe(const proto::Frame& frame);
+  void on_auth(const proto::Frame& frame);
   void on_disconnect(const proto::Frame& frame);
 
   void send_ack(proto::PacketType type, uint16_t packet_id, proto::ReasonCode reason);

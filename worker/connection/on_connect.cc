@@ -9,11 +9,11 @@ namespace {
 
 constexpr uint16_t kNoKeepAliveLimit = 65535;
 
-// The protocol level of a CONNECT that could not be decoded; 0 = not even that.
-uint8_t peek_level(std::string_view body) {
+// The protocol level of a CONNECT that could not be decoded, if it got that far.
+std::optional<uint8_t> peek_level(std::string_view body) {
   if (body.size() >= 7 && body.substr(0, 6) == std::string_view("\0\4MQTT", 6)) return static_cast<uint8_t>(body[6]);
   if (body.size() >= 9 && body.substr(0, 8) == std::string_view("\0\6MQIsdp", 8)) return static_cast<uint8_t>(body[8]);
-  return 0;
+  return std::nullopt;
 }
 
 std::unique_ptr<session::Will> store_will(const proto::Will& packet) {
@@ -33,12 +33,12 @@ std::unique_ptr<session::Will> store_will(const proto::Will& packet) {
 
 // A CONNECT that is not one: MQTT 5 may be told why [MQTT-3.1.4-1], MQTT 3.x is told of a bad level only.
 void MqttClient::refuse_undecodable(const proto::Frame& frame, const proto::DecodeError& error) {
-  const uint8_t level = static_cast<uint8_t>(peek_level(frame.body) & 0x7F);
-  version_ = level >= 5 ? proto::ProtocolVersion::v5 : proto::ProtocolVersion::v3_1_1;
+  const std::optional<uint8_t> level = peek_level(frame.body);
+  version_ = (level.value_or(0) & 0x7F) >= 5 ? proto::ProtocolVersion::v5 : proto::ProtocolVersion::v3_1_1;
   context_.page.add(metrics::Counter::protocol_errors);
   log(1, "bad CONNECT", error.what);
   const bool bad_level = error.reason == proto::ReasonCode::unsupported_protocol_version;
-  if (level != 0 && (version_ == proto::ProtocolVersion::v5 || bad_level)) {
+  if (level && (version_ == proto::ProtocolVersion::v5 || bad_level)) {
     send_connack(error.reason, false, {});
   }
   finish(Host::Ending::with_will, true);

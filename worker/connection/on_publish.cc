@@ -79,7 +79,8 @@ bool MqttClient::topic_allowed(std::string_view topic, const proto::Publish& pac
   const config::Mqtt& config = *context_.config;
   const bool reserved = topic.substr(0, 5) == "$SYS/" || topic == "$SYS";
   const bool too_deep = topic.size() > config.max_topic_length ||
-                        (config.max_topic_levels != 0 && proto::level_count(topic) > config.max_topic_levels);
+                        (config.max_topic_levels != 0 && topic.size() >= config.max_topic_levels &&
+                         proto::level_count(topic) > config.max_topic_levels);
   if (!reserved && !too_deep) return true;
   const auto reason = reserved ? proto::ReasonCode::not_authorized : proto::ReasonCode::topic_name_invalid;
   log(1, reserved ? "PUBLISH to $SYS ignored" : "PUBLISH topic over the limit");

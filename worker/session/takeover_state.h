@@ -15,14 +15,19 @@ namespace session {
 // A stream of messages is everything one worker process publishes; its name is the process's incarnation.
 using Origin = uint64_t;
 
-// At the new owner: messages of an origin up to its cut come through the old owner, later ones directly.
+// At the new owner: messages of an origin up to its cut come through the old owner, later ones directly. Until the old
+// owner's part is complete direct messages are held, whichever side of the cut they are on: should the old owner die,
+// what it had not forwarded is delivered from here.
 struct Inbound {
   struct Gate {
     std::optional<uint64_t> cut;  // sequence; unset: the marker has not come yet
     bool ended = false;           // the origin died: nothing comes directly any more
-    bool part_done = false;       // the old owner has forwarded its part
-    std::vector<Delivery> held;   // direct messages behind the cut, waiting for the old owner's part
+    bool part_done = false;       // the old owner has forwarded its part, or has died
+    uint64_t forwarded = 0;       // highest sequence the old owner forwarded
+    std::vector<Delivery> held;
     bool open() const { return part_done && (cut || ended); }
+    // Direct messages above this are the new owner's. REQUIRES: open().
+    uint64_t boundary() const { return cut ? *cut : forwarded; }
   };
   uint32_t from_slot = 0;  // the old owner
   uint64_t from_incarnation = 0;
