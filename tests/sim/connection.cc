@@ -34,6 +34,7 @@ void Connection::close_by_client(bool lose_unread) {
 
 void Connection::accept() {
   accepted_ = true;
+  accepted_ms = context_.oracle.now_ms();
   client_ = process.broker->open_client(*this);
   process.dirty = true;
 }
@@ -139,7 +140,7 @@ void Connection::on_handed(const proto::Frame& frame) {
     case proto::PacketType::publish: {
       proto::Publish publish;
       if (decode(frame, terms.version, publish)) return;
-      handed.message = context_.oracle.message_of(publish);
+      handed.message = context_.oracle.message_handed(*this, publish);
       if (handed.message == 0) return;
       if (publish.qos != proto::QoS::at_most_once) published[publish.packet_id] = handed.message;
       context_.oracle.publish_handed(*this, handed.message);

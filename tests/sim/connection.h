@@ -51,6 +51,7 @@ class Connection final : public connection::ClientTransport {
 
   // --- what happened so far ---
   Step connect_handed = kNever;
+  base::MonoMs accepted_ms = 0;
   Step connack_sent = kNever;      // success
   Step closed_by_broker = kNever;  // transport.close()
   Step told_closed = kNever;       // on_transport_closed(), or its worker died

@@ -7,6 +7,7 @@
 namespace sim {
 
 void Identity::handle(Connection& connection, const proto::Frame& frame) {
+  if (connection.refused) return;  // what comes with the refusal is not looked at
   const proto::ProtocolVersion version = profile_.version;
   bool bad = false;
   switch (frame.type) {
@@ -50,7 +51,6 @@ void Identity::handle(Connection& connection, const proto::Frame& frame) {
 void Identity::on_connack(Connection& connection, const proto::Connack& connack) {
   clients_.trace.line(connection.name(), " received CONNACK", connack.session_present ? " with session" : "");
   connection.connack_seen = true;
-  if (connection.refused) return;
   if (current_ != nullptr && current_->connack_sent > connection.connack_sent) return drop(connection, true);
   // The application works with the newest connection; of the older ones it reads nothing more.
   const std::vector<Connection*> others(open_.begin(), open_.end());
@@ -137,6 +137,11 @@ void Identity::acknowledge(Connection& connection) {
     if (it->finishes) connection.arrived.erase(arrived);
   }
   owed_acks_.erase(it);
+}
+
+MessageId Identity::outgoing(uint16_t packet_id) const {
+  const auto it = std::find_if(out_.begin(), out_.end(), [&](const Outgoing& o) { return o.packet_id == packet_id; });
+  return it == out_.end() ? 0 : it->message;
 }
 
 MessageId Identity::acknowledged(const Connection& connection, uint16_t packet_id) const {

@@ -27,7 +27,8 @@ class Oracle {
   // --- messages ---
   Message& new_message(std::string_view client, std::string_view topic, proto::QoS qos, bool retain);
   Message& message(MessageId id) { return messages_[id - 1]; }
-  MessageId message_of(const proto::Publish& publish);  // 0: unknown (or an empty payload that nobody published last)
+  MessageId message_of(const proto::Publish& publish);  // by its payload; 0: unknown, or the payload is empty
+  MessageId message_handed(const Connection& connection, const proto::Publish& publish);
   void publish_handed(Connection& connection, MessageId id);
   void accepted(Connection& connection, MessageId id);
   void ack_sent(Connection& connection, MessageId id, proto::ReasonCode reason);
@@ -59,6 +60,7 @@ class Oracle {
   // Topics whose retained message may be any of these payloads ("" = none).
   std::vector<std::string> retained_candidates(std::string_view topic) const;
 
+  base::MonoMs now_ms() const { return world_.now_ms(); }
   const std::deque<Message>& messages() const { return messages_; }
   uint64_t deliveries() const { return deliveries_; }
   uint64_t connects() const { return connects_; }

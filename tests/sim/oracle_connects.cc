@@ -5,6 +5,9 @@
 #include "tests/sim/oracle.h"
 
 namespace sim {
+namespace {
+constexpr base::MonoMs kConnectTimeoutMs = 10'000;  // config::Mqtt::connect_timeout
+}  // namespace
 
 void Oracle::require(bool condition, const Connection& connection, const std::string& what) {
   if (!condition) trace_.fail(text(connection.name(), ": ", what), {connection.owner.name()});
@@ -33,6 +36,7 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
   connection.connack_sent = trace_.step();
   connection.session_present = connack.session_present;
   if (!connack.session_present || client.session == nullptr) begin_session(client, connection);
+  if (connack.session_present && client.session->connections == 0) client.session->connections = 1;  // nobody saw it
   client.owner = &connection;
   client.persistent = connection.terms.persistent;
   client.may_be_lost = false;
@@ -102,6 +106,8 @@ void Oracle::check_rival(Connection& connection) {
 void Oracle::closed_by_broker(Connection& connection) {
   trace_.line(connection.name(), " is closed by its worker");
   last_leave_ = trace_.step();
+  // A CONNECT whose answer takes too long (its client id's home is dead or stands still) is given up.
+  if (connection.connack_sent == kNever && world_.now_ms() >= connection.accepted_ms + kConnectTimeoutMs) return;
   if (!connection.disconnect_handed) {
     ++takeovers_;
     check_rival(connection);

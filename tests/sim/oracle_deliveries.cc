@@ -24,11 +24,7 @@ Message& Oracle::new_message(std::string_view client, std::string_view topic, pr
 }
 
 MessageId Oracle::message_of(const proto::Publish& publish) {
-  if (publish.payload.empty()) {  // the last deletion of that topic
-    const auto it = std::find_if(messages_.rbegin(), messages_.rend(),
-                                 [&publish](const Message& m) { return m.erases && m.topic == publish.topic; });
-    return it == messages_.rend() ? 0 : it->id;
-  }
+  if (publish.payload.empty()) return 0;
   MessageId id = 0;
   for (const char c : publish.payload.substr(1, publish.payload.find('.') - 1)) {
     if (c < '0' || c > '9' || id > messages_.size()) return 0;
@@ -37,6 +33,16 @@ MessageId Oracle::message_of(const proto::Publish& publish) {
   if (id == 0 || id > messages_.size()) return 0;
   const Message& m = message(id);
   return m.payload() == publish.payload && m.topic == publish.topic ? id : 0;
+}
+
+MessageId Oracle::message_handed(const Connection& connection, const proto::Publish& publish) {
+  if (!publish.payload.empty()) return message_of(publish);
+  if (publish.qos != proto::QoS::at_most_once) return connection.owner.outgoing(publish.packet_id);
+  const auto it = std::find_if(messages_.begin(), messages_.end(), [&](const Message& m) {
+    return m.erases && m.handed == kNever && m.client == connection.owner.name() && m.topic == publish.topic &&
+           m.qos == publish.qos;
+  });
+  return it == messages_.end() ? 0 : it->id;
 }
 
 // --- what is owed ---
@@ -82,6 +88,7 @@ void Oracle::received(Connection& connection, const proto::Publish& publish) {
   ++deliveries_;
   trace_.mix(connection.index);
   trace_.mix(publish.payload.substr(0, 16));
+  if (publish.payload.empty()) return;  // a deletion; which one cannot be told
   const MessageId id = message_of(publish);
   require(id != 0, connection, text("received a message that nobody published, topic ", publish.topic));
   require(connection.session != nullptr, connection, "received PUBLISH before CONNACK");
@@ -98,7 +105,6 @@ void Oracle::received(Connection& connection, const proto::Publish& publish) {
     check(m.retain && session.allows(m.topic, trace_.step(), false), "a retained message that was not asked for");
     return;
   }
-  if (m.erases) return;
   check(session.allows(m.topic, m.handed, shared), "C5: no subscription matches it");
   Receipt& receipt = session.receipts[id];
   check_copy(connection, m, receipt, publish);
@@ -120,9 +126,10 @@ void Oracle::check_copy(Connection& connection, Message& m, Receipt& receipt, co
   const Session& session = *connection.session;
   check(!publish.dup || session.connections > 1, "DUP on the session's first connection");
   if (receipt.copies == 0) return;
+  // QoS 1 that its publisher sent again: each is a message of its own.
+  if (m.qos == proto::QoS::at_least_once && m.handings > 1) return;
   check(publish.qos != proto::QoS::at_most_once, "QoS 0 arrives twice");
   check(publish.qos != proto::QoS::exactly_once, "C6: QoS 2 arrives twice");
-  if (m.handings > 1) return;  // its publisher sent it again: each is a message of its own
   check(publish.dup, "QoS 1 arrives twice without DUP");
   check(receipt.last != &connection, "QoS 1 arrives twice on one connection");
   check(receipt.packet_id == publish.packet_id, "QoS 1 comes again under another packet id");

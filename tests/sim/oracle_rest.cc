@@ -122,7 +122,7 @@ void Oracle::check_retained(const std::vector<std::map<std::string, std::string>
       }
     }
     const Step handed = messages_[writes.back().id - 1].handed;
-    if (handed <= last_death_) continue;  // its home may have died with it
+    if (last_death_ != 0 && handed <= world_.end_of_mourning(last_death_)) continue;  // its home may have died with it
     const std::vector<std::string> allowed = retained_candidates(topic);
     if (std::find(allowed.begin(), allowed.end(), value) == allowed.end()) {
       std::string list;

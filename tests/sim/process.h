@@ -19,6 +19,7 @@ struct Process {
   broker::PeerId id;
   bool alive = true;
   bool stopped = false;
+  base::MonoMs stopped_at = 0;
   bool ready = false;   // accepts clients
   bool dirty = false;   // was given inputs since its last turn
   Step died = kNever;

@@ -32,6 +32,7 @@ bool Simulation::step(unsigned allowed) {
   world.collect(events_);
   clients.collect(events_);
   const bool progress = !events_.empty();
+  if ((allowed & kMaster) != 0) world.collect_master(events_);
   if ((allowed & kDeeds) != 0) clients.collect_deeds(events_);
   uint64_t total = 0;
   for (const Event& event : events_) total += event.weight;
@@ -102,11 +103,11 @@ void Simulation::run() {
   for (uint64_t n = 0; n < settings_.steps && !failed(); ++n) {
     if (lull == 0 && random.one_in(250)) lull = 400;
     if (lull == 0) {
-      step(kDeeds | kFaults);
+      step(kMaster | kDeeds | kFaults);
       continue;
     }
     --lull;
-    step(kProgress);
+    if (!step(kMaster)) lull = 0;
     if (quiet()) {
       at_rest();
       lull = 0;

@@ -41,7 +41,7 @@ class Simulation {
   Clients clients;
 
  private:
-  enum Allowed : uint8_t { kProgress = 0, kDeeds = 1, kFaults = 2 };
+  enum Allowed : uint8_t { kProgress = 0, kDeeds = 1, kFaults = 2, kMaster = 4 };
   // False: nothing was left to do but letting time pass.
   bool step(unsigned allowed);
   void execute(const Event& event);

@@ -2,6 +2,11 @@
 
 namespace sim {
 
+void Wire::reset() {
+  broken = dialling = false;
+  for (Side& side : sides) side.in.clear();
+}
+
 bool Wire::can_dial(uint32_t side) const {
   return sides[0].process->runs() && sides[1].process->runs() && !sides[0].up && !sides[1].up && !dialling &&
          sides[side].heard && !sides[side].told_dead;

@@ -44,6 +44,9 @@ struct Wire {
   uint32_t acceptor() const { return 1 - dialler; }
   bool ended(uint32_t side) const { return broken || !other(side).process->alive; }
 
+  // Nobody has an end of it any more.
+  void reset();
+
   bool can_dial(uint32_t side) const;
   bool can_establish(uint32_t side) const;
   bool can_deliver(uint32_t side) const;

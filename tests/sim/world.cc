@@ -5,6 +5,7 @@
 namespace sim {
 namespace {
 
+constexpr base::MonoMs kStallMs = 5000;
 constexpr uint32_t kOften = 8;
 constexpr uint32_t kUsually = 4;
 constexpr uint32_t kAtTimes = 2;
@@ -141,7 +142,7 @@ void World::cut(Wire& wire) {
     sender.lost = true;
     if (sender.link != nullptr) sender.lost_until = sender.link->written();
   }
-  if (!wire.sides[0].up && !wire.sides[1].up) wire.broken = wire.dialling = false;
+  if (!wire.sides[0].up && !wire.sides[1].up) wire.reset();
 }
 
 void World::pass_time(base::MonoMs ms) {
@@ -219,6 +220,15 @@ void World::collect(std::vector<Event>& out) const {
   for (uint32_t i = 0; i < wires_.size(); ++i) collect_wire(i, out);
 }
 
+void World::collect_master(std::vector<Event>& out) const {
+  for (uint32_t slot = 0; slot < slots(); ++slot) {
+    const Process* process = slots_[slot];
+    if (process == nullptr) out.push_back({EventKind::start, slot, 0, 1});
+    const bool stalled = process != nullptr && process->stopped && clock_.now_ms() > process->stopped_at + kStallMs;
+    if (stalled) out.push_back({EventKind::kill, process->index, 0, 1});
+  }
+}
+
 void World::collect_wire(uint32_t index, std::vector<Event>& out) const {
   const Wire& wire = *wires_[index];
   for (uint32_t side = 0; side < 2; ++side) {
@@ -237,10 +247,7 @@ void World::collect_wire(uint32_t index, std::vector<Event>& out) const {
 void World::collect_faults(std::vector<Event>& out) const {
   for (uint32_t slot = 0; slot < slots(); ++slot) {
     const Process* process = slots_[slot];
-    if (process == nullptr) {
-      out.push_back({EventKind::start, slot, 0, 20});
-      continue;
-    }
+    if (process == nullptr) continue;
     if (settings_.faults.death && may_die(*process)) {
       out.push_back({EventKind::kill, process->index, 0, process->stopped ? 4U : 2U});
     }
@@ -281,6 +288,7 @@ void World::execute(const Event& event) {
       return kill(*processes_[event.a]);
     case EventKind::stop:
       processes_[event.a]->stopped = true;
+      processes_[event.a]->stopped_at = clock_.now_ms();
       return trace_.line("!! ", processes_[event.a]->name(), " stands still");
     case EventKind::go:
       processes_[event.a]->stopped = false;

@@ -32,8 +32,10 @@ class World {
   // --- events ---
   // Appends what can happen next without anything going wrong.
   void collect(std::vector<Event>& out) const;
+  // What the master does by itself: it replaces the dead and kills the stalled.
+  void collect_master(std::vector<Event>& out) const;
   void collect_faults(std::vector<Event>& out) const;
-  // REQUIRES: one of the events of collect() or collect_faults(), or `start` for a slot without a live process.
+  // REQUIRES: one of the events above, or `start` for a slot without a live process.
   void execute(const Event& event);
 
   void start(uint32_t slot);
@@ -44,7 +46,7 @@ class World {
   void end();
 
   // --- looking ---
-  ManualClock& clock() { return clock_; }
+  base::MonoMs now_ms() const { return clock_.now_ms(); }
   base::ChunkPool& pool() { return pool_; }
   const std::vector<std::unique_ptr<Process>>& processes() const { return processes_; }
   const std::vector<std::unique_ptr<Wire>>& wires() const { return wires_; }

@@ -73,7 +73,7 @@ void World::establish(Wire& w, uint32_t side) {
       trace_.fail(text(process.name(), " refuses what ", peer.process->name(), " has written"), {process.name()});
     }
     w.broken = peer.up;
-    if (!peer.up) w.dialling = false;
+    if (!peer.up) w.reset();
     return;
   }
   trace_.line(process.name(), " is connected with ", peer.process->name(), ", which has ", peer_received);
@@ -147,7 +147,7 @@ void World::notice_broken(Wire& w, uint32_t side) {
   self.process->broker->peer_disconnected(w.other(side).process->id);
   self.process->dirty = true;
   trace_.line(self.process->name(), " lost its connection with ", w.other(side).process->name());
-  if (!w.other(side).up) w.broken = w.dialling = false;
+  if (!w.other(side).up) w.reset();
 }
 
 }  // namespace sim
