@@ -43,6 +43,7 @@ enum class FrameType : uint8_t {
   retain_end = 26,
   retain_credit = 27,
   retain_cancel = 28,
+  departed = 29,
 };
 
 // Builds a frame body.

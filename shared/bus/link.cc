@@ -23,7 +23,9 @@ constexpr size_t kAttachmentPrefix = 8;
 
 }  // namespace
 
-Link::InboundFds::~InboundFds() { clear(); }
+Link::InboundFds::~InboundFds() {
+  clear();
+}
 
 void Link::InboundFds::clear() {
   while (!fds.empty()) {
@@ -116,7 +118,9 @@ void Link::on_written(size_t n) {
   CHECK(written_ <= end());
 }
 
-void Link::on_attachment(int fd) { inbound_fds_.fds.push_back(fd); }
+void Link::on_attachment(int fd) {
+  inbound_fds_.fds.push_back(fd);
+}
 
 bool Link::on_bytes(std::string_view bytes, FrameHandler& handler) {
   auto frame_size = [](std::string_view b) {

@@ -4,8 +4,8 @@
 //   frame = u32 body length, u8 type, u8 flags, u16 attachments (0 or 1), body          (little endian)
 //
 // Every byte of every frame has a position in the stream, counted from 0 for one pair of incarnations. The sender keeps
-// frames until the receiver has acknowledged their position; after a reconnect it resends from the position the receiver
-// names, which is always a frame boundary, so nothing is lost, doubled or reordered. Three marks move along:
+// frames until the receiver has acknowledged their position; after a reconnect it resends from the position the
+// receiver names, which is always a frame boundary, so nothing is lost, doubled or reordered. Three marks move along:
 //
 //        acked            written              end
 //   ───────┼─────────────────┼───────────────────┼──>
@@ -44,8 +44,8 @@ class FrameHandler {
 class Link {
  public:
   static constexpr size_t kHeaderSize = 8;
-  static constexpr uint8_t kAckType = 0;            // the only type the link itself uses
-  static constexpr uint64_t kAckEvery = 256 * 1024; // bytes received until an unasked acknowledgement
+  static constexpr uint8_t kAckType = 0;             // the only type the link itself uses
+  static constexpr uint64_t kAckEvery = 256 * 1024;  // bytes received until an unasked acknowledgement
   static constexpr uint32_t kMaxBody = 0x7FFFFFFF;
 
   explicit Link(base::ChunkPool& pool) : out_(pool) {}
@@ -72,8 +72,8 @@ class Link {
   bool connected(uint64_t peer_received);
   void disconnected();
   bool is_connected() const { return connected_; }
-  // What to write next: fills `iov`, returns the number of entries (0: nothing). `attachment_fd` is -1 or the descriptor
-  // that must go with the first byte (SCM_RIGHTS).
+  // What to write next: fills `iov`, returns the number of entries (0: nothing). `attachment_fd` is -1 or the
+  // descriptor that must go with the first byte (SCM_RIGHTS).
   int gather(iovec* iov, int max, int& attachment_fd);
   // The carrier wrote `n` bytes of what gather() returned (and the descriptor, if there was one).
   void on_written(size_t n);

@@ -53,9 +53,7 @@ class Message {
   // Null when the payload (smaller than kReferenceAt) lies in the message itself.
   const base::BufferRef& payload_buffer() const { return payload_buffer_; }
   // What it costs a queue: topic, properties and payload, plus a fixed overhead.
-  size_t footprint() const {
-    return kOverhead + topic_size_ + publisher_size_ + properties_size_ + payload_size_;
-  }
+  size_t footprint() const { return kOverhead + topic_size_ + publisher_size_ + properties_size_ + payload_size_; }
 
  private:
   friend class MessageRef;

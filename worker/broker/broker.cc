@@ -5,6 +5,7 @@
 #include "worker/broker/claims.h"
 #include "worker/broker/client_table.h"
 #include "worker/broker/core.h"
+#include "worker/broker/departures.h"
 #include "worker/broker/interest.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/publisher.h"
@@ -35,6 +36,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         retained_(core_),
         claims_(core_),
         takeovers_(core_),
+        departures_(core_),
         sys_(core_),
         house_keeping_(*this) {
     core_.peers = &peers_;
@@ -45,6 +47,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     core_.retained = &retained_;
     core_.claims = &claims_;
     core_.takeovers = &takeovers_;
+    core_.departures = &departures_;
     core_.tickets = &tickets_;
     core_.clients = &clients_;
     client_context_.config = &core_.mqtt;
@@ -244,6 +247,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     retained_.on_peer_gone(peer);
     claims_.on_peer_gone(peer);
     takeovers_.on_peer_gone(peer);
+    departures_.on_peer_gone(peer);
     sys_.forget_published();
   }
 
@@ -307,6 +311,8 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         return takeovers_.on_part_request(peer.id, body);
       case FrameType::takeover_done:
         return takeovers_.on_done(peer.id, body);
+      case FrameType::departed:
+        return departures_.on_departed(peer, body);
       case FrameType::retain_set:
         return retained_.on_set(body, attachment);
       case FrameType::retain_query:
@@ -378,6 +384,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   RetainedService retained_;
   Claims claims_;
   Takeovers takeovers_;
+  Departures departures_;
   SysTopics sys_;
   HouseKeeping house_keeping_;
   std::vector<CloseLater> close_later_;
@@ -390,23 +397,47 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
 Broker::Broker(Environment environment) : impl_(std::make_unique<Impl>(std::move(environment))) {}
 Broker::~Broker() = default;
 
-void Broker::set_peers(const std::vector<PeerId>& live) { impl_->peers().set_live(live); }
-bus::Link* Broker::link(PeerId peer) { return impl_->peers().link(peer); }
+void Broker::set_peers(const std::vector<PeerId>& live) {
+  impl_->peers().set_live(live);
+}
+bus::Link* Broker::link(PeerId peer) {
+  return impl_->peers().link(peer);
+}
 bool Broker::peer_connected(PeerId peer, uint64_t peer_received) {
   return impl_->peers().connected(peer, peer_received);
 }
-void Broker::peer_disconnected(PeerId peer) { impl_->peers().disconnected(peer); }
-bool Broker::peer_bytes(PeerId peer, std::string_view bytes) { return impl_->peers().bytes(peer, bytes); }
-void Broker::peer_gone(PeerId peer) { impl_->peers().gone(peer); }
-void Broker::peer_progress(PeerId peer) { impl_->peers().progress(peer); }
+void Broker::peer_disconnected(PeerId peer) {
+  impl_->peers().disconnected(peer);
+}
+bool Broker::peer_bytes(PeerId peer, std::string_view bytes) {
+  return impl_->peers().bytes(peer, bytes);
+}
+void Broker::peer_gone(PeerId peer) {
+  impl_->peers().gone(peer);
+}
+void Broker::peer_progress(PeerId peer) {
+  impl_->peers().progress(peer);
+}
 connection::Client* Broker::open_client(connection::ClientTransport& transport) {
   return impl_->open_client(transport);
 }
-void Broker::advance() { impl_->advance(); }
-void Broker::end_of_turn() { impl_->end_of_turn(); }
-bool Broker::more_work() const { return impl_->more_work(); }
-bool Broker::ready() const { return impl_->peers().ready(); }
-void Broker::shut_down() { impl_->shut_down(); }
-size_t Broker::client_count() const { return impl_->clients().size(); }
+void Broker::advance() {
+  impl_->advance();
+}
+void Broker::end_of_turn() {
+  impl_->end_of_turn();
+}
+bool Broker::more_work() const {
+  return impl_->more_work();
+}
+bool Broker::ready() const {
+  return impl_->peers().ready();
+}
+void Broker::shut_down() {
+  impl_->shut_down();
+}
+size_t Broker::client_count() const {
+  return impl_->clients().size();
+}
 
 }  // namespace broker

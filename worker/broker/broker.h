@@ -4,8 +4,8 @@
 // links' byte streams and the Environment's interfaces. The same object runs in production (worker/worker.cc) and, N of
 // them in one thread with a manual clock, in the simulation (tests/sim).
 //
-// Turn discipline: the driver feeds any number of inputs, then calls end_of_turn() once, then flushes links and clients,
-// in that order: PUBACKs of messages for other workers are released by flushed links.
+// Turn discipline: the driver feeds any number of inputs, then calls end_of_turn() once, then flushes links and
+// clients, in that order: PUBACKs of messages for other workers are released by flushed links.
 //
 //   driver: broker.peer_bytes(...) / client->on_bytes(...) ... ; broker.advance(); broker.end_of_turn();
 #pragma once
@@ -45,7 +45,7 @@ struct Environment {
   base::Random* random = nullptr;
   base::ChunkPool* pool = nullptr;
   store::Store* store = nullptr;
-  metrics::PageRef page{nullptr};               // this worker's counters
+  metrics::PageRef page{nullptr};                          // this worker's counters
   std::function<metrics::PageRef(uint32_t slot)> page_of;  // any worker's, for $SYS
   LogSink log;
   int log_level = 0;  // lines below it are not wanted

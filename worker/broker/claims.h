@@ -8,8 +8,8 @@
 //     installs, held ───────────────> directory
 //     CONNACK
 //
-// H, A and B may be one worker. A claim that has been superseded when its grant comes does not pull; one that has pulled
-// keeps the session, offline, for the newer claim to fetch. A dead home: claims wait and are sent again to its
+// H, A and B may be one worker. A claim that has been superseded when its grant comes does not pull; one that has
+// pulled keeps the session, offline, for the newer claim to fetch. A dead home: claims wait and are sent again to its
 // replacement, which has been told what everybody holds. A dead holder: nothing to pull.
 #pragma once
 
@@ -67,7 +67,7 @@ class Claims final : private session::Directory::Replies {
     bool superseded = false;
     bool granted = false;
     uint64_t epoch = 0;
-    WorkerId holder;                      // while pulling
+    WorkerId holder;                       // while pulling
     session::Session* incoming = nullptr;  // being received
   };
   using Map = std::map<uint64_t, Claim>;

@@ -14,7 +14,9 @@ struct ClientRef {
   uint32_t generation = 0;
   bool operator==(const ClientRef&) const = default;
 };
-inline ClientRef ref_of(const connection::MqttClient& client) { return {client.index(), client.generation()}; }
+inline ClientRef ref_of(const connection::MqttClient& client) {
+  return {client.index(), client.generation()};
+}
 
 class ClientTable {
  public:

@@ -7,6 +7,7 @@
 //   Interest   subscriptions, and telling the peers about them     Claims     CONNECT: directory, pull
 //   Sessions   table, expiry, wills                                Takeovers  the cut in every stream
 //   Tickets    what a PUBACK waits for                             SysTopics  $SYS
+//   Departures what a dead worker leaves behind
 #pragma once
 
 #include <cstdint>
@@ -39,6 +40,7 @@ class Claims;
 class Takeovers;
 class Tickets;
 class ClientTable;
+class Departures;
 
 using session::WorkerId;
 
@@ -82,6 +84,7 @@ struct Core {
   Takeovers* takeovers = nullptr;
   Tickets* tickets = nullptr;
   ClientTable* clients = nullptr;
+  Departures* departures = nullptr;
 };
 
 }  // namespace broker

@@ -198,7 +198,6 @@ bool Interest::on_share(uint32_t from, std::string_view body) {
 }
 
 void Interest::on_peer_gone(uint32_t slot) {
-  core_.tree.remove_peer(slot);
   std::vector<router::SharedGroup*> groups;
   core_.tree.for_each_group([&](router::SharedGroup& group) { groups.push_back(&group); });
   for (router::SharedGroup* group : groups) {

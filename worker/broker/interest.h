@@ -40,6 +40,7 @@ class Interest {
   void sync_to(Peer& peer);
   bool on_route(uint32_t from, std::string_view body);
   bool on_share(uint32_t from, std::string_view body);
+  // Its groups' members are gone; its routes go with its departure (departures.h).
   void on_peer_gone(uint32_t slot);
 
  private:
@@ -53,7 +54,7 @@ class Interest {
   static constexpr uint8_t kAnnouncedDurable = 1;
 
   Core& core_;
-  std::vector<uint8_t> node_flags_;                          // by node
+  std::vector<uint8_t> node_flags_;                           // by node
   std::unordered_map<router::NodeId, uint64_t> unconfirmed_;  // announcements not yet processed everywhere
 };
 

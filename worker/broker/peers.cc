@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "shared/base/check.h"
+#include "worker/broker/departures.h"
 
 namespace broker {
 
@@ -25,9 +26,13 @@ class Peers::Handler final : public bus::FrameHandler {
 
 Peers::Peers(Core& core, PeerEvents& events) : core_(core), events_(events), by_slot_(core.slots) {}
 
-bool Peers::is_current(const PeerId& id) const { return std::find(live_.begin(), live_.end(), id) != live_.end(); }
+bool Peers::is_current(const PeerId& id) const {
+  return std::find(live_.begin(), live_.end(), id) != live_.end();
+}
 
-bool Peers::is_live(const WorkerId& id) const { return is_current({id.slot, id.incarnation}); }
+bool Peers::is_live(const WorkerId& id) const {
+  return is_current({id.slot, id.incarnation});
+}
 
 Peer* Peers::find(const WorkerId& id) {
   Peer* peer = find(id.slot);
@@ -44,7 +49,7 @@ bus::Link* Peers::link(PeerId id) {
   if (id.slot >= by_slot_.size() || id.slot == core_.self.slot) return nullptr;
   auto& place = by_slot_[id.slot];
   if (place) return place->id.incarnation == id.incarnation ? &place->link : nullptr;
-  if (!is_current(id)) return nullptr;
+  if (!is_current(id) || core_.departures->pending(id.slot)) return nullptr;
   place = std::make_unique<Peer>(WorkerId{id.slot, id.incarnation}, *core_.env.pool);
   events_.on_peer_linked(*place);
   send(*place, bus::FrameType::sync_end, bus::kAckSoon, {});

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "shared/bus/message_codec.h"
+#include "worker/broker/departures.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/retained_service.h"
 #include "worker/broker/sessions.h"
@@ -32,6 +33,23 @@ connection::PublishOutcome Publisher::publish(connection::MqttClient& client, co
   return {!core_.tickets->end(reason), reason};
 }
 
+// With a new number: numbers grow along every stream, and others have passed it meanwhile.
+void Publisher::publish_again(const bus::MessageRef& message, connection::MqttClient* client, TicketId ticket) {
+  bus::Message::Fields fields;
+  fields.uid = core_.next_uid();
+  fields.qos = message->qos();
+  fields.retain = message->retain();
+  fields.expires_at = message->expires_at();
+  fields.topic = message->topic();
+  fields.publisher = message->publisher();
+  fields.properties = message->properties();
+  fields.payload = message->payload();
+  fields.payload_buffer = message->payload_buffer();
+  core_.tickets->resume(ticket);
+  route(bus::Message::make(fields), client);
+  core_.tickets->end_resumed();
+}
+
 void Publisher::publish_unwatched(bus::Message::Fields fields) {
   fields.uid = core_.next_uid();
   core_.tickets->begin_unwatched();
@@ -41,6 +59,10 @@ void Publisher::publish_unwatched(bus::Message::Fields fields) {
 Publisher::Routed Publisher::route(const bus::MessageRef& message, connection::MqttClient* client) {
   Routed routed;
   const router::MatchResult& found = match(message->topic());
+  if (core_.departures->concerns(found.peers)) {
+    core_.departures->hold(message, client);
+    return {true, true};
+  }
   if (!found.peers.empty()) {
     routed.matched = true;
     routed.taken = true;
@@ -86,7 +108,8 @@ void Publisher::send_to_peers(const bus::MessageRef& message, const router::Matc
       bus::append_message_frame(peer->link, bus::FrameType::publish, 0, {}, *message);
     } else {
       const bool durable = found.durable_peers.contains(slot);
-      bus::append_message_frame(peer->link, bus::FrameType::publish, durable ? bus::kAckSoon : uint8_t{0}, {}, *message);
+      bus::append_message_frame(peer->link, bus::FrameType::publish, durable ? bus::kAckSoon : uint8_t{0}, {},
+                                *message);
       if (durable) {
         core_.peers->wait_processed(*peer, core_.tickets->wait());
       } else {

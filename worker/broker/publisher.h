@@ -19,6 +19,8 @@ class Publisher {
   // A client's PUBLISH.
   connection::PublishOutcome publish(connection::MqttClient& client, const bus::Message::Fields& fields,
                                      uint64_t pending);
+  // Routes a message that was held back; its answer hangs on `ticket`.
+  void publish_again(const bus::MessageRef& message, connection::MqttClient* client, TicketId ticket);
   // A message of the broker itself (will, $SYS): nobody waits for it. Fills in the uid.
   void publish_unwatched(bus::Message::Fields fields);
   // A message that another worker routed to this one: for ordinary subscriptions here.

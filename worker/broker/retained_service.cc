@@ -9,8 +9,8 @@
 
 namespace broker {
 namespace {
-constexpr size_t kSlice = 128;            // messages per replay and turn
-constexpr uint32_t kCredit = 256;         // items a home may send ahead
+constexpr size_t kSlice = 128;     // messages per replay and turn
+constexpr uint32_t kCredit = 256;  // items a home may send ahead
 constexpr size_t kMaxBacklog = 256 * 1024;
 constexpr size_t kMaxQueued = 512;
 }  // namespace

@@ -63,7 +63,7 @@ class RetainedService {
       uint64_t incarnation = 0;
       uint32_t unreported = 0;  // items taken since credit was last given
     };
-    std::map<uint32_t, Source> remotes;       // by slot, until their retain_end
+    std::map<uint32_t, Source> remotes;  // by slot, until their retain_end
     std::unordered_set<std::string> seen_live;
     bool done() const { return !local && remotes.empty(); }
   };

@@ -107,8 +107,8 @@ void Sessions::fire_will(session::Session& session) {
 
 session::Session::Timers& Sessions::timers(session::Session& session) {
   if (!session.timers) {
-    session.timers.reset(new session::Session::Timers{{&Sessions::on_expiry, session, this},
-                                                      {&Sessions::on_will_delay, session, this}});
+    session.timers.reset(
+        new session::Session::Timers{{&Sessions::on_expiry, session, this}, {&Sessions::on_will_delay, session, this}});
   }
   return *session.timers;
 }

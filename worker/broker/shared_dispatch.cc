@@ -35,7 +35,8 @@ router::SharedStrategy strategy_of(config::SharedStrategy strategy) {
 
 }  // namespace
 
-SharedDispatch::SharedDispatch(Core& core) : core_(core), strategy_(strategy_of(core.mqtt.shared_subscription_strategy)) {}
+SharedDispatch::SharedDispatch(Core& core)
+    : core_(core), strategy_(strategy_of(core.mqtt.shared_subscription_strategy)) {}
 
 std::shared_ptr<const session::GroupName> SharedDispatch::name_of(const router::SharedGroup& group) {
   auto& name = names_[&group];
@@ -143,9 +144,8 @@ void SharedDispatch::on_member_offline(session::Session& session) {
 void SharedDispatch::on_member_left(session::Session& session, std::string_view filter, std::string_view name) {
   const router::SharedGroup* group = core_.tree.find_group(filter, name);
   if (group == nullptr || group->empty()) return;
-  redistribute(nullptr, session.take_shared([&](const session::GroupName& of) {
-    return of.filter == filter && of.name == name;
-  }));
+  redistribute(nullptr, session.take_shared(
+                            [&](const session::GroupName& of) { return of.filter == filter && of.name == name; }));
 }
 
 void SharedDispatch::on_group_changed(router::SharedGroup& group) {
@@ -183,8 +183,7 @@ bool SharedDispatch::on_publish(Peer& from, std::string_view body, const base::B
   bool accepted = false;
   if (router::SharedGroup* group = core_.tree.find_group(filter, name)) {
     // Offline members take it only when nobody is live anywhere.
-    const auto member =
-        group->pick_local(strategy_, message->publisher(), !group->live_anywhere(), *core_.env.random);
+    const auto member = group->pick_local(strategy_, message->publisher(), !group->live_anywhere(), *core_.env.random);
     if (member) {
       give(*core_.sessions->by_id(*member), *group, message);
       accepted = true;

@@ -110,8 +110,8 @@ bool read_session_delivery(bus::Reader& reader, const base::BufferRef& attachmen
   if (packet_id == 0) return false;
   session::Inflight::Entry entry;
   entry.packet_id = packet_id;
-  entry.state = static_cast<Kind>(kind) == Kind::released ? session::Inflight::State::pubrel
-                                                          : session::Inflight::State::publish;
+  entry.state =
+      static_cast<Kind>(kind) == Kind::released ? session::Inflight::State::pubrel : session::Inflight::State::publish;
   entry.delivery = std::move(delivery);
   session.inflight().restore(std::move(entry));
   core.page.add(metrics::Gauge::inflight_messages, 1);

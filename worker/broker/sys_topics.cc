@@ -31,7 +31,9 @@ void SysTopics::start() {
   if (core_.mqtt.sys_interval != 0) publish_all();
 }
 
-void SysTopics::on_timer(base::TimerNode& node) { static_cast<Timer&>(node).owner.publish_all(); }
+void SysTopics::on_timer(base::TimerNode& node) {
+  static_cast<Timer&>(node).owner.publish_all();
+}
 
 void SysTopics::publish_all() {
   publish_worker();
@@ -107,10 +109,9 @@ void SysTopics::publish_host() {
   set("$SYS/broker/store/messages/bytes", sum(Gauge::queued_bytes) + sum(Gauge::retained_bytes));
   set("$SYS/broker/publish/messages/received", sum(Counter::publish_received));
   set("$SYS/broker/publish/messages/sent", sum(Counter::publish_sent));
-  set("$SYS/broker/publish/messages/dropped", sum(Counter::publish_dropped_slow) + sum(Counter::publish_dropped_queue) +
-                                                  sum(Counter::publish_dropped_expired) +
-                                                  sum(Counter::publish_dropped_size) +
-                                                  sum(Counter::publish_dropped_bus));
+  set("$SYS/broker/publish/messages/dropped",
+      sum(Counter::publish_dropped_slow) + sum(Counter::publish_dropped_queue) + sum(Counter::publish_dropped_expired) +
+          sum(Counter::publish_dropped_size) + sum(Counter::publish_dropped_bus));
   set("$SYS/broker/publish/bytes/received", sum(Counter::publish_received_bytes));
   set("$SYS/broker/publish/bytes/sent", sum(Counter::publish_sent_bytes));
   set("$SYS/broker/bytes/received", sum(Counter::bytes_received));

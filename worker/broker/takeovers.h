@@ -14,8 +14,8 @@
 //
 //   When all parts are done B tells A (takeover_done) and the ghost goes.
 //
-// Takeovers chain (A → B → C, and back): a session at B may be a receiver (Inbound, from A) and a ghost (Outbound, to C)
-// at once. Then what A forwards and what B's gates let pass goes on to C if it is ≤ the second cut, and B says
+// Takeovers chain (A → B → C, and back): a session at B may be a receiver (Inbound, from A) and a ghost (Outbound, to
+// C) at once. Then what A forwards and what B's gates let pass goes on to C if it is ≤ the second cut, and B says
 // part_end(P) only when its own inbound part of P is complete. Cuts carry numbers, so it does not matter in which order
 // P processes two cut requests. A dead P: the end of its stream stands for its cut. A dead A: its part ends with what
 // it has forwarded, and B delivers the rest from what it holds.
@@ -77,7 +77,7 @@ class Takeovers {
   void tell_done(const session::Inbound& inbound);
 
   Core& core_;
-  std::map<uint64_t, session::Session*> inbound_;   // by our claim number
+  std::map<uint64_t, session::Session*> inbound_;  // by our claim number
   std::map<GhostKey, session::Session*> ghosts_;
 };
 

@@ -35,6 +35,18 @@ bool Tickets::end(proto::ReasonCode reason) {
   return true;
 }
 
+void Tickets::resume(TicketId ticket) {
+  watched_ = ticket != kNoTicket;
+  current_ = ticket;
+}
+
+void Tickets::end_resumed() {
+  const TicketId ticket = current_;
+  current_ = kNoTicket;
+  watched_ = false;
+  done(ticket);
+}
+
 void Tickets::done(TicketId id) {
   if (id == kNoTicket) return;
   Ticket& ticket = tickets_[id];

@@ -26,6 +26,11 @@ class Tickets {
   // False: nothing to wait for, the answer is the caller's. True: publish_complete() will be called with `reason`.
   bool end(proto::ReasonCode reason);
 
+  // Goes on with an open ticket (or kNoTicket): resume(), any number of wait(), end_resumed(), which takes back the
+  // wait that kept it open.
+  void resume(TicketId ticket);
+  void end_resumed();
+
   void done(TicketId ticket);
   size_t open() const { return tickets_.size() - free_.size(); }
 

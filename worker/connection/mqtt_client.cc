@@ -27,7 +27,9 @@ MqttClient::MqttClient(ClientContext& context, ClientTransport& transport, uint3
   }
 }
 
-MqttClient::~MqttClient() { CHECK(state_ == State::closed); }
+MqttClient::~MqttClient() {
+  CHECK(state_ == State::closed);
+}
 
 void MqttClient::on_bytes(std::string_view bytes) {
   if (state_ == State::closed) return;
@@ -48,7 +50,8 @@ void MqttClient::parse(std::string_view bytes) {
     const proto::Framer::Result result = framer_.next(bytes, frame);
     if (result == proto::Framer::Result::need_more) break;
     if (result == proto::Framer::Result::error) {
-      fail({framer_.error(), framer_.error() == proto::ReasonCode::packet_too_large ? "packet too large" : "bad fixed header"});
+      fail({framer_.error(),
+            framer_.error() == proto::ReasonCode::packet_too_large ? "packet too large" : "bad fixed header"});
       break;
     }
     context_.page.add(metrics::Counter::packets_received);
@@ -91,7 +94,8 @@ void MqttClient::account_partial() {
   total = total - counted_partial_ + now;
   const bool grew = now > counted_partial_;
   counted_partial_ = now;
-  if (grew && total > context_.config->max_partial_bytes) close(proto::ReasonCode::quota_exceeded, "too many partly received packets");
+  if (grew && total > context_.config->max_partial_bytes)
+    close(proto::ReasonCode::quota_exceeded, "too many partly received packets");
 }
 
 void MqttClient::handle(const proto::Frame& frame) {
@@ -175,7 +179,8 @@ void MqttClient::on_disconnect(const proto::Frame& frame) {
   context_.page.add(metrics::Counter::disconnects_clean);
   log(0, "client disconnected");
   // [MQTT-3.14.4-3]: the will is discarded on a normal disconnect only.
-  finish(packet.reason == proto::ReasonCode::normal_disconnection ? Host::Ending::clean : Host::Ending::with_will, true);
+  finish(packet.reason == proto::ReasonCode::normal_disconnection ? Host::Ending::clean : Host::Ending::with_will,
+         true);
 }
 
 void MqttClient::on_flushed() {
@@ -213,7 +218,9 @@ void MqttClient::resume() {
   go_on();
 }
 
-void MqttClient::on_timer(base::TimerNode& node) { static_cast<Timer&>(node).client.on_keep_alive(); }
+void MqttClient::on_timer(base::TimerNode& node) {
+  static_cast<Timer&>(node).client.on_keep_alive();
+}
 
 // The timer is armed for the earliest possible expiry; packets only move `last_packet_`.
 void MqttClient::on_keep_alive() {
@@ -249,7 +256,9 @@ void MqttClient::close(proto::ReasonCode reason, const char* what) {
   finish(Host::Ending::with_will, true);
 }
 
-void MqttClient::on_queue_full() { context_.host->close_later(*this, proto::ReasonCode::quota_exceeded, "queue full"); }
+void MqttClient::on_queue_full() {
+  context_.host->close_later(*this, proto::ReasonCode::quota_exceeded, "queue full");
+}
 
 void MqttClient::on_taken_over() {
   if (state_ == State::closed) return;

@@ -90,7 +90,7 @@ class MqttClient final : public Client, public session::Outlet {
     proto::ReasonCode reason = proto::ReasonCode::success;
   };
   struct Aliases {
-    std::vector<std::string> inbound;                        // index = alias - 1
+    std::vector<std::string> inbound;  // index = alias - 1
     std::unordered_map<std::string, uint16_t> outbound;
   };
 
@@ -155,7 +155,7 @@ class MqttClient final : public Client, public session::Outlet {
   uint32_t generation_;
   uint32_t session_expiry_ = 0;
   uint32_t peer_max_packet_ = proto::kMaxPacketSize;
-  uint16_t unacked_ = 0;  // QoS 1 and 2 PUBLISHes of this connection whose flow is not complete
+  uint16_t unacked_ = 0;     // QoS 1 and 2 PUBLISHes of this connection whose flow is not complete
   uint16_t keep_alive_ = 0;  // seconds
   uint16_t peer_receive_maximum_ = 65535;
   uint16_t peer_alias_max_ = 0;

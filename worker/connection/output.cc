@@ -6,7 +6,9 @@
 
 namespace connection {
 
-size_t MqttClient::backlog() const { return transport_ == nullptr ? 0 : transport_->output().size(); }
+size_t MqttClient::backlog() const {
+  return transport_ == nullptr ? 0 : transport_->output().size();
+}
 
 session::Outlet::Sent MqttClient::send_publish(const session::Delivery& delivery, uint16_t packet_id, bool dup) {
   const bus::Message& m = *delivery.message;

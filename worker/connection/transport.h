@@ -8,7 +8,8 @@
 
 namespace connection {
 
-// Owned by the carrier. Valid for the client until it called close() or the carrier called Client::on_transport_closed().
+// Owned by the carrier. Valid for the client until it called close() or the carrier called
+// Client::on_transport_closed().
 class ClientTransport {
  public:
   virtual ~ClientTransport() = default;

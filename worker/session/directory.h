@@ -43,8 +43,8 @@ class Directory {
 
   // A worker wants the session of `id` for a new connection. `claim` is the claimant's own number.
   void on_claim(const WorkerId& from, std::string_view id, uint64_t claim);
-  // The claimant's transfer is over: it has the session now, or the session has ended, or it did not pull (its client had
-  // gone or was superseded), so the holder is who it was.
+  // The claimant's transfer is over: it has the session now, or the session has ended, or it did not pull (its client
+  // had gone or was superseded), so the holder is who it was.
   enum class Outcome : uint8_t { kept, ended, not_pulled };
   void on_held(const WorkerId& from, std::string_view id, uint64_t claim, Outcome outcome);
   // The holder's session has ended. Ignored unless it is the holder with that epoch.

@@ -13,7 +13,9 @@ constexpr size_t kHighWater = 1 << 20;
 Session::Session(const Shared& shared, std::string client_id, router::SubscriberId id)
     : shared_(shared), client_id_(std::move(client_id)), id_(id) {}
 
-Session::~Session() { clear_messages(); }
+Session::~Session() {
+  clear_messages();
+}
 
 bool Session::has_incoming(uint16_t packet_id) const {
   return std::binary_search(incoming_qos2.begin(), incoming_qos2.end(), packet_id);

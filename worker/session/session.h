@@ -43,7 +43,7 @@ struct Will {
   std::string properties;  // forwarded block
   proto::QoS qos = proto::QoS::at_most_once;
   bool retain = false;
-  uint32_t delay = 0;   // seconds
+  uint32_t delay = 0;  // seconds
   std::optional<uint32_t> message_expiry;
 };
 

@@ -31,7 +31,7 @@ struct Inbound {
   };
   uint32_t from_slot = 0;  // the old owner
   uint64_t from_incarnation = 0;
-  uint64_t claim = 0;      // this worker's claim number: names the takeover
+  uint64_t claim = 0;  // this worker's claim number: names the takeover
   std::map<Origin, Gate> gates;
 };
 
@@ -44,7 +44,7 @@ struct Outbound {
   };
   uint32_t to_slot = 0;  // the new owner
   uint64_t to_incarnation = 0;
-  uint64_t claim = 0;    // the new owner's claim number
+  uint64_t claim = 0;  // the new owner's claim number
   std::map<Origin, Part> parts;
 };
 
