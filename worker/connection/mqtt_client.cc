@@ -264,7 +264,8 @@ void MqttClient::on_taken_over() {
   if (state_ == State::closed) return;
   context_.page.add(metrics::Counter::takeovers);
   log(0, "session taken over");
-  send_disconnect(proto::ReasonCode::session_taken_over, "");
+  // With a text: Paho's Python client (1.6) overlooks the reason of a DISCONNECT that is a reason and nothing else.
+  send_disconnect(proto::ReasonCode::session_taken_over, "another connection uses this client id");
   finish(Host::Ending::taken_over, true);
 }
 

@@ -144,7 +144,7 @@ void MqttClient::on_superseded() {
     // A DISCONNECT may only follow a successful CONNACK. [MQTT-3.2.0-1]
     send_connack(proto::ReasonCode::success, false, {});
     state_ = State::connected;
-    send_disconnect(proto::ReasonCode::session_taken_over, "");
+    send_disconnect(proto::ReasonCode::session_taken_over, "another connection uses this client id");
   }
   finish(Host::Ending::taken_over, true);
 }

@@ -332,7 +332,9 @@ TEST_CASE_FIXTURE(ClientWorld, "connect: superseded by a newer CONNECT, MQTT 5 i
   TestClient c(*this, V5);
   c.send_connect();
   c.client->on_superseded();
-  CHECK(c.received() == Lines{"CONNACK \"Success\"", "DISCONNECT \"Session taken over\""});
+  CHECK(c.received() == Lines{"CONNACK \"Success\"",
+                              "DISCONNECT \"Session taken over\" "
+                              "{reason string=\"another connection uses this client id\"}"});
   CHECK(c.closed);
   CHECK(host.calls.back() == "closed taken over");
   TestClient old(*this, V311);

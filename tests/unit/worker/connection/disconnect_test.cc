@@ -111,7 +111,8 @@ TEST_CASE_FIXTURE(ClientWorld, "disconnect: taken over, MQTT 5 is told, and the 
   TestClient c(*this, V5);
   c.connect();
   c.client->on_taken_over();
-  CHECK(c.received() == Lines{"DISCONNECT \"Session taken over\""});
+  CHECK(c.received() ==
+        Lines{"DISCONNECT \"Session taken over\" {reason string=\"another connection uses this client id\"}"});
   CHECK(host.calls.back() == "closed taken over");
   TestClient old(*this, V311);
   old.connect();
