@@ -98,6 +98,7 @@ class Identity {
   Clients& clients_;
   std::deque<Connection*> open_;
   Connection* current_ = nullptr;
+  const Session* session_ = nullptr;  // of `current_`, or the last one
   bool paused_ = false;
   uint16_t last_packet_id_ = 0;
   std::vector<Outgoing> out_;

@@ -58,10 +58,12 @@ void Identity::on_connack(Connection& connection, const proto::Connack& connack)
     if (other != &connection && other->connack_sent < connection.connack_sent) drop(*other, true);
   }
   current_ = &connection;
-  if (!connack.session_present) {
+  // Another of its connections may have begun a new session in between, and its CONNACK come later than this one.
+  if (!connack.session_present || connection.session != session_) {
     out_.clear();
     incoming_.clear();
   }
+  session_ = connection.session;
   for (const Outgoing& outgoing : out_) {
     if (outgoing.released) {
       send_release(connection, outgoing.packet_id);

@@ -55,7 +55,7 @@ struct Subscription {
   bool matches(std::string_view topic) const;
   // For a message handed over at `step`: it must come; it may come.
   bool binds(Step step) const { return granted < step && unasked == kNever; }
-  bool allows(Step step) const { return asked != kNever && step < revoked; }
+  bool allows(Step step) const { return asked != kNever && step <= revoked; }
 };
 
 // One copy of a message in a session.

@@ -98,7 +98,10 @@ void Oracle::check_rival(Connection& connection) {
   const bool has_rival = std::any_of(client.connections.begin(), client.connections.end(), [&](const Connection* other) {
     if (other == &connection || other->connect_handed == kNever) return false;
     if (other->closed_by_broker != kNever && !other->disconnect_handed) return false;
-    return other->over_at() > connection.connect_handed;
+    // The claim of one whose worker died may still come out of that worker's stream.
+    const bool died = !other->process.alive;
+    const Step over = died ? world_.end_of_mourning(other->process.died) : other->over_at();
+    return over > connection.connect_handed;
   });
   require(has_rival, connection, "C7: is closed by its worker though no other connection of its client id lasts");
 }

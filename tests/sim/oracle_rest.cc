@@ -89,6 +89,7 @@ bool Oracle::dominates(const RetainedWrite& later, const RetainedWrite& earlier)
   const Message& b = messages_[earlier.id - 1];
   const bool sure = a.acked != kNever || (a.accepted && a.connection->process.alive);
   if (!sure) return false;
+  if (a.qos == proto::QoS::exactly_once && a.handings > 1) return false;  // one of its sendings only was looked at
   if (later.connection == earlier.connection) return true;
   return b.handings == 1 && b.acked != kNever && b.acked < a.handed;
 }

@@ -36,6 +36,16 @@ void retained_everywhere(Simulation& s, uint64_t variant) {
   }
 }
 
+// Whichever worker is the home of a topic: what is acknowledged while it is away must be there when it is back.
+void retained_while_a_home_is_away(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("pub", 0);
+  stage.kill(1 + variant % 2);
+  s.steps(variant * 3);
+  for (int topic = 0; topic < 6; ++topic) stage["pub"].publish(text("r/", topic), QoS::at_least_once, true);
+  s.steps(variant % 4 * 20);
+}
+
 void worker_of_publisher_dies(Simulation& s, uint64_t variant) {
   Stage stage(s);
   stage.join("sub", 1, {"t/#"});
@@ -214,6 +224,7 @@ const std::vector<Scenario>& scenarios() {
   static const std::vector<Scenario> all{
       {"everybody-hears", 10, three_workers(), everybody_hears},
       {"retained-everywhere", 40, three_workers(), retained_everywhere},
+      {"retained-while-a-home-is-away", 80, three_workers(), retained_while_a_home_is_away},
       {"worker-of-publisher-dies", 60, three_workers(), worker_of_publisher_dies},
       {"takeover-in-a-stream", 50, three_workers(), takeover_in_a_stream},
       {"chain-of-takeovers", 60, four_workers(), chain_of_takeovers},
