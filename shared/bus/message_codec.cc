@@ -32,7 +32,13 @@ char* put(char* out, std::string_view bytes) {
 }  // namespace
 
 void append_message_frame(Link& link, FrameType type, uint8_t flags, std::string_view prefix, const Message& m) {
-  const bool attached = m.payload_buffer() && m.payload().size() >= kAttachAt;
+  // The descriptor is made here, so that what is in the stream can always be written; without one the payload is
+  // copied.
+  bool attached = m.payload_buffer() && m.payload().size() >= kAttachAt;
+  if (attached) {
+    const auto offset = static_cast<size_t>(m.payload().data() - m.payload_buffer()->data());
+    attached = m.payload_buffer()->share(offset + m.payload().size()) >= 0;
+  }
   const size_t body = prefix.size() + sizeof(Head) + m.topic().size() + m.publisher().size() + m.properties().size() +
                       (attached ? 0 : m.payload().size());
   Head head{};

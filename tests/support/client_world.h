@@ -43,6 +43,7 @@ class FakeHost final : public connection::Host {
   session::Session* session = nullptr;  // of the client that connected last
   std::unique_ptr<session::Will> will;
   int rooms = 0;  // calls of on_client_room()
+  std::vector<connection::MqttClient*> deferred;
   uint64_t partial = 0;
 
   // The session that grant(client, true) gives.
@@ -60,6 +61,7 @@ class FakeHost final : public connection::Host {
   void on_client_closed(connection::MqttClient& client, Ending ending) override;
   void on_client_room(connection::MqttClient&) override { ++rooms; }
   void close_later(connection::MqttClient& client, proto::ReasonCode reason, const char* what) override;
+  void defer(connection::MqttClient& client) override { deferred.push_back(&client); }
   uint64_t& partial_bytes() override { return partial; }
 
  private:

@@ -19,7 +19,9 @@
 namespace broker {
 namespace {
 constexpr base::MonoMs kHouseKeepingMs = 1000;
-}
+// Some milliseconds of work.
+constexpr int64_t kDeliveriesPerTurn = 20'000;
+}  // namespace
 
 // Composes the parts and stands between them and their callers.
 class Broker::Impl final : public connection::Host, public PeerEvents {
@@ -56,6 +58,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     client_context_.page = core_.page;
     client_context_.host = this;
     client_context_.make_buffer = &make_buffer_;
+    client_context_.budget = kDeliveriesPerTurn;
     if (core_.env.log) {
       client_context_.log = [this](int level, std::string_view event, const connection::MqttClient& client,
                                    std::string_view detail) { log_client(level, event, client, detail); };
@@ -81,7 +84,13 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
 
   void end_of_turn() {
     core_.env.store->run_completions();
-    more_work_ = retained_.run_slice();
+    client_context_.budget = kDeliveriesPerTurn;
+    const std::vector<ClientRef> deferred = std::move(deferred_);
+    deferred_.clear();
+    for (const ClientRef ref : deferred) {
+      if (connection::MqttClient* client = clients_.find(ref)) client->continue_parsing();
+    }
+    more_work_ = retained_.run_slice() || !deferred_.empty();
     peers_.end_of_turn();
     while (!close_later_.empty()) {
       const std::vector<CloseLater> batch = std::move(close_later_);
@@ -225,11 +234,15 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     }
   }
 
-  void on_client_room(connection::MqttClient&) override {}
+  void on_client_room(connection::MqttClient& client) override {
+    if (client.session() != nullptr) retained_.on_room(*client.session());
+  }
 
   void close_later(connection::MqttClient& client, proto::ReasonCode reason, const char* what) override {
     close_later_.push_back({ref_of(client), reason, what});
   }
+
+  void defer(connection::MqttClient& client) override { deferred_.push_back(ref_of(client)); }
 
   uint64_t& partial_bytes() override { return partial_bytes_; }
 
@@ -239,6 +252,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     claims_.sync_to(peer);
     takeovers_.sync_to(peer);
     claims_.resend_to(peer);
+    retained_.on_peer_linked(peer);
   }
 
   void on_peer_gone(const WorkerId& peer) override {
@@ -388,6 +402,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   SysTopics sys_;
   HouseKeeping house_keeping_;
   std::vector<CloseLater> close_later_;
+  std::vector<ClientRef> deferred_;
   std::string properties_;
   uint64_t partial_bytes_ = 0;
   bool stopping_ = false;

@@ -28,6 +28,7 @@ std::string Claims::make_client_id() {
 
 void Claims::claim(connection::MqttClient& client, const connection::ConnectRequest& request) {
   const uint64_t number = next_number_++;
+  client.claim_number = number;
   Claim& claim = claims_[number];
   claim.client = ref_of(client);
   claim.id = request.client_id.empty() ? make_client_id() : request.client_id;
@@ -49,9 +50,8 @@ void Claims::send_claim(uint64_t number, const Claim& claim) {
 }
 
 void Claims::abandon(const connection::MqttClient& client) {
-  for (auto& [number, claim] : claims_) {
-    if (claim.has_client && claim.client == ref_of(client)) claim.has_client = false;
-  }
+  const auto it = claims_.find(client.claim_number);
+  if (it != claims_.end() && it->second.client == ref_of(client)) it->second.has_client = false;
 }
 
 // --- home ---

@@ -135,7 +135,9 @@ uint64_t Interest::announce_group(const router::SharedGroup& group) {
 
 // Sends core_.scratch to every linked peer as a numbered announcement.
 uint64_t Interest::broadcast(bus::FrameType type) {
+  if (core_.peers->announced_everywhere(last_announcement_)) unconfirmed_.clear();
   const uint64_t number = core_.peers->next_announcement();
+  last_announcement_ = number;
   core_.peers->for_each([&](Peer& peer) {
     core_.peers->send(peer, type, bus::kAckSoon, core_.scratch);
     core_.peers->note_announced(peer, number);

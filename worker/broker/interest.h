@@ -54,7 +54,8 @@ class Interest {
   static constexpr uint8_t kAnnouncedDurable = 1;
 
   Core& core_;
-  std::vector<uint8_t> node_flags_;                           // by node
+  std::vector<uint8_t> node_flags_;  // by node
+  uint64_t last_announcement_ = 0;
   std::unordered_map<router::NodeId, uint64_t> unconfirmed_;  // announcements not yet processed everywhere
 };
 

@@ -70,10 +70,10 @@ Publisher::Routed Publisher::route(const bus::MessageRef& message, connection::M
   }
   if (!found.local.empty()) deliver_local(message, found, routed);
   for (router::SharedGroup* group : found.groups) {
-    if (core_.shared->dispatch(*group, message)) routed.matched = routed.taken = true;
+    if (core_.shared->dispatch(*group, message, client)) routed.matched = routed.taken = true;
   }
   if (message->retain()) {
-    const bool stored = core_.retained->store(message);
+    const bool stored = core_.retained->store(message, client);
     if (!routed.matched && stored) routed.taken = true;
     if (!stored && !routed.taken) routed.matched = true;  // refused: the publisher is told 0x97
   }
@@ -166,6 +166,11 @@ void Publisher::merge(const bus::MessageRef& message, const router::MatchResult&
 void Publisher::deliver_local(const bus::MessageRef& message, const router::MatchResult& found, Routed& routed) {
   merge(message, found);
   for (Merged& merged : merged_) {
+    // A long list is work, not a hang: the master must see that.
+    if (++since_heartbeat_ >= kHeartbeatEvery) {
+      since_heartbeat_ = 0;
+      core_.page.set(metrics::Gauge::heartbeat_ms, core_.now());
+    }
     session::Session& session = *core_.sessions->by_id(merged.subscriber);
     routed.matched = true;
     if (message->retain()) core_.retained->note_live(session, message->topic());

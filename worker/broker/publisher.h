@@ -64,6 +64,8 @@ class Publisher {
   };
   std::vector<Stamp> stamps_;  // by subscriber
   uint32_t turn_ = 0;
+  static constexpr uint32_t kHeartbeatEvery = 16384;  // deliveries
+  uint32_t since_heartbeat_ = 0;
 };
 
 }  // namespace broker

@@ -9,21 +9,51 @@
 
 namespace broker {
 namespace {
-constexpr size_t kSlice = 128;     // messages per replay and turn
-constexpr uint32_t kCredit = 256;  // items a home may send ahead
-constexpr size_t kMaxBacklog = 256 * 1024;
+constexpr int kSlice = 128;                 // messages per replay and turn
+constexpr int64_t kCredit = 1024 * 1024;    // bytes a home may send ahead
+constexpr size_t kMaxBacklog = 256 * 1024;  // a client with more waiting has no room
 constexpr size_t kMaxQueued = 512;
+constexpr size_t kMaxSeenLive = 10'000;  // per replay; beyond it an older retained message may follow a newer one
+constexpr size_t kMaxWaiting = 100'000;  // changes kept for a dead home, oldest dropped
 }  // namespace
 
-bool RetainedService::store(const bus::MessageRef& message) {
+// --- changes ---
+
+bool RetainedService::store(const bus::MessageRef& message, connection::MqttClient* client) {
   const uint32_t home = core_.home_of(message->topic());
   if (home == core_.self.slot) return set_local(message);
   Peer* peer = core_.peers->find(home);
-  if (peer == nullptr) return true;  // its share is gone with the worker; what comes next starts afresh
-  bus::append_message_frame(peer->link, bus::FrameType::retain_set, bus::kAckSoon, {}, *message);
-  core_.peers->mark_dirty(*peer);
+  if (peer == nullptr) {
+    if (changes_[home].size() >= kMaxWaiting) changes_[home].pop_front();
+    changes_[home].push_back({0, message});
+    return true;
+  }
+  const bool credit = core_.peers->has_credit(*peer);
+  if (!credit && message->qos() == proto::QoS::at_most_once) {
+    core_.page.add(metrics::Counter::publish_dropped_bus);
+    return true;
+  }
+  send_change(*peer, message);
   if (message->qos() != proto::QoS::at_most_once) core_.peers->wait_processed(*peer, core_.tickets->wait());
+  if (!credit && client != nullptr) core_.peers->hold_back(*peer, *client);
   return true;
+}
+
+void RetainedService::send_change(Peer& peer, const bus::MessageRef& message) {
+  forget_confirmed(peer);
+  bus::append_message_frame(peer.link, bus::FrameType::retain_set, bus::kAckSoon, {}, *message);
+  core_.peers->mark_dirty(peer);
+  changes_[peer.id.slot].push_back({peer.link.end(), message});
+}
+
+void RetainedService::forget_confirmed(Peer& peer) {
+  base::Ring<Change>& changes = changes_[peer.id.slot];
+  while (!changes.empty() && changes.front().position <= peer.link.acked()) changes.pop_front();
+}
+
+void RetainedService::on_peer_linked(Peer& peer) {
+  base::Ring<Change> waiting = std::move(changes_[peer.id.slot]);
+  for (; !waiting.empty(); waiting.pop_front()) send_change(peer, waiting.front().message);
 }
 
 bool RetainedService::set_local(const bus::MessageRef& message) {
@@ -43,6 +73,11 @@ void RetainedService::refresh_gauges() {
   core_.page.set(metrics::Gauge::retained_bytes, retained_.bytes());
 }
 
+void RetainedService::sweep() {
+  if (retained_.sweep_expired(core_.now(), 256) != 0) refresh_gauges();
+  core_.peers->for_each([this](Peer& peer) { forget_confirmed(peer); });
+}
+
 bool RetainedService::on_set(std::string_view body, const base::BufferRef& attachment) {
   bus::Reader reader(body);
   const bus::MessageRef message = bus::read_message(reader, attachment);
@@ -50,6 +85,8 @@ bool RetainedService::on_set(std::string_view body, const base::BufferRef& attac
   set_local(message);
   return true;
 }
+
+// --- replay to a client here ---
 
 void RetainedService::replay(session::Session& session, std::string_view filter,
                              const router::SubscriptionOptions& options) {
@@ -64,41 +101,62 @@ void RetainedService::replay(session::Session& session, std::string_view filter,
   core_.peers->for_each([&](Peer& peer) {
     if (exact && peer.id.slot != home) return;
     replay.remotes[peer.id.slot] = {peer.id.incarnation, 0};
-    bus::Writer(core_.scratch).put<uint64_t>(query).put<uint32_t>(kCredit).text(filter);
+    bus::Writer(core_.scratch).put<uint64_t>(query).put<int64_t>(kCredit).text(filter);
     core_.peers->send(peer, bus::FrameType::retain_query, 0, core_.scratch);
   });
-  if (replay.done()) replays_.erase(query);
+  by_subscriber_[session.id()].push_back(query);
+  runnable_.insert(query);
 }
 
-void RetainedService::cancel_replay(std::map<uint64_t, Replay>::iterator it) {
+void RetainedService::erase(Replays::iterator it) {
+  const auto list = by_subscriber_.find(it->second.subscriber);
+  std::erase(list->second, it->first);
+  if (list->second.empty()) by_subscriber_.erase(list);
+  runnable_.erase(it->first);
+  replays_.erase(it);
+}
+
+void RetainedService::cancel_replay(Replays::iterator it) {
   for (const auto& [slot, source] : it->second.remotes) {
     Peer* peer = core_.peers->find(WorkerId{slot, source.incarnation});
     if (peer == nullptr) continue;
     bus::Writer(core_.scratch).put<uint64_t>(it->first);
     core_.peers->send(*peer, bus::FrameType::retain_cancel, 0, core_.scratch);
   }
-  replays_.erase(it);
+  erase(it);
 }
 
 void RetainedService::cancel(session::Session& session) {
-  for (auto it = replays_.begin(); it != replays_.end();) {
-    const auto current = it++;
-    if (current->second.subscriber == session.id()) cancel_replay(current);
-  }
+  const auto list = by_subscriber_.find(session.id());
+  if (list == by_subscriber_.end()) return;
+  const std::vector<uint64_t> queries = list->second;
+  for (const uint64_t query : queries) cancel_replay(replays_.find(query));
 }
 
 void RetainedService::cancel(session::Session& session, std::string_view filter) {
-  for (auto it = replays_.begin(); it != replays_.end();) {
-    const auto current = it++;
-    if (current->second.subscriber == session.id() && current->second.filter == filter) cancel_replay(current);
+  const auto list = by_subscriber_.find(session.id());
+  if (list == by_subscriber_.end()) return;
+  const std::vector<uint64_t> queries = list->second;
+  for (const uint64_t query : queries) {
+    const auto it = replays_.find(query);
+    if (it->second.filter == filter) cancel_replay(it);
   }
 }
 
 void RetainedService::note_live(session::Session& session, std::string_view topic) {
   if (replays_.empty()) return;
-  for (auto& [query, replay] : replays_) {
-    if (replay.subscriber == session.id()) replay.seen_live.emplace(topic);
+  const auto list = by_subscriber_.find(session.id());
+  if (list == by_subscriber_.end()) return;
+  for (const uint64_t query : list->second) {
+    Replay& replay = replays_.find(query)->second;
+    if (replay.seen_live.size() < kMaxSeenLive) replay.seen_live.emplace(topic);
   }
+}
+
+void RetainedService::on_room(session::Session& session) {
+  if (replays_.empty()) return;
+  const auto list = by_subscriber_.find(session.id());
+  if (list != by_subscriber_.end()) runnable_.insert(list->second.begin(), list->second.end());
 }
 
 void RetainedService::deliver(Replay& replay, const bus::MessageRef& message) {
@@ -113,76 +171,73 @@ void RetainedService::deliver(Replay& replay, const bus::MessageRef& message) {
   session->deliver(std::move(delivery));
 }
 
+// Room is left so that live messages still find a place in the queue.
 bool RetainedService::has_room(const Replay& replay) const {
-  const session::Session* session = core_.sessions->by_id(replay.subscriber);
+  session::Session* session = core_.sessions->by_id(replay.subscriber);
   if (session == nullptr || session->outlet() == nullptr) return false;
-  return session->outlet()->backlog() < kMaxBacklog && session->queued_bytes() < kMaxBacklog &&
-         const_cast<session::Session*>(session)->queue().size() < kMaxQueued;
+  const config::Mqtt& limits = core_.mqtt;
+  const size_t bytes = std::min<size_t>(kMaxBacklog, limits.max_queued_bytes / 2);
+  const size_t messages = limits.max_queued_messages == 0 ? kMaxQueued : limits.max_queued_messages / 2;
+  return session->outlet()->backlog() <= bytes && session->queued_bytes() <= bytes &&
+         session->queue().size() <= std::min(kMaxQueued, messages);
+}
+
+bool RetainedService::run(uint64_t query, Replay& replay) {
+  int left = kSlice;
+  for (; left > 0 && !replay.parked.empty() && has_room(replay); --left) {
+    const Replay::Parked parked = std::move(replay.parked.front());
+    replay.parked.pop_front();
+    const auto source = replay.remotes.find(parked.slot);
+    if (source != replay.remotes.end()) source->second.taken += static_cast<int64_t>(parked.message->footprint());
+    deliver(replay, parked.message);
+  }
+  while (left > 0 && replay.local && has_room(replay)) {
+    slice_.clear();
+    retained_.next(*replay.local, 1, core_.now(), slice_);
+    for (const bus::MessageRef& message : slice_) deliver(replay, message);
+    left -= std::max(1, static_cast<int>(slice_.size()));
+    if (replay.local->done()) replay.local.reset();
+  }
+  give_credit(query, replay);
+  return (replay.local || !replay.parked.empty()) && has_room(replay);
 }
 
 bool RetainedService::run_slice() {
   bool more = false;
-  for (auto it = replays_.begin(); it != replays_.end();) {
-    const auto current = it++;
-    Replay& replay = current->second;
-    if (replay.local && has_room(replay)) {
-      slice_.clear();
-      retained_.next(*replay.local, kSlice, core_.now(), slice_);
-      for (const bus::MessageRef& message : slice_) deliver(replay, message);
-      if (replay.local->done()) {
-        replay.local.reset();
-      } else if (has_room(replay)) {
-        more = true;
-      }
+  const std::set<uint64_t> runnable = std::move(runnable_);
+  runnable_.clear();
+  for (const uint64_t query : runnable) {
+    const auto it = replays_.find(query);
+    if (it == replays_.end()) continue;
+    if (run(query, it->second)) {
+      runnable_.insert(query);
+      more = true;
     }
-    if (!replay.remotes.empty()) give_credit(current->first, replay);
-    if (replay.done()) replays_.erase(current);
+    if (it->second.done()) erase(it);
   }
-  for (auto it = servings_.begin(); it != servings_.end();) {
-    const auto current = it++;
-    more = serve(current->first, current->second) || more;
-    if (current->second.cursor.done()) servings_.erase(current);
+  const std::set<ServingKey> servable = std::move(servable_);
+  servable_.clear();
+  for (const ServingKey& key : servable) {
+    const auto it = servings_.find(key);
+    if (it == servings_.end()) continue;
+    if (serve(key, it->second)) {
+      servable_.insert(key);
+      more = true;
+    }
+    if (it->second.cursor.done()) servings_.erase(it);
   }
   return more;
 }
 
 void RetainedService::give_credit(uint64_t query, Replay& replay) {
-  if (!has_room(replay)) return;
   for (auto& [slot, source] : replay.remotes) {
-    if (source.unreported < kCredit / 2) continue;
+    if (source.taken < kCredit / 2) continue;
     Peer* peer = core_.peers->find(WorkerId{slot, source.incarnation});
     if (peer == nullptr) continue;
-    bus::Writer(core_.scratch).put<uint64_t>(query).put<uint32_t>(source.unreported);
+    bus::Writer(core_.scratch).put<uint64_t>(query).put<int64_t>(source.taken);
     core_.peers->send(*peer, bus::FrameType::retain_credit, 0, core_.scratch);
-    source.unreported = 0;
+    source.taken = 0;
   }
-}
-
-bool RetainedService::serve(ServingKey key, Serving& serving) {
-  Peer* peer = core_.peers->find(WorkerId{serving.slot, key.peer});
-  if (peer == nullptr || serving.credit == 0 || !core_.peers->has_credit(*peer)) return false;
-  slice_.clear();
-  retained_.next(serving.cursor, std::min<size_t>(kSlice, serving.credit), core_.now(), slice_);
-  bus::Writer(core_.scratch).put<uint64_t>(key.query);
-  for (const bus::MessageRef& message : slice_) {
-    bus::append_message_frame(peer->link, bus::FrameType::retain_item, 0, core_.scratch, *message);
-  }
-  serving.credit -= static_cast<uint32_t>(slice_.size());
-  core_.peers->mark_dirty(*peer);
-  if (!serving.cursor.done()) return serving.credit != 0;
-  core_.peers->send(*peer, bus::FrameType::retain_end, 0, core_.scratch);
-  return false;
-}
-
-bool RetainedService::on_query(Peer& from, std::string_view body) {
-  bus::Reader reader(body);
-  const auto query = reader.get<uint64_t>();
-  const auto credit = reader.get<uint32_t>();
-  const std::string_view filter = reader.text();
-  if (!reader.at_end() || filter.empty()) return false;
-  servings_.insert_or_assign(ServingKey{from.id.incarnation, query},
-                             Serving{from.id.slot, router::Retained::Cursor(filter), credit});
-  return true;
 }
 
 bool RetainedService::on_item(Peer& from, std::string_view body, const base::BufferRef& attachment) {
@@ -192,9 +247,8 @@ bool RetainedService::on_item(Peer& from, std::string_view body, const base::Buf
   if (!message) return false;
   const auto it = replays_.find(query);
   if (it == replays_.end()) return true;
-  const auto source = it->second.remotes.find(from.id.slot);
-  if (source != it->second.remotes.end()) ++source->second.unreported;
-  deliver(it->second, message);
+  it->second.parked.push_back({from.id.slot, message});
+  runnable_.insert(query);
   return true;
 }
 
@@ -205,17 +259,52 @@ bool RetainedService::on_end(Peer& from, std::string_view body) {
   const auto it = replays_.find(query);
   if (it == replays_.end()) return true;
   it->second.remotes.erase(from.id.slot);
-  if (it->second.done()) replays_.erase(it);
+  if (it->second.done()) erase(it);
+  return true;
+}
+
+// --- for other workers' clients ---
+
+bool RetainedService::serve(ServingKey key, Serving& serving) {
+  Peer* peer = core_.peers->find(WorkerId{serving.slot, key.peer});
+  if (peer == nullptr) return false;
+  bus::Writer(core_.scratch).put<uint64_t>(key.query);
+  for (int left = kSlice; left > 0 && serving.credit > 0 && !serving.cursor.done();) {
+    slice_.clear();
+    retained_.next(serving.cursor, 1, core_.now(), slice_);
+    for (const bus::MessageRef& message : slice_) {
+      bus::append_message_frame(peer->link, bus::FrameType::retain_item, 0, core_.scratch, *message);
+      serving.credit -= static_cast<int64_t>(message->footprint());
+    }
+    left -= std::max(1, static_cast<int>(slice_.size()));
+  }
+  core_.peers->mark_dirty(*peer);
+  if (!serving.cursor.done()) return serving.credit > 0;
+  core_.peers->send(*peer, bus::FrameType::retain_end, 0, core_.scratch);
+  return false;
+}
+
+bool RetainedService::on_query(Peer& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto query = reader.get<uint64_t>();
+  const auto credit = reader.get<int64_t>();
+  const std::string_view filter = reader.text();
+  if (!reader.at_end() || filter.empty()) return false;
+  const ServingKey key{from.id.incarnation, query};
+  servings_.insert_or_assign(key, Serving{from.id.slot, router::Retained::Cursor(filter), credit});
+  servable_.insert(key);
   return true;
 }
 
 bool RetainedService::on_credit(Peer& from, std::string_view body) {
   bus::Reader reader(body);
   const auto query = reader.get<uint64_t>();
-  const auto credit = reader.get<uint32_t>();
+  const auto credit = reader.get<int64_t>();
   if (!reader.at_end()) return false;
   const auto it = servings_.find({from.id.incarnation, query});
-  if (it != servings_.end()) it->second.credit += credit;
+  if (it == servings_.end()) return true;
+  it->second.credit += credit;
+  servable_.insert(it->first);
   return true;
 }
 
@@ -228,6 +317,8 @@ bool RetainedService::on_cancel(Peer& from, std::string_view body) {
 }
 
 void RetainedService::on_peer_gone(const WorkerId& gone) {
+  // What the dead home may not have seen goes to its replacement, in the order it was published.
+  for (size_t i = 0; i < changes_[gone.slot].size(); ++i) changes_[gone.slot][i].position = 0;
   for (auto it = servings_.begin(); it != servings_.end();) {
     it = it->first.peer == gone.incarnation ? servings_.erase(it) : std::next(it);
   }
@@ -236,12 +327,8 @@ void RetainedService::on_peer_gone(const WorkerId& gone) {
     const auto source = current->second.remotes.find(gone.slot);
     if (source == current->second.remotes.end() || source->second.incarnation != gone.incarnation) continue;
     current->second.remotes.erase(source);
-    if (current->second.done()) replays_.erase(current);
+    if (current->second.done()) erase(current);
   }
-}
-
-void RetainedService::sweep() {
-  if (retained_.sweep_expired(core_.now(), 256) != 0) refresh_gauges();
 }
 
 }  // namespace broker

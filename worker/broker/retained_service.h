@@ -2,20 +2,26 @@
 // (exact filter) or from all (wildcard). [MQTT5 3.3.1.3]
 //
 //   subscriber's worker ──retain_query(filter, credit)──> home     home ──retain_item──> … ──retain_end──>
-//                       ──retain_credit──> home, as the client's output drains
+//                       ──retain_credit──> home, as the client takes what came
 //
-// Replay is sliced (a bounded number of messages a turn) and flow-controlled (nothing is asked for while the client's
-// output or queue is full), so however many match, all arrive and no other client waits. A topic of which a newer
-// message has been delivered live since the SUBSCRIBE is skipped.
+// Replay is sliced (a bounded number of messages a turn) and flow-controlled: a message is given to the client only
+// while its output and queue have room, what a home sent ahead (bounded in bytes) is parked until then. So however many
+// match, all arrive and no other client waits. A topic of which a message has been delivered live since the SUBSCRIBE
+// is skipped.
+//
+// A change whose home is dead, or was when the change was on its way, waits here for the home's replacement.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
+#include "shared/base/ring.h"
 #include "worker/broker/core.h"
 #include "worker/router/retained.h"
 
@@ -25,10 +31,11 @@ struct Peer;
 
 class RetainedService {
  public:
-  explicit RetainedService(Core& core) : core_(core) {}
+  explicit RetainedService(Core& core) : core_(core), changes_(core.slots) {}
 
-  // Brings a retained message to its home. Uses the current ticket. False: refused (mqtt.max_retained).
-  bool store(const bus::MessageRef& message);
+  // Brings a retained message to its home. Uses the current ticket; holds `client` (or null) back when the link has no
+  // credit. False: refused (mqtt.max_retained).
+  bool store(const bus::MessageRef& message, connection::MqttClient* client);
   // Starts sending what the filter matches to the session's client.
   void replay(session::Session& session, std::string_view filter, const router::SubscriptionOptions& options);
   // The session's connection ended, or it unsubscribed.
@@ -36,7 +43,9 @@ class RetainedService {
   void cancel(session::Session& session, std::string_view filter);
   // A message with retain set was delivered to this session live.
   void note_live(session::Session& session, std::string_view topic);
-  // One slice of everything under way. True: there is more to do at once.
+  // The session's client took some of its output, or acknowledged something.
+  void on_room(session::Session& session);
+  // One slice of what can go on. True: there is more to do at once.
   bool run_slice();
   // Drops expired messages; call now and then.
   void sweep();
@@ -47,6 +56,7 @@ class RetainedService {
   bool on_end(Peer& from, std::string_view body);
   bool on_credit(Peer& from, std::string_view body);
   bool on_cancel(Peer& from, std::string_view body);
+  void on_peer_linked(Peer& peer);
   void on_peer_gone(const WorkerId& peer);
 
   const router::Retained& local() const { return retained_; }
@@ -61,12 +71,18 @@ class RetainedService {
     std::unique_ptr<router::Retained::Cursor> local;  // this worker's own share, until done
     struct Source {
       uint64_t incarnation = 0;
-      uint32_t unreported = 0;  // items taken since credit was last given
+      int64_t taken = 0;  // bytes given to the client since credit was last given
     };
     std::map<uint32_t, Source> remotes;  // by slot, until their retain_end
+    struct Parked {
+      uint32_t slot = 0;
+      bus::MessageRef message;
+    };
+    base::Ring<Parked> parked;
     std::unordered_set<std::string> seen_live;
-    bool done() const { return !local && remotes.empty(); }
+    bool done() const { return !local && remotes.empty() && parked.empty(); }
   };
+  using Replays = std::map<uint64_t, Replay>;
   // For another worker's query.
   struct ServingKey {
     uint64_t peer = 0;  // incarnation
@@ -76,22 +92,38 @@ class RetainedService {
   struct Serving {
     uint32_t slot = 0;
     router::Retained::Cursor cursor;
-    uint32_t credit = 0;
+    int64_t credit = 0;  // bytes; may go below zero by one message
   };
+  // What is on its way to a home, or waits for one.
+  struct Change {
+    uint64_t position = 0;  // in the link; 0 = waits
+    bus::MessageRef message;
+  };
+
   bool set_local(const bus::MessageRef& message);
   void refresh_gauges();
+  void send_change(Peer& peer, const bus::MessageRef& message);
+  void forget_confirmed(Peer& peer);
   void deliver(Replay& replay, const bus::MessageRef& message);
   bool has_room(const Replay& replay) const;
+  // Gives the client what it has room for. True: it has room for more, and there is more here.
+  bool run(uint64_t query, Replay& replay);
   void give_credit(uint64_t query, Replay& replay);
-  void cancel_replay(std::map<uint64_t, Replay>::iterator it);
+  void erase(Replays::iterator it);
+  void cancel_replay(Replays::iterator it);
+  // True: it can go on at once.
   bool serve(ServingKey key, Serving& serving);
 
   Core& core_;
   router::Retained retained_;
   size_t own_topics_ = 0;  // $SYS topics among them
   uint64_t next_query_ = 1;
-  std::map<uint64_t, Replay> replays_;
+  Replays replays_;
+  std::unordered_map<router::SubscriberId, std::vector<uint64_t>> by_subscriber_;
+  std::set<uint64_t> runnable_;  // replays to look at in the next slice
   std::map<ServingKey, Serving> servings_;
+  std::set<ServingKey> servable_;
+  std::vector<base::Ring<Change>> changes_;  // by home slot
   std::vector<bus::MessageRef> slice_;
 };
 

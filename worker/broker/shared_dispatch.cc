@@ -49,12 +49,13 @@ void SharedDispatch::release(router::SharedGroup& group) {
   if (core_.tree.release_group(group)) names_.erase(key);
 }
 
-bool SharedDispatch::dispatch(router::SharedGroup& group, const bus::MessageRef& message) {
-  return place(group, message, kNoTicket, 0);
+bool SharedDispatch::dispatch(router::SharedGroup& group, const bus::MessageRef& message,
+                              connection::MqttClient* client) {
+  return place(group, message, kNoTicket, 0, client);
 }
 
 bool SharedDispatch::place(router::SharedGroup& group, const bus::MessageRef& message, TicketId ticket,
-                           uint8_t attempts) {
+                           uint8_t attempts, connection::MqttClient* client) {
   router::PeerSet unreachable;
   if (strategy_ == router::SharedStrategy::least_inflight) {
     for (const router::SharedGroup::Member& member : group.members()) {
@@ -65,17 +66,22 @@ bool SharedDispatch::place(router::SharedGroup& group, const bus::MessageRef& me
   for (;;) {
     const auto choice =
         group.pick(strategy_, message->publisher(), unreachable, true, core_.self.slot, *core_.env.random);
-    if (!choice) return false;
+    if (!choice) {
+      if (!unreachable.empty()) core_.page.add(metrics::Counter::publish_dropped_bus);
+      return false;
+    }
     if (choice->is_local) {
       give(*core_.sessions->by_id(choice->subscriber), group, message);
       core_.tickets->done(ticket);
       return true;
     }
     Peer* peer = core_.peers->find(choice->peer);
-    if (peer == nullptr || attempts >= kMaxAttempts) {
+    const bool credit = peer != nullptr && core_.peers->has_credit(*peer);
+    if (peer == nullptr || attempts >= kMaxAttempts || (!credit && message->qos() == proto::QoS::at_most_once)) {
       unreachable.insert(choice->peer);
       continue;
     }
+    if (!credit && client != nullptr) core_.peers->hold_back(*peer, *client);
     const uint64_t token = next_token_++;
     bus::Writer(core_.scratch).put<uint64_t>(token).text(group.name()).text(group.filter());
     bus::append_message_frame(peer->link, bus::FrameType::shared_publish, bus::kAckSoon, core_.scratch, *message);
@@ -133,6 +139,7 @@ void SharedDispatch::on_member_offline(session::Session& session) {
     router::SharedGroup* group = core_.tree.find_group(share.filter, share.group);
     if (group == nullptr) continue;
     group->set_live(session.id(), false);
+    group->was_live = group->live_anywhere();
     core_.interest->announce_group(*group);
   }
   redistribute(&session, session.take_shared([this](const session::GroupName& name) {
@@ -149,7 +156,9 @@ void SharedDispatch::on_member_left(session::Session& session, std::string_view 
 }
 
 void SharedDispatch::on_group_changed(router::SharedGroup& group) {
-  if (!group.live_anywhere() || group.offline_members() == 0) return;
+  const bool became_live = group.live_anywhere() && !group.was_live;
+  group.was_live = group.live_anywhere();
+  if (!became_live || group.offline_members() == 0) return;
   std::vector<router::SubscriberId> offline;
   for (const router::SharedGroup::Member& member : group.members()) {
     if (!member.live) offline.push_back(member.subscriber);

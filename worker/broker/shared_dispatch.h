@@ -28,8 +28,9 @@ class SharedDispatch {
  public:
   explicit SharedDispatch(Core& core);
 
-  // Assigns the message. False: the group has no member left. Uses the current ticket (Tickets::wait).
-  bool dispatch(router::SharedGroup& group, const bus::MessageRef& message);
+  // Assigns the message. False: the group has no member left. Uses the current ticket (Tickets::wait). `client`, the
+  // publisher (or null), is held back when the link to the member's worker has no credit; QoS 0 does not go there then.
+  bool dispatch(router::SharedGroup& group, const bus::MessageRef& message, connection::MqttClient* client);
 
   // --- members ---
   void on_member_online(session::Session& session);
@@ -58,7 +59,8 @@ class SharedDispatch {
     uint8_t attempts = 0;
   };
   // Tries to place the message; false: nobody is left.
-  bool place(router::SharedGroup& group, const bus::MessageRef& message, TicketId ticket, uint8_t attempts);
+  bool place(router::SharedGroup& group, const bus::MessageRef& message, TicketId ticket, uint8_t attempts,
+             connection::MqttClient* client = nullptr);
   // Places it, or completes the ticket.
   void place_or_drop(const std::shared_ptr<const session::GroupName>& name, const bus::MessageRef& message,
                      TicketId ticket, uint8_t attempts);

@@ -100,13 +100,25 @@ void Takeovers::deliver(session::Session& session, session::Delivery delivery) {
     if (it != session.inbound->gates.end()) {
       Inbound::Gate& gate = it->second;
       if (!gate.open()) {
-        gate.held.push_back(std::move(delivery));
+        hold(*session.inbound, gate, std::move(delivery));
         return;
       }
       if (uid.sequence <= gate.boundary()) return;  // came through the old owner
     }
   }
   pass(session, std::move(delivery));
+}
+
+// What is held counts like a queue.
+void Takeovers::hold(Inbound& inbound, Inbound::Gate& gate, session::Delivery delivery) {
+  const size_t bytes = delivery.message->footprint();
+  if (inbound.held_bytes + bytes > core_.mqtt.max_queued_bytes) {
+    core_.page.add(delivery.qos == proto::QoS::at_most_once ? metrics::Counter::publish_dropped_slow
+                                                            : metrics::Counter::publish_dropped_queue);
+    return;
+  }
+  inbound.held_bytes += bytes;
+  gate.held.push_back(std::move(delivery));
 }
 
 // Behind the gate: to the client, or on to the next owner.
@@ -178,6 +190,7 @@ void Takeovers::open_gate(session::Session& session, uint64_t origin) {
   gate.held.clear();
   const uint64_t boundary = gate.boundary();
   for (session::Delivery& delivery : held) {
+    session.inbound->held_bytes -= delivery.message->footprint();
     if (delivery.message->uid().sequence > boundary) pass(session, std::move(delivery));
   }
   if (session.outbound) try_part_end(session, origin);

@@ -67,6 +67,7 @@ class Takeovers {
   };
   void cut_here(const WorkerId& owner, uint64_t claim, const WorkerId& old_owner);
   void note_cut(uint64_t owner_incarnation, uint64_t claim, uint64_t origin, uint64_t sequence);
+  void hold(session::Inbound& inbound, session::Inbound::Gate& gate, session::Delivery delivery);
   void pass(session::Session& session, session::Delivery delivery);
   void send_forward(session::Session& ghost, const session::Delivery& delivery, bool gated);
   void open_gate(session::Session& session, uint64_t origin);

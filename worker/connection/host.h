@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -63,6 +64,9 @@ class Host {
   // Closes the client at the end of the turn: for use inside a delivery, where its session must stay.
   virtual void close_later(MqttClient& client, proto::ReasonCode reason, const char* what) = 0;
 
+  // The client has parsed enough for this turn (ClientContext::budget); continue_parsing() is called in the next.
+  virtual void defer(MqttClient& client) = 0;
+
   // Sum of partly received packets of this worker, in bytes.
   virtual uint64_t& partial_bytes() = 0;
 };
@@ -84,6 +88,8 @@ struct ClientContext {
   Host* host = nullptr;
   const proto::Framer::MakeBuffer* make_buffer = nullptr;
   EncodeCache encoded;
+  // Deliveries left for this turn: past it clients' input waits, so that no fan-out keeps the loop from its other work.
+  int64_t budget = std::numeric_limits<int64_t>::max();
   // A line of the log about a client: level as in broker::LogSink.
   std::function<void(int level, std::string_view event, const MqttClient& client, std::string_view detail)> log;
 };

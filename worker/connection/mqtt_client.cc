@@ -36,6 +36,7 @@ void MqttClient::on_bytes(std::string_view bytes) {
   if (framer_.mid_packet() && bytes.size() >= kProgress) last_packet_ = context_.clock->now_ms();
   if (!unparsed_.empty()) {
     unparsed_.append(bytes);
+    account_partial();
     go_on();
   } else {
     parse(bytes);
@@ -57,6 +58,10 @@ void MqttClient::parse(std::string_view bytes) {
     context_.page.add(metrics::Counter::packets_received);
     handled = true;
     handle(frame);
+    if (context_.budget <= 0 && state_ == State::connected) {
+      deferred_ = true;
+      context_.host->defer(*this);
+    }
     if (state_ != State::closed &&
         transport_->output().size() > context_.config->max_queued_bytes + (uint64_t{1} << 20)) {
       backlogged_ = true;
@@ -68,6 +73,11 @@ void MqttClient::parse(std::string_view bytes) {
   if (!bytes.empty()) unparsed_.assign(bytes);
   account_partial();
   if (state_ != State::closed) update_reading();
+}
+
+void MqttClient::continue_parsing() {
+  deferred_ = false;
+  go_on();
 }
 
 void MqttClient::go_on() {
@@ -89,7 +99,7 @@ void MqttClient::update_reading() {
 }
 
 void MqttClient::account_partial() {
-  const uint64_t now = framer_.buffered();
+  const uint64_t now = framer_.buffered() + unparsed_.size();
   uint64_t& total = context_.host->partial_bytes();
   total = total - counted_partial_ + now;
   const bool grew = now > counted_partial_;

@@ -47,6 +47,8 @@ class MqttClient final : public Client, public session::Outlet {
   std::string peer_address() const { return transport_ != nullptr ? transport_->peer_address() : std::string(); }
   session::Session* session() const { return session_; }
   ClientTransport& transport() { return *transport_; }
+  // The broker's number of this client's claim, 0 = none.
+  uint64_t claim_number = 0;
 
   // --- from the carrier ---
   void on_bytes(std::string_view bytes) override;
@@ -69,6 +71,8 @@ class MqttClient final : public Client, public session::Outlet {
   void pause();
   void resume();
   bool paused() const { return paused_; }
+  // A new turn, a new budget.
+  void continue_parsing();
   // Says why (MQTT 5) and closes.
   void close(proto::ReasonCode reason, const char* what);
 
@@ -96,7 +100,7 @@ class MqttClient final : public Client, public session::Outlet {
 
   // Handles complete packets in `bytes` until it is empty or the client must wait; the rest goes to unparsed_.
   void parse(std::string_view bytes);
-  bool must_wait() const { return state_ == State::claiming || paused_ || backlogged_; }
+  bool must_wait() const { return state_ == State::claiming || paused_ || backlogged_ || deferred_; }
   void handle(const proto::Frame& frame);
   void handle_connected(const proto::Frame& frame);
   void account_partial();
@@ -162,12 +166,14 @@ class MqttClient final : public Client, public session::Outlet {
   State state_ = State::accepted;
   proto::ProtocolVersion version_ = proto::ProtocolVersion::v3_1_1;
   bool paused_ = false;
+  bool deferred_ = false;    // the turn's budget is used up
   bool backlogged_ = false;  // the client does not read our answers
   bool reading_ = true;
   bool parsing_ = false;
   bool problem_information_ = true;
   bool zero_expiry_at_connect_ = true;
   bool assigned_id_ = false;
+  bool logged_topic_ = false;  // a refused topic is logged once a connection
   bool server_keep_alive_ = false;
   bool expiry_reduced_ = false;
 };

@@ -83,7 +83,8 @@ bool MqttClient::topic_allowed(std::string_view topic, const proto::Publish& pac
                          proto::level_count(topic) > config.max_topic_levels);
   if (!reserved && !too_deep) return true;
   const auto reason = reserved ? proto::ReasonCode::not_authorized : proto::ReasonCode::topic_name_invalid;
-  log(1, reserved ? "PUBLISH to $SYS ignored" : "PUBLISH topic over the limit");
+  if (!logged_topic_) log(1, reserved ? "PUBLISH to $SYS ignored" : "PUBLISH topic over the limit");
+  logged_topic_ = true;
   if (packet.qos == proto::QoS::at_most_once) {
     if (too_deep) fail({reason, "topic over the limit"});
     return false;

@@ -71,6 +71,7 @@ session::Outlet::Sent MqttClient::send_publish(const session::Delivery& delivery
     }
   }
   transport_->schedule_flush();
+  --context_.budget;
   context_.page.add(metrics::Counter::packets_sent);
   context_.page.add(metrics::Counter::publish_sent);
   context_.page.add(metrics::Counter::publish_sent_bytes, m.payload().size());

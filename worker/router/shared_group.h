@@ -73,6 +73,7 @@ class SharedGroup {
   std::optional<SubscriberId> pick_local(SharedStrategy strategy, std::string_view publisher, bool offline_too,
                                          base::Random& random);
 
+  bool was_live = false;  // live_anywhere() when the dispatcher last looked
   NodeId node = kNoNode;  // the tree's: where it hangs
 
  private:

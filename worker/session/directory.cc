@@ -34,7 +34,10 @@ void Directory::on_held(const WorkerId& from, std::string_view id, uint64_t clai
   Entry& entry = it->second;
   if (!entry.transferring || entry.transferring->from != from || entry.transferring->number != claim) return;
   entry.transferring.reset();
-  if (outcome == Outcome::kept) entry.holder = from;
+  if (outcome == Outcome::kept) {
+    entry.holder = from;
+    entry.holder_epoch = entry.epoch;
+  }
   if (outcome == Outcome::ended) entry.holder.reset();
   settle(it);
 }
@@ -43,9 +46,7 @@ void Directory::on_release(const WorkerId& from, std::string_view id, uint64_t e
   const auto it = entries_.find(std::string(id));
   if (it == entries_.end()) return;
   Entry& entry = it->second;
-  // While a transfer is under way the entry's epoch is the claimant's; the holder that releases is simply gone.
-  if (entry.holder != from) return;
-  if (!entry.transferring && entry.epoch != epoch) return;
+  if (entry.holder != from || entry.holder_epoch != epoch) return;
   entry.holder.reset();
   if (!entry.transferring) settle(it);
 }
@@ -58,7 +59,10 @@ void Directory::on_holding(const WorkerId& from, std::string_view id, uint64_t e
     entry.epoch = std::max(entry.epoch, epoch);
     return;
   }
-  if (!entry.holder || entry.epoch < epoch) entry.holder = from;
+  if (!entry.holder || entry.holder_epoch < epoch) {
+    entry.holder = from;
+    entry.holder_epoch = epoch;
+  }
   entry.epoch = std::max(entry.epoch, epoch);
 }
 

@@ -62,8 +62,9 @@ class Directory {
     uint64_t number = 0;
   };
   struct Entry {
-    uint64_t epoch = 0;
+    uint64_t epoch = 0;  // of the newest grant
     std::optional<WorkerId> holder;
+    uint64_t holder_epoch = 0;  // of the holder's session: an earlier grant's if later claimants did not pull
     std::optional<Claim> transferring;
     std::optional<Claim> waiting;
   };

@@ -17,8 +17,8 @@ void Inflight::restore(Entry entry) {
   ++live_;
 }
 
-// Acknowledgements come in sending order nearly always, so the search ends at the front; and the list is no longer than
-// the client's receive maximum.
+// Acknowledgements come in sending order nearly always, so the search ends at the front; and remove() keeps the list
+// shorter than three times the client's receive maximum.
 Inflight::Entry* Inflight::find(uint16_t packet_id) {
   for (size_t i = 0; i < entries_.size(); ++i) {
     if (entries_[i].packet_id == packet_id) return &entries_[i];
@@ -31,6 +31,13 @@ void Inflight::remove(Entry& entry) {
   entry.delivery = Delivery{};
   --live_;
   while (!entries_.empty() && entries_.front().packet_id == 0) entries_.pop_front();
+  // A client that never acknowledges its first message must not make a hole of every later one.
+  if (entries_.size() <= 2 * size_t{live_} + 16) return;
+  base::Ring<Entry> rest;
+  for (; !entries_.empty(); entries_.pop_front()) {
+    if (entries_.front().packet_id != 0) rest.push_back(std::move(entries_.front()));
+  }
+  entries_ = std::move(rest);
 }
 
 void Inflight::clear() {

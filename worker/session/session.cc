@@ -196,9 +196,11 @@ bool Session::on_pubcomp(uint16_t packet_id) {
 
 std::vector<Delivery> Session::take_shared(const std::function<bool(const GroupName&)>& from) {
   std::vector<Delivery> taken;
+  if (queue_.empty() && inflight_.empty()) return taken;
   std::vector<uint16_t> ids;
   inflight_.for_each([&](Inflight::Entry& entry) {
-    if (entry.delivery.group && entry.delivery.qos == proto::QoS::at_least_once && from(*entry.delivery.group)) {
+    if (outlet_ == nullptr && entry.delivery.group && entry.delivery.qos == proto::QoS::at_least_once &&
+        from(*entry.delivery.group)) {
       ids.push_back(entry.packet_id);
     }
   });

@@ -103,7 +103,8 @@ class Session {
   base::Ring<Delivery>& queue() { return queue_; }
   size_t queued_bytes() const { return queued_bytes_; }
   // Takes out what came from the shared groups that `from` accepts and may be given to another member: everything not
-  // yet sent, and QoS 1 in flight. DESIGN section 3.
+  // yet sent and, once there is no connection on which it could still be acknowledged, QoS 1 in flight. DESIGN
+  // section 3.
   std::vector<Delivery> take_shared(const std::function<bool(const GroupName&)>& from);
   // Drops queue and in-flight state.
   void clear_messages();

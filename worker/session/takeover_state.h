@@ -33,6 +33,7 @@ struct Inbound {
   uint64_t from_incarnation = 0;
   uint64_t claim = 0;  // this worker's claim number: names the takeover
   std::map<Origin, Gate> gates;
+  size_t held_bytes = 0;  // of all gates
 };
 
 // At the old owner: forwards an origin's messages up to its cut.

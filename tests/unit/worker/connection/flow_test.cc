@@ -84,6 +84,16 @@ TEST_CASE_FIXTURE(Connected, "flow: paused, nothing more is handled nor read; re
   CHECK(c.reading);
 }
 
+TEST_CASE_FIXTURE(Connected, "flow: the turn's budget used up, the rest waits for the next turn") {
+  context.budget = 0;
+  c.send("c0 00 c0 00 c0 00");
+  CHECK(c.received() == Lines{"PINGRESP"});
+  CHECK(host.deferred.size() == 1);
+  context.budget = 1000;
+  c.client->continue_parsing();
+  CHECK(c.received() == Lines{"PINGRESP", "PINGRESP"});
+}
+
 TEST_CASE_FIXTURE(Connected, "flow: resumed and paused again by the next packet") {
   host.pause_on_publish = true;
   c.send("30 [ 't' [] \"1\" ] 30 [ 't' [] \"2\" ] 30 [ 't' [] \"3\" ]");

@@ -137,6 +137,14 @@ TEST_CASE_FIXTURE(Fixture, "directory: a release is the holder's with the epoch 
   CHECK(replies() == Lines{"C#1 holder=A"});
 }
 
+TEST_CASE_FIXTURE(Fixture, "directory: the holder's release counts after a claimant that did not pull") {
+  holder(kA, 1);
+  claim(kB, 2);
+  held(kB, 2, Directory::Outcome::not_pulled);
+  directory.on_release(kA, "c", epochs.front());
+  CHECK(directory.size() == 0);
+}
+
 TEST_CASE_FIXTURE(Fixture, "directory: a release during a transfer makes the next grant free of a holder") {
   holder(kA, 1);
   claim(kB, 1);
