@@ -232,7 +232,7 @@ void Connection::settle() {
   for (const Handed& handed : unsettled_) {
     if (handed.type == proto::PacketType::publish) context_.oracle.accepted(*this, handed.message);
     if (handed.type == proto::PacketType::puback || handed.type == proto::PacketType::pubrec) {
-      context_.oracle.receipt_acked(*this, handed.message);
+      context_.oracle.receipt_acked(*this, handed.message, handed.packet_id);
     }
   }
   unsettled_.clear();

@@ -100,7 +100,7 @@ void Identity::on_publish(Connection& connection, const proto::Publish& publish)
   // Its PUBREC was lost on an earlier connection.
   if (known->second != id) return fail("got another message under a QoS 2 packet id that it has not released");
   if (!publish.dup) return fail("got a QoS 2 message again without DUP");
-  clients_.oracle.received_again(connection, id);
+  clients_.oracle.received_again(connection, id, publish.packet_id);
 }
 
 void Identity::on_ack(Connection& connection, proto::PacketType type, const proto::Ack& ack) {

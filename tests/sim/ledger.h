@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -63,7 +64,7 @@ struct Receipt {
   uint32_t copies = 0;
   const Connection* last = nullptr;
   uint16_t packet_id = 0;
-  bool acked = false;  // the worker has the client's PUBACK or PUBREC
+  std::set<uint16_t> acked;  // packet ids for which the worker has the client's PUBACK or PUBREC
 };
 
 struct Owed {

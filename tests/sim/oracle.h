@@ -36,8 +36,8 @@ class Oracle {
   // --- deliveries ---
   void received(Connection& connection, const proto::Publish& publish);
   // A QoS 2 message that the client has taken already, under the same packet id.
-  void received_again(Connection& connection, MessageId id);
-  void receipt_acked(Connection& connection, MessageId id);
+  void received_again(Connection& connection, MessageId id, uint16_t packet_id);
+  void receipt_acked(Connection& connection, MessageId id, uint16_t packet_id);
 
   // --- connections and sessions ---
   void connection_made(Connection& connection);
@@ -84,6 +84,12 @@ class Oracle {
   void fire_will(Connection& connection, bool certain);
   void check_rival(Connection& connection);
   void check_session_present(Client& client, Connection& connection, bool present);
+  struct Unanswered {
+    bool any = false;
+    bool ending = false;  // with a clean start, or without a session expiry
+  };
+  Unanswered unanswered(const Client& client, const Connection& connection) const;
+  void doubt_session(Client& client, Connection& connection);
   void begin_session(Client& client, Connection& connection);
   void end_session(Client& client);
   // A connection without a CONNACK may have taken the session since `owner` got its own.

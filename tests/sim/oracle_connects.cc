@@ -35,7 +35,11 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
   check_session_present(client, connection, connack.session_present);
   connection.connack_sent = trace_.step();
   connection.session_present = connack.session_present;
-  if (!connack.session_present || client.session == nullptr) begin_session(client, connection);
+  if (!connack.session_present || client.session == nullptr) {
+    begin_session(client, connection);
+  } else if (unanswered(client, connection).ending) {
+    doubt_session(client, connection);
+  }
   if (connack.session_present && client.session->connections == 0) client.session->connections = 1;  // nobody saw it
   client.owner = &connection;
   client.persistent = connection.terms.persistent;
@@ -49,26 +53,30 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
   }
 }
 
-void Oracle::check_session_present(Client& client, Connection& connection, bool present) {
-  // Others of the same id that a worker has been asked for and that nobody ever answered: each may have had the session
-  // in between, or ended it.
-  bool unanswered = false;
-  bool unanswered_end = false;
+// Others of the same id that a worker has been asked for and that nobody ever answered: each may have had the session
+// in between, or ended it.
+Oracle::Unanswered Oracle::unanswered(const Client& client, const Connection& connection) const {
+  Unanswered out;
   for (const Connection* other : client.connections) {
     if (other == &connection || other->connect_handed == kNever || other->connack_sent != kNever) continue;
     if (client.owner != nullptr && other->over() && other->over_at() < client.owner->connack_sent &&
         other->over_at() < world_.last_quiet()) {
       continue;
     }
-    unanswered = true;
-    if (other->terms.clean_start || !other->terms.persistent) unanswered_end = true;
+    out.any = true;
+    if (other->terms.clean_start || !other->terms.persistent) out.ending = true;
   }
+  return out;
+}
+
+void Oracle::check_session_present(Client& client, Connection& connection, bool present) {
+  const Unanswered others = unanswered(client, connection);
   const bool exists = client.session != nullptr && client.persistent;
   if (present) {
     require(!connection.terms.clean_start, connection, "C7: session present after a clean start");
-    require(exists || unanswered, connection, "C7: session present, but there can be none");
+    require(exists || others.any, connection, "C7: session present, but there can be none");
   } else if (!connection.terms.clean_start && exists) {
-    require(client.may_be_lost || unanswered_end, connection, "C7: the session is lost: no session present");
+    require(client.may_be_lost || others.ending, connection, "C7: the session is lost: no session present");
   }
 }
 
@@ -81,6 +89,14 @@ void Oracle::begin_session(Client& client, Connection& connection) {
   session.began = trace_.step();
   sessions_.push_back(std::move(session));
   client.session = &sessions_.back();
+}
+
+// It may be the session we know, or one that somebody unanswered began: what we know of it binds nobody any more.
+void Oracle::doubt_session(Client& client, Connection& connection) {
+  std::vector<Subscription> maybe = client.session->subscriptions;
+  for (Subscription& s : maybe) s.granted = kNever;
+  begin_session(client, connection);
+  client.session->subscriptions = std::move(maybe);
 }
 
 void Oracle::end_session(Client& client) {
@@ -146,8 +162,8 @@ void Oracle::fire_will(Connection& connection, bool certain) {
 
 bool Oracle::may_have_taken(const Client& client, const Connection& connection) const {
   if (connection.connect_handed == kNever || connection.connack_sent != kNever) return false;
-  if (connection.closed_by_broker != kNever) return false;
-  if (connection.told_closed == kNever || connection.told_closed > world_.last_quiet()) return true;
+  // One that is told of a newer claim while it pulls keeps the session for the newer one.
+  if (!connection.over() || connection.over_at() > world_.last_quiet()) return true;
   return client.owner != nullptr && client.owner->closed_by_broker != kNever && !client.owner->disconnect_handed;
 }
 

@@ -101,6 +101,7 @@ void Oracle::received(Connection& connection, const proto::Publish& publish) {
   const bool shared = is_shared_topic(m.topic);
   check(m.handings > 0 || m.may_fire, m.is_will ? "a will though its connection did not end unclean" : "not sent yet");
   check(publish.qos == effective(m, session), "wrong QoS");
+  if (!publish.dup) session.receipts[id].acked.erase(publish.packet_id);  // the packet id is used anew
   if (publish.retain) {
     const bool asked = std::any_of(session.subscriptions.begin(), session.subscriptions.end(),
                                    [&m](const Subscription& s) { return s.matches(m.topic); });
@@ -130,12 +131,14 @@ void Oracle::check_copy(Connection& connection, Message& m, Receipt& receipt, co
   if (receipt.copies == 0) return;
   // QoS 1 that its publisher sent again: each is a message of its own.
   if (m.qos == proto::QoS::at_least_once && m.handings > 1) return;
+  // A member that left gave it back, and it may have come to the same member again.
+  if (m.qos == proto::QoS::at_least_once && is_shared_topic(m.topic) && last_leave_ >= m.handed) return;
   check(publish.qos != proto::QoS::at_most_once, "QoS 0 arrives twice");
   check(publish.qos != proto::QoS::exactly_once, "C6: QoS 2 arrives twice");
   check(publish.dup, "QoS 1 arrives twice without DUP");
   check(receipt.last != &connection, "QoS 1 arrives twice on one connection");
   check(receipt.packet_id == publish.packet_id, "QoS 1 comes again under another packet id");
-  check(!receipt.acked, "QoS 1 comes again though the worker had its PUBACK");
+  check(!receipt.acked.contains(publish.packet_id), "QoS 1 comes again though the worker had its PUBACK");
 }
 
 void Oracle::check_order(Connection& connection, const Message& m) {
@@ -162,18 +165,16 @@ void Oracle::received_shared(Connection& connection, Message& m) {
   }
 }
 
-void Oracle::received_again(Connection& connection, MessageId id) {
+void Oracle::received_again(Connection& connection, MessageId id, uint16_t packet_id) {
   if (connection.session == nullptr || id == 0) return;
-  const Receipt& receipt = connection.session->receipts[id];
-  if (receipt.acked) {
+  if (connection.session->receipts[id].acked.contains(packet_id)) {
     trace_.fail(text(connection.name(), ": C6: QoS 2 ", message(id).name(), " comes again though the worker had its PUBREC"),
                 {connection.owner.name(), message(id).name()});
   }
 }
 
-void Oracle::receipt_acked(Connection& connection, MessageId id) {
-  if (connection.session == nullptr || id == 0) return;
-  connection.session->receipts[id].acked = true;
+void Oracle::receipt_acked(Connection& connection, MessageId id, uint16_t packet_id) {
+  if (connection.session != nullptr && id != 0) connection.session->receipts[id].acked.insert(packet_id);
 }
 
 // --- subscriptions ---
