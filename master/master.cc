@@ -108,6 +108,9 @@ void Master::watch_signals() {
   on(SIGINT, [this] { stop(false, "SIGINT"); });
   on(SIGTERM, [this] { stop(false, "SIGTERM"); });
   on(SIGQUIT, [this] { stop(true, "SIGQUIT"); });
+  for (const int number : {SIGUSR1, SIGUSR2}) {
+    on(number, [this] { log_.warn("reload is not in this build"); });
+  }
   on(SIGHUP, [this] {
     if (!options_.daemon) return stop(false, "SIGHUP");
     log_.reopen();

@@ -1,5 +1,6 @@
 #include "worker/worker.h"
 
+#include <algorithm>
 #include <csignal>
 #include <utility>
 #include <variant>
@@ -59,8 +60,9 @@ Worker::Worker(control::Boot boot, logging::Log& log)
                       log_.warn("the master is gone", {{"reason", reason}});
                       finish(1);
                     }}),
-      terminate_(loop_, SIGTERM, [this] { begin_stop(); }),
+      terminate_(loop_, SIGTERM, [this] { begin_stop(false); }),
       tick_(loop_),
+      drain_(loop_),
       check_(loop_),
       prepare_(loop_),
       again_(loop_) {}
@@ -139,7 +141,7 @@ void Worker::on_message(const control::Message& message, std::vector<base::Uniqu
   context_.begin_work();
   std::visit(Overloaded{
                  [&](const control::Peers& peers) { on_peers(peers); },
-                 [&](const control::Stop&) { begin_stop(); },
+                 [&](const control::Stop& stop) { begin_stop(stop.graceful); },
                  [&](const control::Adopt& request) { adopt(request.slot, std::move(descriptors)); },
                  [&](const control::Unadopt& request) { adopted_.erase(request.slot); },
                  [](const control::Ready&) {},
@@ -162,15 +164,26 @@ void Worker::adopt(uint32_t slot, std::vector<base::UniqueFd> descriptors) {
   log_.info("accepting for another slot", {{"slot", config::slot_name(boot_.config, slot)}});
 }
 
-void Worker::begin_stop() {
+void Worker::begin_stop(bool graceful) {
   if (stopping_) return;
   context_.begin_work();
   stopping_ = true;
-  stop_deadline_ = loop_.now_ms() + kStopMs;
   page_.set(Gauge::ready, 0);
   listeners_.clear();
   adopted_.clear();
-  broker_.shut_down();
+  if (graceful) {
+    stop_deadline_ = loop_.now_ms() + static_cast<uint64_t>(boot_.config.drain_timeout * 1000);
+    drain_.start(0, kDrainTickMs, [this] { drain(); });
+  } else {
+    stop_deadline_ = loop_.now_ms() + kStopMs;
+    broker_.shut_down();
+  }
+}
+
+void Worker::drain() {
+  context_.begin_work();
+  const uint64_t share = boot_.config.drain_rate * kDrainTickMs / 1000 / boot_.config.slot_count();
+  broker_.drain(std::max<uint64_t>(1, share));
 }
 
 void Worker::finish(int exit_code) {

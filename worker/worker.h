@@ -49,6 +49,7 @@ class Worker final : net::BusEndpoint {
   // How long a stop waits for clients and peers to take our last bytes.
   static constexpr uint64_t kStopMs = 1000;
   static constexpr int kMaxRounds = 4;
+  static constexpr uint64_t kDrainTickMs = 100;
 
   using Listeners = std::vector<std::unique_ptr<net::Listener>>;
 
@@ -63,7 +64,9 @@ class Worker final : net::BusEndpoint {
   void on_message(const control::Message& message, std::vector<base::UniqueFd> descriptors);
   void on_peers(const control::Peers& peers);
   void adopt(uint32_t slot, std::vector<base::UniqueFd> descriptors);
-  void begin_stop();
+  void begin_stop(bool graceful);
+  // Graceful: says goodbye to `drain_rate` clients a second, this worker's share of them.
+  void drain();
   void finish(int exit_code);
 
   Listeners make_listeners(uint32_t slot, std::vector<base::UniqueFd> descriptors);
@@ -99,6 +102,7 @@ class Worker final : net::BusEndpoint {
   control::Channel channel_;
   loop::Signal terminate_;
   loop::Timer tick_;
+  loop::Timer drain_;
   loop::Check check_;
   loop::Prepare prepare_;
   loop::Idle again_;  // runs while there is work left for another turn

@@ -19,8 +19,8 @@
 namespace config {
 namespace {
 
-constexpr size_t kMaxRunDir = 80;  // Unix sockets live in it, and their addresses hold 107 bytes
-constexpr uint32_t kMaxSlots = 1024;
+constexpr size_t kMaxRunDir = 80;    // Unix sockets live in it, and their addresses hold 107 bytes
+constexpr uint32_t kMaxSlots = 256;  // router::kMaxPeers
 constexpr size_t kMaxListens = 64;
 constexpr size_t kMaxGroupName = 64;
 
@@ -222,10 +222,10 @@ class Loader {
     }
     if (config_.workers.empty()) {
       config_.workers.push_back(
-          {"mqtt", {{Scheme::mqtt, "127.0.0.1", 1883, "mqtt://127.0.0.1:1883"}}, environment_.cpus, true, true, {}});
+          {"mqtt", {{Scheme::mqtt, "127.0.0.1", 1883, "mqtt://127.0.0.1:1883"}}, environment_.cpus, true, {}});
     }
     if (config_.slot_count() > kMaxSlots) {
-      problem("workers", "found " + std::to_string(config_.slot_count()) + " workers in all, expected at most 1024");
+      problem("workers", "found " + std::to_string(config_.slot_count()) + " workers in all, expected at most 256");
     }
   }
 

@@ -1,5 +1,6 @@
 #include "shared/config/schema.h"
 
+#include <cmath>
 #include <cstdio>
 
 namespace config {
@@ -8,7 +9,6 @@ namespace {
 constexpr std::string_view kLogLevels[] = {"debug", "info", "warn", "error"};
 constexpr std::string_view kLogFormats[] = {"text", "json"};
 constexpr std::string_view kQueueFull[] = {"drop_new", "drop_old", "disconnect"};
-constexpr std::string_view kStoreSync[] = {"process", "always"};
 constexpr std::string_view kStrategies[] = {"round_robin",    "random", "sticky",
                                             "hash_client_id", "local",  "least_inflight"};
 
@@ -68,9 +68,8 @@ constexpr Option kOptions[] = {
 
     {"workers.*.listen", [](Target t) -> Ref { return ListenRef{&t.group->listen}; }, 0, 0, "",
      "addresses the group's workers accept clients on"},
-    {"workers.*.count", [](Target t) -> Ref { return CountRef{&t.group->count}; }, 1, 1024, "\"cpu*1\"",
+    {"workers.*.count", [](Target t) -> Ref { return CountRef{&t.group->count}; }, 1, 256, "\"cpu*1\"",
      "worker processes of the group"},
-    {"workers.*.reloadable", G(reloadable), 0, 0, "", "whether a reload replaces the group's workers"},
     {"workers.*.reuse_port", G(reuse_port), 0, 0, "",
      "one SO_REUSEPORT socket for each worker (true) or one socket that all of them share"},
     {"workers.*.context.max_connections", G(context.max_connections), 0, kU32, "",
@@ -107,10 +106,6 @@ constexpr Option kOptions[] = {
     {"mqtt.shared_subscription_strategy",
      [](Target t) -> Ref { return enum_ref(t.config.mqtt.shared_subscription_strategy, kStrategies); }, 0, 0, "",
      "how a shared subscription picks the member that gets a message"},
-
-    {"store.sync", [](Target t) -> Ref { return enum_ref(t.config.store.sync, kStoreSync); }, 0, 0, "",
-     "an acknowledged message survives the death of any process, or (always) is on disk"},
-    {"store.max_size", R(store.max_size), 0, kMaxBytes, "", "bytes of each worker's store; 0 for no limit"},
 };
 #undef R
 #undef G
@@ -121,6 +116,9 @@ constexpr Absent kAbsent[] = {
     {"auth.allow_anonymous", "true", "authentication"},
     {"auth.password_file", "", "authentication"},
     {"auth.acl_file", "", "authorisation"},
+    {"store.sync", "", "the embedded store"},
+    {"store.max_size", "", "the embedded store"},
+    {"workers.*.reloadable", "true", "reload"},
     {"workers.*.context.tls", "", "TLS"},
     {"workers.*.context.proxy_protocol", "false", "the PROXY protocol"},
     {"workers.*.context.proxy_trusted", "", "the PROXY protocol"},
@@ -128,7 +126,7 @@ constexpr Absent kAbsent[] = {
 
 std::string number(double value) {
   char buffer[40];
-  std::snprintf(buffer, sizeof buffer, "%.15g", value);
+  std::snprintf(buffer, sizeof buffer, std::floor(value) == value ? "%.0f" : "%.15g", value);
   return buffer;
 }
 

@@ -1,5 +1,7 @@
 #include "worker/broker/broker.h"
 
+#include <limits>
+
 #include "proto/topic.h"
 #include "shared/bus/message_codec.h"
 #include "worker/broker/claims.h"
@@ -105,10 +107,11 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
 
   bool more_work() const { return more_work_; }
 
-  void shut_down() {
-    if (stopping_) return;
+  void drain(size_t max) {
     stopping_ = true;
-    clients_.for_each([](connection::MqttClient& client) {
+    clients_.for_each([&max](connection::MqttClient& client) {
+      if (max == 0) return;
+      --max;
       client.close(proto::ReasonCode::server_shutting_down, "server is shutting down");
     });
   }
@@ -449,7 +452,10 @@ bool Broker::ready() const {
   return impl_->peers().ready();
 }
 void Broker::shut_down() {
-  impl_->shut_down();
+  impl_->drain(std::numeric_limits<size_t>::max());
+}
+void Broker::drain(size_t max) {
+  impl_->drain(max);
 }
 size_t Broker::client_count() const {
   return impl_->clients().size();

@@ -49,6 +49,8 @@ struct Environment {
   std::function<metrics::PageRef(uint32_t slot)> page_of;  // any worker's, for $SYS
   LogSink log;
   int log_level = 0;  // lines below it are not wanted
+  // Unacknowledged bytes to one peer past which publishers are held back. DESIGN section 3.
+  uint64_t link_credit = 16 * 1024 * 1024;
   // Called by end_of_turn() for every link that has bytes waiting: write what the kernel takes now
   // (link->gather / on_written). May be called for links that are not connected (do nothing then).
   std::function<void(uint32_t slot, bus::Link& link)> flush_link;
@@ -106,6 +108,9 @@ class Broker {
   // --- stop ---
   // Says goodbye to every client (MQTT 5: DISCONNECT 0x8B), wills fire as the protocol says. Idempotent.
   void shut_down();
+  // The same for at most `max` clients: a graceful stop, spread over time. New CONNECTs are refused from the first call
+  // on.
+  void drain(size_t max);
   size_t client_count() const;
 
   class Impl;

@@ -23,9 +23,6 @@
 
 namespace broker {
 
-// Unacknowledged bytes to one peer past which publishers are held back. DESIGN section 3.
-inline constexpr uint64_t kLinkCredit = 16 * 1024 * 1024;
-
 struct Peer {
   Peer(WorkerId peer_id, base::ChunkPool& pool) : id(peer_id), link(pool) {}
   WorkerId id;
@@ -91,7 +88,7 @@ class Peers {
   // Completes the ticket when what has been appended so far is in the kernel / processed by the peer.
   void wait_written(Peer& peer, TicketId ticket);
   void wait_processed(Peer& peer, TicketId ticket);
-  bool has_credit(const Peer& peer) const { return peer.link.outstanding() < kLinkCredit; }
+  bool has_credit(const Peer& peer) const { return peer.link.outstanding() < core_.env.link_credit; }
   // The client goes on when the peer has credit again.
   void hold_back(Peer& peer, connection::MqttClient& client);
 

@@ -46,7 +46,6 @@ TEST_CASE("config: an empty object is the documented defaults") {
   CHECK(config.workers[0].listen[0].port == 1883);
   CHECK(config.mqtt.max_packet_size == 268435460);
   CHECK(config.mqtt.queue_full == QueueFull::drop_new);
-  CHECK(config.store.sync == StoreSync::process);
 }
 
 TEST_CASE("config: every option reaches its field") {
@@ -55,12 +54,11 @@ TEST_CASE("config: every option reaches its field") {
     "log_level": "error", "log_format": "json", "user": "u", "group": "g", "daemonize": true,
     "stop_timeout": 0.5, "stall_timeout": 1, "drain_timeout": 3, "drain_rate": 9,
     "workers": {
-      "one": {"listen": "mqtt://0.0.0.0:1", "count": 3, "reloadable": false, "reuse_port": false,
+      "one": {"listen": "mqtt://0.0.0.0:1", "count": 3, "reuse_port": false,
               "context": {"max_connections": 5, "proxy_protocol": false}},
       "zwei.b": {"listen": ["mqtt://[::]:2", "mqtt://10.0.0.1"], "count": "cpu*2"}},
     "mqtt": {"queue_full": "disconnect", "shared_subscription_strategy": "least_inflight", "session_expiry_max": 0,
              "max_queued_bytes": 9007199254740992, "retain_available": false},
-    "store": {"sync": "always", "max_size": 17},
     "auth": {"allow_anonymous": true}
   })");
   CHECK(config.run_dir == "/r");
@@ -77,7 +75,6 @@ TEST_CASE("config: every option reaches its field") {
   CHECK(config.drain_rate == 9);
   REQUIRE(config.workers.size() == 2);
   CHECK(config.workers[0].count == 3);
-  CHECK_FALSE(config.workers[0].reloadable);
   CHECK_FALSE(config.workers[0].reuse_port);
   CHECK(config.workers[0].context.max_connections == 5);
   CHECK(config.workers[1].name == "zwei.b");
@@ -88,7 +85,6 @@ TEST_CASE("config: every option reaches its field") {
   CHECK(config.mqtt.shared_subscription_strategy == SharedStrategy::least_inflight);
   CHECK(config.mqtt.session_expiry_max == 0);
   CHECK(config.mqtt.max_queued_bytes == 9007199254740992);
-  CHECK(config.store.sync == StoreSync::always);
   CHECK(config.slot_count() == 11);
   CHECK(slot_name(config, 2) == "one/2");
   CHECK(slot_name(config, 3) == "zwei.b/0");
@@ -99,11 +95,11 @@ TEST_CASE("config: a worker's count") {
   const auto count = [](const std::string& value) {
     return bad(R"({"workers":{"m":{"listen":"mqtt://127.0.0.1:1","count":)" + value + "}}}");
   };
-  for (const char* fine : {"1", "1024", "\"cpu\"", "\"cpu*1\"", "\"cpu*256\""}) CHECK(count(fine) == "");
-  for (const char* wrong : {"0", "1025", "-1", "1.5", "\"2\"", "\"cpu*\"", "\"cpu*0\"", "\"cpu*257\"", "\"cpu*x\"",
+  for (const char* fine : {"1", "256", "\"cpu\"", "\"cpu*1\"", "\"cpu*64\""}) CHECK(count(fine) == "");
+  for (const char* wrong : {"0", "257", "-1", "1.5", "\"2\"", "\"cpu*\"", "\"cpu*0\"", "\"cpu*257\"", "\"cpu*x\"",
                             "\"cpu*1 \"", "\"cpu/2\"", "true", "null"}) {
     CHECK(count(wrong) == std::string("workers.m.count: found ") + wrong +
-                              R"(, expected a whole number from 1 to 1024, or "cpu", "cpu*1", "cpu*2", ...)");
+                              R"(, expected a whole number from 1 to 256, or "cpu", "cpu*1", "cpu*2", ...)");
   }
 }
 
@@ -217,8 +213,8 @@ TEST_CASE("config: comments are allowed") {
 
 TEST_CASE("config: bounds that come from several options") {
   CHECK(
-      bad(R"({"workers":{"a":{"listen":"mqtt://1.2.3.4:1","count":600},"b":{"listen":"mqtt://1.2.3.4:2","count":600}}})") ==
-      "workers: found 1200 workers in all, expected at most 1024");
+      bad(R"({"workers":{"a":{"listen":"mqtt://1.2.3.4:1","count":200},"b":{"listen":"mqtt://1.2.3.4:2","count":200}}})") ==
+      "workers: found 400 workers in all, expected at most 256");
   CHECK(bad("{\"run_dir\":\"/" + std::string(80, 'r') + "\"}").ends_with("at most 80 bytes (it holds sockets)"));
 }
 

@@ -326,6 +326,12 @@ TEST_CASE_FIXTURE(SessionFixture, "session: cleared or destroyed, the gauges are
 
 // --- shared groups ---
 
+TEST_CASE_FIXTURE(SessionFixture, "session: while connected, take_shared leaves what is in flight to its flow") {
+  session.deliver(shared_delivery("g1", 1, "g"));
+  CHECK(session.take_shared([](const GroupName&) { return true; }).empty());
+  CHECK(session.on_puback(1));
+}
+
 TEST_CASE_FIXTURE(SessionFixture, "session: take_shared takes QoS 1 in flight and what waits, of its group alone") {
   config.max_inflight = 4;
   session.deliver(shared_delivery("g1", 1, "g"));
@@ -335,6 +341,7 @@ TEST_CASE_FIXTURE(SessionFixture, "session: take_shared takes QoS 1 in flight an
   session.deliver(shared_delivery("g3", 1, "g"));
   session.deliver(shared_delivery("g4", 2, "g"));
   session.deliver(delivery("m2", 1));
+  session.detach();
   Lines taken;
   for (const Delivery& one : session.take_shared([](const GroupName& group) { return group.name == "g"; })) {
     taken.emplace_back(one.message->payload());
@@ -348,6 +355,7 @@ TEST_CASE_FIXTURE(SessionFixture, "session: take_shared takes QoS 1 in flight an
 
 TEST_CASE_FIXTURE(SessionFixture, "session: the PUBACK of a message that was taken away is of no known packet") {
   session.deliver(shared_delivery("g1", 1, "g"));
+  session.detach();
   session.take_shared([](const GroupName&) { return true; });
   CHECK_FALSE(session.on_puback(1));
 }
