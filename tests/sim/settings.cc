@@ -9,8 +9,8 @@ Settings Settings::of_seed(uint64_t seed, uint64_t steps) {
   s.steps = steps;
   s.workers = 1 + static_cast<uint32_t>(random.below(5));
   s.clients = 3 + static_cast<uint32_t>(random.below(6));
-  s.pipe_capacity = size_t{64} << random.below(9);
-  s.socket_capacity = size_t{64} << random.below(8);
+  s.pipe_capacity = size_t{256} << random.below(7);
+  s.socket_capacity = size_t{128} << random.below(7);
   s.chunk = size_t{1} << random.below(13);
   const uint64_t profile = random.below(8);  // 0 and 1: no faults at all
   s.faults.cut = profile == 2 || profile >= 6;
