@@ -35,7 +35,8 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
   check_session_present(client, connection, connack.session_present);
   connection.connack_sent = trace_.step();
   connection.session_present = connack.session_present;
-  if (!connack.session_present || client.session == nullptr) {
+  // What is present may be a session that somebody unanswered began after ours had ended with its connection.
+  if (!connack.session_present || client.session == nullptr || !client.persistent) {
     begin_session(client, connection);
   } else if (unanswered(client, connection).ending) {
     doubt_session(client, connection);

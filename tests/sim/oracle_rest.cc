@@ -72,6 +72,7 @@ void Oracle::check_shared(const Message& m) {
   for (const auto& [id, client] : clients_) {
     const Session* session = client.session;
     if (session == nullptr || !client.owner->live() || !session->binds(m.topic, m.handed, true)) continue;
+    if (m.qos == proto::QoS::at_most_once && client.owner->connack_sent >= m.handed) continue;
     if (m.qos != proto::QoS::at_least_once && last_death_ != 0 && world_.end_of_mourning(last_death_) >= m.handed) {
       continue;  // it may have been given to a member who was dead already
     }

@@ -36,7 +36,9 @@ bool Wire::can_notice(uint32_t side) const {
 
 bool Wire::can_forget(uint32_t side) const {
   const Side& s = sides[side];
-  return s.process->runs() && s.told_dead && !s.gone && s.in.empty() && !can_establish(side);
+  // What an earlier, broken connection left for a side that never came up is nobody's.
+  const bool read_all = !s.up || s.in.empty();
+  return s.process->runs() && s.told_dead && !s.gone && read_all && !can_establish(side);
 }
 
 bool Wire::quiet() const {
