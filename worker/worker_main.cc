@@ -1,3 +1,5 @@
+#include <sys/prctl.h>
+
 #include <csignal>
 #include <cstdio>
 #include <exception>
@@ -36,6 +38,8 @@ int run(control::Boot boot, logging::Log& log) {
 }  // namespace
 
 int worker_main(control::Boot boot) {
+  // Again: execve() of a binary with file capabilities clears it. A master that died before closes the control channel.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
   ignore_signals();
   try {
     logging::Log log(log_options(boot));

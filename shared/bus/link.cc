@@ -153,9 +153,9 @@ bool Link::deliver(std::string_view frame, FrameHandler& handler) {
   Header header{};
   std::memcpy(&header, frame.data(), sizeof header);
   std::string_view body = frame.substr(kHeaderSize);
-  received_ += frame.size();
   if ((header.flags & kAckSoon) != 0) ack_soon_ = true;
   if (header.type == kAckType) {
+    received_ += frame.size();
     uint64_t position = 0;
     if (body.size() != sizeof position) return false;
     std::memcpy(&position, body.data(), sizeof position);
@@ -175,6 +175,8 @@ bool Link::deliver(std::string_view frame, FrameHandler& handler) {
     if (!attachment) return false;
     ack_soon_ = true;  // it weighs on the sender's credit, but not on the bytes that make an acknowledgement due
   }
+  // Only now: a frame whose attachment could not be mapped is sent again after a reconnect.
+  received_ += frame.size();
   return handler.on_frame(header.type, header.flags, body, attachment);
 }
 

@@ -72,7 +72,7 @@ BAD_REPORT = """DIR/workers.json: 9 errors
   workers.mqtt.listen[0]: found "mqtt://localhost": "localhost" is not a numeric address; expected one like 0.0.0.0, \
 127.0.0.1 or [::1]
   workers.mqtt.listen[1]: found "mqtts://0.0.0.0:8883": TLS (mqtts://) is not in this build, expected mqtt://
-  workers.mqtt.count: found 0, expected a whole number from 1 to 1024, or "cpu", "cpu*1", "cpu*2", ...
+  workers.mqtt.count: found 0, expected a whole number from 1 to 256, or "cpu", "cpu*1", "cpu*2", ...
   workers.mqtt.context.tls: found {}, but TLS is not in this build; expected no such key
   mqtt.max_inflight: found 70000, expected a whole number from 1 to 65535
   auth.password_file: found "users", but authentication is not in this build; expected no such key

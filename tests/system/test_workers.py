@@ -260,13 +260,14 @@ def test_a_takeover_waits_for_a_holder_that_is_stopped(fragile, connect):
     old.subscribe("t", qos=1)
     pub.publish("t", b"1", qos=1)
     old.expect(Type.PUBLISH, payload=b"1")
+    other = connect(at=broker, worker=0)  # before: the home of its client id may be the worker that is stopped
     pid = broker.pid_of(3)
     os.kill(pid, signal.SIGSTOP)
     try:
         new = Client(broker.port(1))
         new.send(packets.connect("moving", clean=False, properties=EXPIRY))
         pub.send_publish("t", b"2", qos=1, packet_id=2)
-        connect(at=broker, worker=0).fence()
+        other.fence()
     finally:
         os.kill(pid, signal.SIGCONT)
     new.expect(Type.CONNACK, reason=0, session_present=True)

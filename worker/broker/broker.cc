@@ -151,11 +151,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
                  std::vector<proto::ReasonCode> reasons) override {
     session::Session& session = *client.session();
     uint64_t announcement = 0;
-    struct ToReplay {
-      std::string filter;
-      router::SubscriptionOptions options;
-    };
-    std::vector<ToReplay> replays;
+    std::vector<uint64_t> replays;
     for (size_t i = 0; i < packet.entries.size(); ++i) {
       if (proto::is_error(reasons[i])) continue;
       const proto::SubscribeEntry& entry = packet.entries[i];
@@ -180,7 +176,8 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         done = interest_.subscribe(session, filter, options);
         const bool wanted = entry.retain_handling == proto::RetainHandling::send ||
                             (entry.retain_handling == proto::RetainHandling::send_if_new && !done.existed);
-        if (wanted && core_.mqtt.retain_available) replays.push_back({std::string(filter), options});
+        retained_.cancel(session, filter);
+        if (wanted && core_.mqtt.retain_available) replays.push_back(retained_.prepare(session, filter, options));
       }
       announcement = std::max(announcement, done.announcement);
     }
@@ -190,10 +187,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       connection::MqttClient* c = clients_.find(ref);
       if (c == nullptr || c->session() == nullptr) return;
       c->subscribe_complete(packet_id, std::move(codes));
-      for (const ToReplay& r : again) {
-        retained_.cancel(*c->session(), r.filter);
-        retained_.replay(*c->session(), r.filter, r.options);
-      }
+      for (const uint64_t query : again) retained_.start(query);
     };
     if (announcement == 0) {
       finish();

@@ -160,11 +160,9 @@ bool Claims::on_superseded(std::string_view body) {
 void Claims::handle_superseded(uint64_t number) {
   const auto it = claims_.find(number);
   if (it == claims_.end()) return;
-  it->second.superseded = true;
-  // Its client need not wait for the transfer to be told; a claim still waiting at its home is over altogether.
-  if (connection::MqttClient* client = client_of(it->second)) client->on_superseded();
-  it->second.has_client = false;
-  if (!it->second.granted) claims_.erase(it);
+  connection::MqttClient* client = client_of(it->second);
+  claims_.erase(it);
+  if (client != nullptr) client->on_superseded();
 }
 
 void Claims::handle_grant(uint64_t number, uint64_t epoch, const std::optional<WorkerId>& holder) {
@@ -272,7 +270,7 @@ void Claims::finish(Map::iterator it, session::Session* session) {
     core_.sessions->go_offline(*session);
     core_.shared->on_member_offline(*session);
   }
-  report(claim.id, number, session != nullptr ? Outcome::kept : Outcome::ended);
+  report(claim.id, number, session != nullptr ? Outcome::offline : Outcome::ended);
 }
 
 void Claims::install(Claim& claim, connection::MqttClient& client, session::Session* session) {

@@ -8,9 +8,10 @@
 //     installs, held ───────────────> directory
 //     CONNACK
 //
-// H, A and B may be one worker. A claim that has been superseded when its grant comes does not pull; one that has
-// pulled keeps the session, offline, for the newer claim to fetch. A dead home: claims wait and are sent again to its
-// replacement, which has been told what everybody holds. A dead holder: nothing to pull.
+// H, A and B may be one worker. Claims that come during a transfer wait at H, the newest goes next. A claim whose
+// client has gone does not pull; one that has pulled keeps the session, offline, for the next to fetch. A dead home:
+// claims wait and are sent again to its replacement, which has been told what everybody holds. A dead holder: nothing
+// to pull.
 #pragma once
 
 #include <cstdint>
@@ -64,7 +65,6 @@ class Claims final : private session::Directory::Replies {
     bool has_client = true;
     std::string id;
     bool clean_start = false;
-    bool superseded = false;
     bool granted = false;
     uint64_t epoch = 0;
     WorkerId holder;                       // while pulling

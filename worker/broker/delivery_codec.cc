@@ -1,12 +1,16 @@
 #include "worker/broker/delivery_codec.h"
 
+#include <algorithm>
+#include <cstdint>
+
 namespace broker {
 
 void put_delivery(bus::Writer& writer, const session::Delivery& d) {
+  const auto ids = static_cast<uint16_t>(std::min<size_t>(d.ids.size(), UINT16_MAX));
   writer.put<uint8_t>(static_cast<uint8_t>(d.qos))
       .put<uint8_t>(static_cast<uint8_t>((d.retain ? 1 : 0) | (d.group ? 2 : 0)))
-      .put<uint16_t>(static_cast<uint16_t>(d.ids.size()));
-  for (size_t i = 0; i < d.ids.size(); ++i) writer.put<uint32_t>(d.ids.data()[i]);
+      .put<uint16_t>(ids);
+  for (uint16_t i = 0; i < ids; ++i) writer.put<uint32_t>(d.ids.data()[i]);
   if (d.group) writer.text(d.group->name).text(d.group->filter);
 }
 

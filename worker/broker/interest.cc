@@ -5,6 +5,7 @@
 #include "worker/broker/sessions.h"
 #include "worker/broker/shared_dispatch.h"
 #include "worker/router/shared_group.h"
+#include "worker/session/takeover_state.h"
 
 namespace broker {
 
@@ -17,6 +18,7 @@ Interest::Subscribed Interest::subscribe(session::Session& session, std::string_
       own->options = options;
       core_.tree.update(existing, own->position, options);
       result.existed = true;
+      if (core_.slots > 1 && session.inbound) announce_route(existing, session.durable(), filter);
       result.announcement = pending_number(existing);
       return result;
     }
@@ -27,10 +29,9 @@ Interest::Subscribed Interest::subscribe(session::Session& session, std::string_
   if (core_.slots == 1) return result;
   uint8_t& flags = flags_of(added.node);
   const bool newly_durable = session.durable() && (flags & kAnnouncedDurable) == 0;
-  if (added.first_local || newly_durable) {
-    flags = session.durable() ? kAnnouncedDurable : 0;
-    route_body(true, session.durable(), filter);
-    unconfirmed_[added.node] = broadcast(bus::FrameType::route);
+  if (added.first_local || newly_durable || session.inbound) {
+    if (session.durable()) flags |= kAnnouncedDurable;
+    announce_route(added.node, (flags & kAnnouncedDurable) != 0, filter);
   }
   result.announcement = pending_number(added.node);
   return result;
@@ -62,6 +63,7 @@ bool Interest::unsubscribe(session::Session& session, std::string_view filter) {
   const session::OwnSubscription* own = session.subscriptions.find(node);
   if (own == nullptr) return false;
   const uint32_t position = own->position;
+  if (session.inbound) session.inbound->unsubscribed = true;
   session.subscriptions.remove(node);
   remove_at(session, node, position);
   return true;
@@ -113,6 +115,13 @@ void Interest::remove_all(session::Session& session) {
     session.subscriptions.remove(own.node);
     remove_at(session, own.node, own.position);
   }
+}
+
+// Also said again for a session that is still moving here: who has processed it has made its cut before (takeovers.h),
+// so that what it accepts after the SUBACK is this worker's to deliver.
+void Interest::announce_route(router::NodeId node, bool durable, std::string_view filter) {
+  route_body(true, durable, filter);
+  unconfirmed_[node] = broadcast(bus::FrameType::route);
 }
 
 void Interest::route_body(bool add, bool durable, std::string_view filter) {

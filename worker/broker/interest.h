@@ -45,6 +45,7 @@ class Interest {
 
  private:
   void remove_at(session::Session& session, router::NodeId node, uint32_t position);
+  void announce_route(router::NodeId node, bool durable, std::string_view filter);
   void route_body(bool add, bool durable, std::string_view filter);
   void share_body(const router::SharedGroup& group);
   uint64_t broadcast(bus::FrameType type);

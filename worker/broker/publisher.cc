@@ -173,13 +173,16 @@ void Publisher::deliver_local(const bus::MessageRef& message, const router::Matc
     }
     session::Session& session = *core_.sessions->by_id(merged.subscriber);
     routed.matched = true;
-    if (message->retain()) core_.retained->note_live(session, message->topic());
     if (session.inbound || session.outbound) {
       core_.takeovers->deliver(session, std::move(merged.delivery));
       routed.taken = true;
       continue;
     }
-    if (session.deliver(std::move(merged.delivery)) != session::Session::Result::dropped_full) routed.taken = true;
+    const session::Session::Result result = session.deliver(std::move(merged.delivery));
+    if (result != session::Session::Result::dropped_full) routed.taken = true;
+    if (message->retain() && result == session::Session::Result::accepted) {
+      core_.retained->note_live(session, message->topic());
+    }
   }
   merged_.clear();
 }

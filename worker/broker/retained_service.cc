@@ -54,6 +54,9 @@ void RetainedService::forget_confirmed(Peer& peer) {
 void RetainedService::on_peer_linked(Peer& peer) {
   base::Ring<Change> waiting = std::move(changes_[peer.id.slot]);
   for (; !waiting.empty(); waiting.pop_front()) send_change(peer, waiting.front().message);
+  for (auto& [query, replay] : replays_) {
+    if (replay.awaited.erase(peer.id.slot) != 0) ask(query, replay, peer);
+  }
 }
 
 bool RetainedService::set_local(const bus::MessageRef& message) {
@@ -88,24 +91,41 @@ bool RetainedService::on_set(std::string_view body, const base::BufferRef& attac
 
 // --- replay to a client here ---
 
-void RetainedService::replay(session::Session& session, std::string_view filter,
-                             const router::SubscriptionOptions& options) {
+uint64_t RetainedService::prepare(session::Session& session, std::string_view filter,
+                                  const router::SubscriptionOptions& options) {
   const uint64_t query = next_query_++;
   Replay& replay = replays_[query];
   replay.subscriber = session.id();
   replay.filter = filter;
   replay.options = options;
+  by_subscriber_[session.id()].push_back(query);
+  return query;
+}
+
+void RetainedService::start(uint64_t query) {
+  const auto it = replays_.find(query);
+  if (it == replays_.end()) return;  // cancelled meanwhile
+  Replay& replay = it->second;
+  const std::string& filter = replay.filter;
+  replay.started = true;
   const bool exact = !proto::has_wildcard(filter);
   const uint32_t home = exact ? core_.home_of(filter) : 0;
   if (!exact || home == core_.self.slot) replay.local = std::make_unique<router::Retained::Cursor>(filter);
-  core_.peers->for_each([&](Peer& peer) {
-    if (exact && peer.id.slot != home) return;
-    replay.remotes[peer.id.slot] = {peer.id.incarnation, 0};
-    bus::Writer(core_.scratch).put<uint64_t>(query).put<int64_t>(kCredit).text(filter);
-    core_.peers->send(peer, bus::FrameType::retain_query, 0, core_.scratch);
-  });
-  by_subscriber_[session.id()].push_back(query);
+  for (uint32_t slot = 0; slot < core_.slots; ++slot) {
+    if (slot == core_.self.slot || (exact && slot != home)) continue;
+    if (Peer* peer = core_.peers->find(slot)) {
+      ask(query, replay, *peer);
+    } else {
+      replay.awaited.insert(slot);
+    }
+  }
   runnable_.insert(query);
+}
+
+void RetainedService::ask(uint64_t query, Replay& replay, Peer& home) {
+  replay.remotes[home.id.slot] = {home.id.incarnation, 0};
+  bus::Writer(core_.scratch).put<uint64_t>(query).put<int64_t>(kCredit).text(replay.filter);
+  core_.peers->send(home, bus::FrameType::retain_query, 0, core_.scratch);
 }
 
 void RetainedService::erase(Replays::iterator it) {
@@ -215,6 +235,7 @@ bool RetainedService::run_slice() {
     }
     if (it->second.done()) erase(it);
   }
+  if (!core_.peers->ready()) return more;  // not all changes that waited for this home have come
   const std::set<ServingKey> servable = std::move(servable_);
   servable_.clear();
   for (const ServingKey& key : servable) {
@@ -327,7 +348,7 @@ void RetainedService::on_peer_gone(const WorkerId& gone) {
     const auto source = current->second.remotes.find(gone.slot);
     if (source == current->second.remotes.end() || source->second.incarnation != gone.incarnation) continue;
     current->second.remotes.erase(source);
-    if (current->second.done()) erase(current);
+    current->second.awaited.insert(gone.slot);
   }
 }
 

@@ -36,8 +36,10 @@ class RetainedService {
   // Brings a retained message to its home. Uses the current ticket; holds `client` (or null) back when the link has no
   // credit. False: refused (mqtt.max_retained).
   bool store(const bus::MessageRef& message, connection::MqttClient* client);
-  // Starts sending what the filter matches to the session's client.
-  void replay(session::Session& session, std::string_view filter, const router::SubscriptionOptions& options);
+  // From SUBSCRIBE on live messages are noted; start(), after the SUBACK, sends what the filter matches to the
+  // session's client. Returns the number to start.
+  uint64_t prepare(session::Session& session, std::string_view filter, const router::SubscriptionOptions& options);
+  void start(uint64_t query);
   // The session's connection ended, or it unsubscribed.
   void cancel(session::Session& session);
   void cancel(session::Session& session, std::string_view filter);
@@ -74,13 +76,15 @@ class RetainedService {
       int64_t taken = 0;  // bytes given to the client since credit was last given
     };
     std::map<uint32_t, Source> remotes;  // by slot, until their retain_end
+    std::set<uint32_t> awaited;          // homes that are dead: asked when their replacement is linked
     struct Parked {
       uint32_t slot = 0;
       bus::MessageRef message;
     };
     base::Ring<Parked> parked;
     std::unordered_set<std::string> seen_live;
-    bool done() const { return !local && remotes.empty() && parked.empty(); }
+    bool started = false;
+    bool done() const { return started && !local && remotes.empty() && awaited.empty() && parked.empty(); }
   };
   using Replays = std::map<uint64_t, Replay>;
   // For another worker's query.
@@ -108,6 +112,7 @@ class RetainedService {
   bool has_room(const Replay& replay) const;
   // Gives the client what it has room for. True: it has room for more, and there is more here.
   bool run(uint64_t query, Replay& replay);
+  void ask(uint64_t query, Replay& replay, Peer& home);
   void give_credit(uint64_t query, Replay& replay);
   void erase(Replays::iterator it);
   void cancel_replay(Replays::iterator it);

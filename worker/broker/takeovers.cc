@@ -2,10 +2,12 @@
 
 #include <vector>
 
+#include "proto/topic.h"
 #include "shared/bus/message_codec.h"
 #include "worker/broker/delivery_codec.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/sessions.h"
+#include "worker/broker/shared_dispatch.h"
 
 namespace broker {
 
@@ -156,11 +158,17 @@ bool Takeovers::on_forward(uint32_t, std::string_view body, const base::BufferRe
   session::Delivery delivery;
   if (!get_delivery(reader, attachment, delivery)) return false;
   const auto it = inbound_.find(claim);
-  if (it == inbound_.end()) return true;
+  if (it == inbound_.end()) {
+    // The takeover is complete. What comes through a cut cannot be late, but a shared group's message can: the ghost
+    // took it before the old owner knew. It is placed like a new one.
+    if (!gated && delivery.group) core_.shared->place_stray(delivery);
+    return true;
+  }
   session::Session& session = *it->second;
   if (gated) {
     const bus::Uid uid = delivery.message->uid();
     session.inbound->gates[uid.incarnation].forwarded = uid.sequence;
+    if (session.inbound->unsubscribed && !still_wants(session, delivery.message->topic())) return true;
     pass(session, std::move(delivery));
   } else if (session.outbound) {
     forward_ungated(session, delivery);
@@ -168,6 +176,14 @@ bool Takeovers::on_forward(uint32_t, std::string_view body, const base::BufferRe
     session.deliver(std::move(delivery));
   }
   return true;
+}
+
+// After an UNSUBACK nothing more of that filter is sent [MQTT-3.10.4-2].
+bool Takeovers::still_wants(const session::Session& session, std::string_view topic) const {
+  for (const session::OwnSubscription& own : session.subscriptions.all()) {
+    if (proto::matches(core_.tree.filter_of(own.node), topic)) return true;
+  }
+  return false;
 }
 
 bool Takeovers::on_part_end(std::string_view body) {

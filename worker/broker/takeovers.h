@@ -69,6 +69,7 @@ class Takeovers {
   void note_cut(uint64_t owner_incarnation, uint64_t claim, uint64_t origin, uint64_t sequence);
   void hold(session::Inbound& inbound, session::Inbound::Gate& gate, session::Delivery delivery);
   void pass(session::Session& session, session::Delivery delivery);
+  bool still_wants(const session::Session& session, std::string_view topic) const;
   void send_forward(session::Session& ghost, const session::Delivery& delivery, bool gated);
   void open_gate(session::Session& session, uint64_t origin);
   // Says part_end(origin) if that origin's part is complete here.

@@ -93,9 +93,13 @@ class MqttClient final : public Client, public session::Outlet {
     bool done = false;
     proto::ReasonCode reason = proto::ReasonCode::success;
   };
+  struct TopicHash {  // looks a string_view up without making a string of it
+    using is_transparent = void;
+    size_t operator()(std::string_view topic) const { return std::hash<std::string_view>()(topic); }
+  };
   struct Aliases {
     std::vector<std::string> inbound;  // index = alias - 1
-    std::unordered_map<std::string, uint16_t> outbound;
+    std::unordered_map<std::string, uint16_t, TopicHash, std::equal_to<>> outbound;
   };
 
   // Handles complete packets in `bytes` until it is empty or the client must wait; the rest goes to unparsed_.

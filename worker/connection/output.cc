@@ -42,7 +42,7 @@ session::Outlet::Sent MqttClient::send_publish(const session::Delivery& delivery
       if (peer_alias_max_ != 0) {
         if (!aliases_) aliases_ = std::make_unique<Aliases>();
         auto& outbound = aliases_->outbound;
-        const auto known = outbound.find(std::string(m.topic()));
+        const auto known = outbound.find(m.topic());
         if (known != outbound.end()) {
           head.topic_alias = known->second;
           head.topic = {};

@@ -13,12 +13,7 @@ void Directory::on_claim(const WorkerId& from, std::string_view id, uint64_t num
     start(entry, claim);
     return;
   }
-  if (entry.waiting) {
-    replies_.superseded(entry.waiting->from, entry.waiting->number);
-  } else {
-    replies_.superseded(entry.transferring->from, entry.transferring->number);
-  }
-  entry.waiting = claim;
+  entry.waiting.push_back(claim);
 }
 
 void Directory::start(Entry& entry, const Claim& claim) {
@@ -34,11 +29,18 @@ void Directory::on_held(const WorkerId& from, std::string_view id, uint64_t clai
   Entry& entry = it->second;
   if (!entry.transferring || entry.transferring->from != from || entry.transferring->number != claim) return;
   entry.transferring.reset();
-  if (outcome == Outcome::kept) {
+  if (outcome == Outcome::kept || outcome == Outcome::offline) {
     entry.holder = from;
     entry.holder_epoch = entry.epoch;
   }
   if (outcome == Outcome::ended) entry.holder.reset();
+  if (outcome == Outcome::kept) {
+    const std::vector<Claim> older(entry.waiting.begin(),
+                                   entry.waiting.begin() + static_cast<std::ptrdiff_t>(entry.older));
+    entry.waiting.erase(entry.waiting.begin(), entry.waiting.begin() + static_cast<std::ptrdiff_t>(entry.older));
+    entry.older = 0;
+    for (const Claim& c : older) replies_.superseded(c.from, c.number);
+  }
   settle(it);
 }
 
@@ -74,7 +76,11 @@ void Directory::on_worker_gone(const WorkerId& gone) {
       entry.holder.reset();
       touched = true;
     }
-    if (entry.waiting && entry.waiting->from == gone) entry.waiting.reset();
+    for (size_t i = entry.waiting.size(); i-- > 0;) {
+      if (entry.waiting[i].from != gone) continue;
+      if (i < entry.older) --entry.older;
+      entry.waiting.erase(entry.waiting.begin() + static_cast<std::ptrdiff_t>(i));
+    }
     if (entry.transferring && entry.transferring->from == gone) {
       // Had it received the session already, the session died with it; otherwise the old holder still has it.
       entry.transferring.reset();
@@ -90,9 +96,10 @@ void Directory::on_worker_gone(const WorkerId& gone) {
 
 void Directory::settle(Entries::iterator it) {
   Entry& entry = it->second;
-  if (entry.waiting) {
-    const Claim next = *entry.waiting;
-    entry.waiting.reset();
+  if (!entry.waiting.empty()) {
+    const Claim next = entry.waiting.back();
+    entry.waiting.pop_back();
+    entry.older = entry.waiting.size();
     start(entry, next);
   } else if (!entry.holder) {
     entries_.erase(it);

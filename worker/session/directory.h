@@ -5,11 +5,12 @@
 //
 //            claim                     held
 //   free/held ──────> transferring ──────────> held by the claimant
-//                        │  claim: it waits; only the newest waits, the older waiting one is told `superseded`,
-//                        │  and so is the one that is transferring (it completes, but must not go live)
+//                        claims that come meanwhile wait
 //
-// A grant names the present holder; the claimant pulls the session from it and reports `held`. So at most one transfer
-// per client id is under way, and whoever is superseded closes. Epochs grow: max(last + 1, wall-clock microseconds).
+// A grant names the present holder; the claimant pulls the session from it and reports how it ended. So at most one
+// transfer per client id is under way. Then the newest waiting claim is granted, and the usual takeover closes the one
+// before. Older ones that wait are told `superseded` only when a newer one has gone live: the newest may turn out to be
+// a client that has hung up. Epochs grow: max(last + 1, wall-clock microseconds).
 // A worker that replaces a dead home is told by every peer what it holds and what it is pulling (holding()) before it
 // handles any claim.
 #pragma once
@@ -20,6 +21,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "shared/base/clock.h"
 
@@ -43,9 +45,10 @@ class Directory {
 
   // A worker wants the session of `id` for a new connection. `claim` is the claimant's own number.
   void on_claim(const WorkerId& from, std::string_view id, uint64_t claim);
-  // The claimant's transfer is over: it has the session now, or the session has ended, or it did not pull (its client
-  // had gone or was superseded), so the holder is who it was.
-  enum class Outcome : uint8_t { kept, ended, not_pulled };
+  // The claimant's transfer is over: its client is live with the session (kept); it has the session, but the client has
+  // gone (offline); the session has ended; or it did not pull, since the client had gone before, so the holder is who
+  // it was.
+  enum class Outcome : uint8_t { kept, offline, ended, not_pulled };
   void on_held(const WorkerId& from, std::string_view id, uint64_t claim, Outcome outcome);
   // The holder's session has ended. Ignored unless it is the holder with that epoch.
   void on_release(const WorkerId& from, std::string_view id, uint64_t epoch);
@@ -60,13 +63,15 @@ class Directory {
   struct Claim {
     WorkerId from;
     uint64_t number = 0;
+    bool operator==(const Claim&) const = default;
   };
   struct Entry {
     uint64_t epoch = 0;  // of the newest grant
     std::optional<WorkerId> holder;
     uint64_t holder_epoch = 0;  // of the holder's session: an earlier grant's if later claimants did not pull
     std::optional<Claim> transferring;
-    std::optional<Claim> waiting;
+    size_t older = 0;            // how many of `waiting` came before the transferring one
+    std::vector<Claim> waiting;  // in the order they came
   };
   using Entries = std::unordered_map<std::string, Entry>;
 

@@ -54,7 +54,7 @@ struct Shared {
   metrics::PageRef page{nullptr};
 };
 
-struct Inbound;   // takeover in progress towards here, see worker/broker/takeover.h
+struct Inbound;   // takeover in progress towards here, see worker/broker/takeovers.h
 struct Outbound;  // and away from here
 
 class Session {

@@ -33,7 +33,8 @@ struct Inbound {
   uint64_t from_incarnation = 0;
   uint64_t claim = 0;  // this worker's claim number: names the takeover
   std::map<Origin, Gate> gates;
-  size_t held_bytes = 0;  // of all gates
+  size_t held_bytes = 0;      // of all gates
+  bool unsubscribed = false;  // filters were given up here that the old owner still forwards for
 };
 
 // At the old owner: forwards an origin's messages up to its cut.
