@@ -22,7 +22,9 @@ Connection::Connection(uint32_t connection_index, Identity& identity, Process& w
       down_observer_(proto::kMaxPacketSize),
       inbound_(proto::kMaxPacketSize) {}
 
-std::string Connection::name() const { return text(owner.name(), "/k", index, '@', process.name()); }
+std::string Connection::name() const {
+  return text(owner.name(), "/k", index, '@', process.name());
+}
 
 void Connection::close_by_client(bool lose_unread) {
   client_closed = true;

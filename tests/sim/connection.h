@@ -60,9 +60,9 @@ class Connection final : public connection::ClientTransport {
   bool refused = false;            // CONNACK with an error, or together with the end
   bool connack_seen = false;       // by the client
   bool client_closed = false;
-  bool lost_early = false;         // the client closed, and what it had written last is lost
-  std::optional<proto::ReasonCode> goodbye;  // of the last packet sent, if it was a DISCONNECT
-  Session* session = nullptr;      // from the CONNACK on
+  bool lost_early = false;                                   // the client closed, and what it had written last is lost
+  std::optional<proto::ReasonCode> goodbye;                  // of the last packet sent, if it was a DISCONNECT
+  Session* session = nullptr;                                // from the CONNACK on
   std::map<uint16_t, MessageId> published;                   // handed over, by packet id
   std::map<uint16_t, std::vector<std::string>> subscribing;  // handed over and unanswered, by packet id
   std::map<uint16_t, std::vector<std::string>> unsubscribing;
@@ -90,7 +90,9 @@ class Connection final : public connection::ClientTransport {
   void accept();
   bool can_upload() const { return client_ != nullptr && process.runs() && reading_ && !up_.empty() && !held; }
   void upload();
-  bool can_hang_up() const { return client_ != nullptr && process.runs() && client_closed && (lost_early || up_.empty()); }
+  bool can_hang_up() const {
+    return client_ != nullptr && process.runs() && client_closed && (lost_early || up_.empty());
+  }
   void hang_up();
   bool can_pump() const { return client_ != nullptr && process.runs() && !output_.empty() && down_.room() > 0; }
   void pump();
@@ -132,7 +134,7 @@ class Connection final : public connection::ClientTransport {
   bool closing_ = false;
   proto::Framer up_observer_;
   proto::Framer down_observer_;
-  proto::Framer inbound_;  // the client's own
+  proto::Framer inbound_;          // the client's own
   std::vector<Handed> unsettled_;  // handed over, maybe not looked at yet
 };
 

@@ -109,7 +109,8 @@ void Identity::send_publish(Connection& connection, const Outgoing& outgoing, bo
 
 void Identity::send_release(Connection& connection, uint16_t packet_id) {
   char bytes[8];
-  char* end = proto::write_ack(proto::PacketType::pubrel, profile_.version, packet_id, proto::ReasonCode::success, bytes);
+  char* end =
+      proto::write_ack(proto::PacketType::pubrel, profile_.version, packet_id, proto::ReasonCode::success, bytes);
   connection.write({bytes, static_cast<size_t>(end - bytes)});
 }
 
@@ -142,8 +143,8 @@ void Identity::forget(Connection& connection) {
 }
 
 void Identity::download(Connection& connection) {
-  const std::string bytes = connection.read(
-      clients_.random.one_in(3) ? 1 << 20 : 1 + clients_.random.below(clients_.settings.chunk));
+  const std::string bytes =
+      connection.read(clients_.random.one_in(3) ? 1 << 20 : 1 + clients_.random.below(clients_.settings.chunk));
   clients_.trace.mix(bytes.size());
   std::string_view input = bytes;
   proto::Frame frame;
@@ -164,8 +165,9 @@ void Identity::act() {
   const uint64_t deed = c.random.below(100);
   if (deed < 62) return publish_something();
   if (deed < 78) return subscribe_something();
-  if (deed < 82) return unsubscribe(profile_.shares && c.random.one_in(2) ? shared_filters()[0]
-                                                                          : plain_filters()[c.random.below(plain_filters().size())]);
+  if (deed < 82)
+    return unsubscribe(profile_.shares && c.random.one_in(2) ? shared_filters()[0]
+                                                             : plain_filters()[c.random.below(plain_filters().size())]);
   if (deed < 87) return set_paused(!paused_);
   if (deed < 90) return disconnect();
   if (deed < 94) return drop(c.random.one_in(2));
@@ -193,7 +195,11 @@ void Identity::publish_something() {
   Clients& c = clients_;
   if (out_.size() >= 10) return;
   const auto qos = static_cast<proto::QoS>(c.random.below(3));
-  const size_t padding = c.random.one_in(40) ? c.random.below(200'000) : c.random.one_in(6) ? c.random.below(3000) : 0;
+  // Where everything is delivered in crumbs, large payloads would take for ever.
+  const size_t large = std::min<size_t>(200'000, c.settings.chunk * 256);
+  const size_t padding = c.random.one_in(40)  ? c.random.below(large)
+                         : c.random.one_in(6) ? c.random.below(std::min<size_t>(large, 3000))
+                                              : 0;
   const uint64_t kind = c.random.below(10);
   if (kind < 7 || (kind == 7 && !c.settings.shared)) {
     publish(plain_topics()[c.random.below(plain_topics().size())], qos, false, false, padding);

@@ -25,7 +25,7 @@ class Identity {
     std::string id;
     proto::ProtocolVersion version = proto::ProtocolVersion::v5;
     bool persistent = true;
-    bool shares = false;  // member of the shared group (then always granted QoS 2)
+    bool shares = false;                        // member of the shared group (then always granted QoS 2)
     proto::QoS qos = proto::QoS::exactly_once;  // of its subscriptions
     uint16_t receive_maximum = 0;
   };
@@ -45,8 +45,8 @@ class Identity {
   void subscribe(const std::vector<std::string>& filters);
   void unsubscribe(const std::string& filter);
   void publish(const std::string& topic, proto::QoS qos, bool retain = false, bool erase = false, size_t padding = 0);
-  void disconnect();              // with DISCONNECT
-  void drop(bool lose_unread);    // without
+  void disconnect();            // with DISCONNECT
+  void drop(bool lose_unread);  // without
   void drop(Connection& connection, bool lose_unread);
   void set_paused(bool paused) { paused_ = paused; }
   bool paused() const { return paused_; }

@@ -74,8 +74,8 @@ void Identity::on_connack(Connection& connection, const proto::Connack& connack)
 }
 
 void Identity::on_publish(Connection& connection, const proto::Publish& publish) {
-  clients_.trace.line(connection.name(), " received PUBLISH ", publish.payload.substr(0, publish.payload.find('.') + 1), ' ',
-                      publish.topic, " qos ", static_cast<int>(publish.qos), " id ", publish.packet_id,
+  clients_.trace.line(connection.name(), " received PUBLISH ", publish.payload.substr(0, publish.payload.find('.') + 1),
+                      ' ', publish.topic, " qos ", static_cast<int>(publish.qos), " id ", publish.packet_id,
                       publish.dup ? " dup" : "", publish.retain ? " retain" : "");
   if (publish.retain) retained_seen_[std::string(publish.topic)] = std::string(publish.payload);
   if (publish.qos == proto::QoS::at_most_once) return clients_.oracle.received(connection, publish);
@@ -109,7 +109,8 @@ void Identity::on_ack(Connection& connection, proto::PacketType type, const prot
     incoming_.erase(ack.packet_id);
     return owe(connection, proto::PacketType::pubcomp, ack.packet_id, true);
   }
-  const auto it = std::find_if(out_.begin(), out_.end(), [&ack](const Outgoing& o) { return o.packet_id == ack.packet_id; });
+  const auto it =
+      std::find_if(out_.begin(), out_.end(), [&ack](const Outgoing& o) { return o.packet_id == ack.packet_id; });
   if (it == out_.end()) return;
   if (type == proto::PacketType::pubrec && !is_error(ack.reason)) {
     it->released = true;

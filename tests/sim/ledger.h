@@ -32,21 +32,21 @@ struct Message {
   bool is_will = false;
   size_t padding = 0;
 
-  Step handed = kNever;                  // first time all its bytes were given to a worker
+  Step handed = kNever;                    // first time all its bytes were given to a worker
   const Connection* connection = nullptr;  // on which it was handed last
   uint32_t handings = 0;
   bool accepted = false;  // a worker that was reading had it at the end of its turn
   Step acked = kNever;    // PUBACK or PUBREC was sent
   bool may_fire = false;  // a will: its connection ended unclean
 
-  std::vector<uint32_t> members;  // sessions that got it through a shared subscription
+  std::vector<std::string> members;  // client ids that got it through a shared subscription
 
   std::string name() const { return text('m', id, '.'); }
   std::string payload() const { return erases ? std::string() : name() + std::string(padding, 'x'); }
 };
 
 struct Subscription {
-  std::string filter;  // as subscribed, "$share/..." included
+  std::string filter;     // as subscribed, "$share/..." included
   Step asked = kNever;    // SUBSCRIBE was given to the worker
   Step granted = kNever;  // SUBACK was sent
   Step unasked = kNever;  // UNSUBSCRIBE was given to the worker
@@ -82,6 +82,8 @@ struct Session {
   Step began = 0;
   Step ended = kNever;
   uint32_t connections = 0;
+  // It may be the one before under another number, or one that nobody saw: see Oracle::doubt_session().
+  bool doubted = false;
   // A worker died that may have held messages for it in motion: what was handed over until then and had not arrived may
   // be missing.
   Step shaken = 0;

@@ -1,7 +1,7 @@
 // mqtt-sim [--scenarios] [--scenario NAME] [--seeds N] [--first S] [--seed S] [--steps N] [--budget SECONDS] [--trace]
 //
-// Runs the directed scenarios, then N random runs. A run that breaks an invariant is run again with its trace kept; what
-// concerns the broken invariant is printed (--trace: everything), and the exit status is 1.
+// Runs the directed scenarios, then N random runs. A run that breaks an invariant is run again with its trace kept;
+// what concerns the broken invariant is printed (--trace: everything), and the exit status is 1.
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -34,7 +34,9 @@ struct Options {
 
 std::string running;  // for the last words of a run that crashes
 
-void last_words() { std::fprintf(stderr, "mqtt-sim: crashed in: %s\n", running.c_str()); }
+void last_words() {
+  std::fprintf(stderr, "mqtt-sim: crashed in: %s\n", running.c_str());
+}
 
 bool take_number(int argc, char** argv, int& i, std::string_view name, uint64_t& out) {
   if (name != argv[i] || i + 1 >= argc) return false;
@@ -99,7 +101,8 @@ bool check(const Settings& settings, const std::string& name, bool print_all, Ru
 bool run_seed(uint64_t seed, const Options& o, uint64_t* hash = nullptr) {
   const Settings settings = Settings::of_seed(seed, o.steps);
   const std::string name = sim::text("mqtt-sim --seed ", seed, " --steps ", o.steps);
-  return check(settings, name, o.trace, [](Simulation& simulation) { simulation.run(); }, hash);
+  return check(
+      settings, name, o.trace, [](Simulation& simulation) { simulation.run(); }, hash);
 }
 
 int run_scenarios(const Options& o) {
@@ -129,7 +132,8 @@ int run_seeds(const Options& o) {
   const auto begin = std::chrono::steady_clock::now();
   uint64_t done = 0;
   for (; done < o.seeds; ++done) {
-    const auto spent = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - begin).count();
+    const auto spent =
+        std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - begin).count();
     if (o.budget != 0 && static_cast<uint64_t>(spent) >= o.budget) break;
     uint64_t hash = 0;
     const uint64_t seed = o.first + done;

@@ -4,7 +4,8 @@
 // socket ("sent"), what clients received, and which processes died. A fault excuses what it must and nothing else:
 //   - a worker's death excuses the sessions it owned, QoS 0 messages and unacknowledged ones handed to it, and messages
 //     in motion towards a session that it owned, or was about to own, since the host was last quiet (see World);
-//   - a link's cut, a stopped worker and slow clients excuse nothing, except QoS 0 messages that were counted as dropped.
+//   - a link's cut, a stopped worker and slow clients excuse nothing, except QoS 0 messages that were counted as
+//   dropped.
 #pragma once
 
 #include <deque>
@@ -69,10 +70,10 @@ class Oracle {
  private:
   struct Client {  // by client id
     std::vector<Connection*> connections;
-    Session* session = nullptr;      // the current one, as far as CONNACKs tell
-    Connection* owner = nullptr;     // with whose CONNACK it was last said to exist
-    bool persistent = false;         // outlives `owner`
-    bool may_be_lost = false;        // with a worker
+    Session* session = nullptr;   // the current one, as far as CONNACKs tell
+    Connection* owner = nullptr;  // with whose CONNACK it was last said to exist
+    bool persistent = false;      // outlives `owner`
+    bool may_be_lost = false;     // with a worker
   };
   struct RetainedWrite {
     const Connection* connection = nullptr;

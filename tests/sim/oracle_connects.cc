@@ -13,9 +13,13 @@ void Oracle::require(bool condition, const Connection& connection, const std::st
   if (!condition) trace_.fail(text(connection.name(), ": ", what), {connection.owner.name()});
 }
 
-void Oracle::connection_made(Connection& connection) { clients_[connection.owner.name()].connections.push_back(&connection); }
+void Oracle::connection_made(Connection& connection) {
+  clients_[connection.owner.name()].connections.push_back(&connection);
+}
 
-void Oracle::connect_handed(Connection& connection) { trace_.line(connection.name(), " CONNECT is with the worker"); }
+void Oracle::connect_handed(Connection& connection) {
+  trace_.line(connection.name(), " CONNECT is with the worker");
+}
 
 void Oracle::connack_sent(Connection& connection, const proto::Connack& connack) {
   Client& client = clients_[connection.owner.name()];
@@ -98,6 +102,7 @@ void Oracle::doubt_session(Client& client, Connection& connection) {
   for (Subscription& s : maybe) s.granted = kNever;
   begin_session(client, connection);
   client.session->subscriptions = std::move(maybe);
+  client.session->doubted = true;
 }
 
 void Oracle::end_session(Client& client) {
@@ -112,14 +117,15 @@ void Oracle::end_session(Client& client) {
 // or that overlapped with it and went away by itself.
 void Oracle::check_rival(Connection& connection) {
   const Client& client = clients_[connection.owner.name()];
-  const bool has_rival = std::any_of(client.connections.begin(), client.connections.end(), [&](const Connection* other) {
-    if (other == &connection || other->connect_handed == kNever) return false;
-    if (other->closed_by_broker != kNever && !other->disconnect_handed) return false;
-    // The claim of one whose worker died may still come out of that worker's stream.
-    const bool died = !other->process.alive;
-    const Step over = died ? world_.end_of_mourning(other->process.died) : other->over_at();
-    return over > connection.connect_handed;
-  });
+  const bool has_rival =
+      std::any_of(client.connections.begin(), client.connections.end(), [&](const Connection* other) {
+        if (other == &connection || other->connect_handed == kNever) return false;
+        if (other->closed_by_broker != kNever && !other->disconnect_handed) return false;
+        // The claim of one whose worker died may still come out of that worker's stream.
+        const bool died = !other->process.alive;
+        const Step over = died ? world_.end_of_mourning(other->process.died) : other->over_at();
+        return over > connection.connect_handed;
+      });
   require(has_rival, connection, "C7: is closed by its worker though no other connection of its client id lasts");
 }
 
@@ -184,9 +190,10 @@ void Oracle::shake(Client& client, Process& process) {
     // Its process counts as living here: it dies with this call.
     const bool was_alive = connection->process.alive || here;
     const bool owner = connection == client.owner;
-    const bool candidate = owner ? connection->closed_by_broker == kNever ||
-                                       connection->closed_by_broker > world_.last_quiet() || connection->disconnect_handed
-                                 : was_alive && may_have_taken(client, *connection);
+    const bool candidate = owner
+                               ? connection->closed_by_broker == kNever ||
+                                     connection->closed_by_broker > world_.last_quiet() || connection->disconnect_handed
+                               : was_alive && may_have_taken(client, *connection);
     if (candidate && was_alive) (here ? by_dead : by_living) = true;
     if (here && connection->connect_handed != kNever &&
         (!connection->over() || connection->over_at() > world_.last_quiet())) {

@@ -35,7 +35,8 @@ void Oracle::check_delivered() {
     if (client.session != nullptr && client.owner->live()) check_owed(client, dropped_qos0);
   }
   if (dropped_qos0 > counted) {
-    trace_.fail(text("C5: ", dropped_qos0, " QoS 0 messages are missing, but only ", counted, " were counted as dropped"), {});
+    trace_.fail(
+        text("C5: ", dropped_qos0, " QoS 0 messages are missing, but only ", counted, " were counted as dropped"), {});
   }
   for (const Message& m : messages_) check_shared(m);
 }
@@ -53,7 +54,8 @@ void Oracle::check_owed(Client& client, uint64_t& dropped_qos0) {
     if (!firm(m, owed.by_connection)) continue;
     if (owed.by_connection && std::min(m.qos, session.qos) == proto::QoS::at_most_once) {
       trace_.line(client.owner->name(), " misses QoS 0 ", m.name());
-      if (world_.total(metrics::Counter::publish_dropped_slow) + world_.total(metrics::Counter::publish_dropped_bus) > 0) {
+      if (world_.total(metrics::Counter::publish_dropped_slow) + world_.total(metrics::Counter::publish_dropped_bus) >
+          0) {
         ++dropped_qos0;
         continue;
       }
@@ -79,8 +81,8 @@ void Oracle::check_shared(const Message& m) {
     // A member's worker that had accepted it died with it. Before the PUBACK the publisher's worker still has it.
     if (m.qos == proto::QoS::at_least_once && m.acked <= last_death_) continue;
     if (session->shaken >= m.handed) continue;
-    trace_.fail(text(m.name(), ' ', m.topic, " of ", m.client, " came to no member of the group, but ", client.owner->name(),
-                     " is there"),
+    trace_.fail(text(m.name(), ' ', m.topic, " of ", m.client, " came to no member of the group, but ",
+                     client.owner->name(), " is there"),
                 {m.name(), id});
   }
 }
@@ -120,7 +122,8 @@ void Oracle::check_retained(const std::vector<std::map<std::string, std::string>
       const std::string here = it == seen_by_worker[worker].end() ? "" : it->second;
       if (worker == 0) value = here;
       if (here != value) {
-        return trace_.fail(text("retained ", topic, ": slot 0 has '", value, "', slot ", worker, " has '", here, "'"), {topic});
+        return trace_.fail(text("retained ", topic, ": slot 0 has '", value, "', slot ", worker, " has '", here, "'"),
+                           {topic});
       }
     }
     const Step handed = messages_[writes.back().id - 1].handed;

@@ -37,8 +37,8 @@ class Pipe {
   };
   size_t capacity_;
   std::string bytes_;
-  size_t taken_ = 0;     // of bytes_
-  uint64_t begin_ = 0;   // position of the first byte that is left
+  size_t taken_ = 0;    // of bytes_
+  uint64_t begin_ = 0;  // position of the first byte that is left
   std::deque<Descriptor> descriptors_;
 };
 

@@ -20,12 +20,12 @@ struct Process {
   bool alive = true;
   bool stopped = false;
   base::MonoMs stopped_at = 0;
-  bool ready = false;   // accepts clients
-  bool dirty = false;   // was given inputs since its last turn
+  bool ready = false;  // accepts clients
+  bool dirty = false;  // was given inputs since its last turn
   Step died = kNever;
   base::Random random;
   SimStore store;
-  std::unique_ptr<broker::Broker> broker;  // null: dead
+  std::unique_ptr<broker::Broker> broker;         // null: dead
   std::deque<std::vector<broker::PeerId>> inbox;  // Peers messages on their way from the master
 
   Process(uint32_t process_index, broker::PeerId process_id, uint64_t seed)

@@ -23,8 +23,8 @@ struct Settings {
   size_t socket_capacity = 4096;  // of one direction of a client's connection
   size_t chunk = 256;             // the largest piece delivered at once is drawn up to this
   Faults faults;
-  bool racing = true;   // several CONNECTs of one client id at once
-  bool shared = true;   // shared subscriptions
+  bool racing = true;  // several CONNECTs of one client id at once
+  bool shared = true;  // shared subscriptions
   bool trace = false;
 
   static Settings of_seed(uint64_t seed, uint64_t steps);

@@ -5,8 +5,8 @@
 namespace sim {
 namespace {
 
-constexpr uint64_t kPatience = 60'000;       // steps that coming to rest may take
-constexpr unsigned kRestfulPauses = 40;      // empty-handed time steps until a quiet host counts as settled
+constexpr uint64_t kPatience = 60'000;   // steps that coming to rest may take
+constexpr unsigned kRestfulPauses = 40;  // empty-handed time steps until a quiet host counts as settled
 constexpr base::MonoMs kPauseMs = 50;
 
 }  // namespace
@@ -94,7 +94,8 @@ void Simulation::run() {
     profile.version = random.one_in(3) ? proto::ProtocolVersion::v3_1_1 : proto::ProtocolVersion::v5;
     profile.persistent = !random.one_in(3);
     profile.shares = settings_.shared && !random.one_in(3);
-    profile.qos = profile.shares || random.one_in(2) ? proto::QoS::exactly_once : static_cast<proto::QoS>(random.below(3));
+    profile.qos =
+        profile.shares || random.one_in(2) ? proto::QoS::exactly_once : static_cast<proto::QoS>(random.below(3));
     profile.receive_maximum = random.one_in(3) ? static_cast<uint16_t>(1 + random.below(4)) : uint16_t{0};
     clients.add(profile);
   }
@@ -208,7 +209,8 @@ void Simulation::check_empty() {
   const auto empty = [this](Gauge gauge, uint64_t expected = 0) {
     const uint64_t value = world.total(gauge);
     if (value != expected) {
-      trace.fail(text("left behind: ", metrics::name(gauge), " = ", static_cast<int64_t>(value), ", not ", expected), {});
+      trace.fail(text("left behind: ", metrics::name(gauge), " = ", static_cast<int64_t>(value), ", not ", expected),
+                 {});
     }
   };
   for (const Gauge gauge : {Gauge::connections, Gauge::clients_connected, Gauge::sessions, Gauge::subscriptions,

@@ -6,9 +6,12 @@ Stage::Stage(Simulation& simulation) : s_(simulation) {
   s_.until([this] { return s_.world.quiet(); }, "starts");
 }
 
-Identity& Stage::operator[](const std::string& name) { return *clients_.at(name); }
+Identity& Stage::operator[](const std::string& name) {
+  return *clients_.at(name);
+}
 
-Identity& Stage::join(const std::string& name, uint64_t slot, const std::vector<std::string>& filters, bool persistent) {
+Identity& Stage::join(const std::string& name, uint64_t slot, const std::vector<std::string>& filters,
+                      bool persistent) {
   Identity::Profile profile;
   profile.id = name;
   profile.persistent = persistent;

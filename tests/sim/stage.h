@@ -16,7 +16,8 @@ class Stage {
   explicit Stage(Simulation& simulation);
 
   // A new client (made at its first mention), connected and subscribed.
-  Identity& join(const std::string& name, uint64_t slot, const std::vector<std::string>& filters = {}, bool persistent = true);
+  Identity& join(const std::string& name, uint64_t slot, const std::vector<std::string>& filters = {},
+                 bool persistent = true);
   Identity& operator[](const std::string& name);
   // Another connection, not waited for.
   void connect(const std::string& name, uint64_t slot);

@@ -22,7 +22,7 @@ struct Wire {
     bool told_dead = false;  // by the master
     bool gone = false;       // peer_gone() was called
     bus::Link* link = nullptr;
-    bool was_up = false;     // before its process died
+    bool was_up = false;  // before its process died
     // A cut lost bytes of this sender that had been "written", and it has not sent them again yet.
     bool lost = false;
     uint64_t lost_until = 0;

@@ -25,7 +25,9 @@ World::World(const Settings& settings, base::Random& random, Trace& trace)
   for (uint32_t slot = 0; slot < settings.workers; ++slot) start(slot);
 }
 
-World::~World() { end(); }
+World::~World() {
+  end();
+}
 
 void World::end() {
   for (auto& process : processes_) {
@@ -152,7 +154,9 @@ void World::pass_time(base::MonoMs ms) {
   }
 }
 
-Process* World::live(uint32_t slot) const { return slots_[slot]; }
+Process* World::live(uint32_t slot) const {
+  return slots_[slot];
+}
 
 Wire* World::wire(const Process& a, const Process& b, uint32_t& side_of_a) {
   for (auto& wire : wires_) {
@@ -239,7 +243,8 @@ void World::collect_wire(uint32_t index, std::vector<Event>& out) const {
     if (wire.can_establish(side)) out.push_back({EventKind::establish, index, side, kAtTimes});
     if (wire.can_notice(side)) out.push_back({EventKind::bus_broken, index, side, kAtTimes});
     if (wire.can_forget(side)) {
-      out.push_back({EventKind::forget_peer, wire.sides[side].process->index, wire.other(side).process->index, kAtTimes});
+      out.push_back(
+          {EventKind::forget_peer, wire.sides[side].process->index, wire.other(side).process->index, kAtTimes});
     }
   }
 }

@@ -93,7 +93,8 @@ void World::deliver(Wire& w, uint32_t side) {
   trace_.mix(bytes.size());
   trace_.line(process.name(), " reads ", bytes.size(), " of ", w.other(side).process->name());
   if (!process.broker->peer_bytes(peer, bytes)) {
-    trace_.fail(text(process.name(), " calls bytes of ", w.other(side).process->name(), " malformed"), {process.name()});
+    trace_.fail(text(process.name(), " calls bytes of ", w.other(side).process->name(), " malformed"),
+                {process.name()});
   }
   process.dirty = true;
 }
