@@ -167,12 +167,8 @@ void Oracle::check_order(Connection& connection, const Message& m) {
 void Oracle::received_shared(Connection& connection, Message& m) {
   const std::string& id = connection.owner.name();
   if (std::find(m.members.begin(), m.members.end(), id) != m.members.end()) return;
-  // A session in doubt may be the one that had it before.
-  const bool same = connection.session->doubted && std::any_of(m.members.begin(), m.members.end(), [&](uint32_t other) {
-                      return sessions_[other].client == connection.session->client;
-                    });
   m.members.push_back(id);
-  if (m.members.size() == 1 || same) return;
+  if (m.members.size() == 1) return;
   const bool may_repeat = m.qos == proto::QoS::at_least_once && (m.handings > 1 || last_leave_ >= m.handed);
   if (!may_repeat) {
     trace_.fail(text(connection.name(), ": shared: ", m.name(), " came to two members"),
