@@ -40,9 +40,10 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
   connection.connack_sent = trace_.step();
   connection.session_present = connack.session_present;
   // What is present may be a session that somebody unanswered began after ours had ended with its connection.
+  const Unanswered others = unanswered(client, connection);
   if (!connack.session_present || client.session == nullptr || !client.persistent) {
     begin_session(client, connection);
-  } else if (unanswered(client, connection).ending) {
+  } else if (others.ending || (client.may_be_lost && others.any)) {
     doubt_session(client, connection);
   }
   if (connack.session_present && client.session->connections == 0) client.session->connections = 1;  // nobody saw it
