@@ -122,7 +122,7 @@ void Worker::end_turn() {
     channel_.send(control::Stopping{});
     finish(0);
   }
-  if (connections_.pending() || store_.pending() || broker_.more_work()) {
+  if (connections_.pending() || store_.due() || broker_.more_work()) {
     if (!again_.active()) again_.start([] {});
   } else if (again_.active()) {
     again_.stop();

@@ -26,6 +26,9 @@ class Message {
  public:
   struct Fields {
     Uid uid;
+    // The identity by which owners recognise a message they have stored already; {} = its uid. It differs for a message
+    // that is routed again, with a new uid, after the worker that accepted it has died.
+    Uid once = {};
     proto::QoS qos = proto::QoS::at_most_once;  // as published
     bool retain = false;                        // as published
     base::MonoMs expires_at = 0;                // 0 = never
@@ -42,6 +45,7 @@ class Message {
   static MessageRef make(const Fields& fields);
 
   const Uid& uid() const { return uid_; }
+  const Uid& once() const { return once_; }
   proto::QoS qos() const { return qos_; }
   bool retain() const { return retain_; }
   base::MonoMs expires_at() const { return expires_at_; }
@@ -67,6 +71,7 @@ class Message {
   bool retain_ = false;
   uint16_t topic_size_ = 0;
   Uid uid_;
+  Uid once_;
   base::MonoMs expires_at_ = 0;
   uint32_t properties_size_ = 0;
   uint32_t payload_size_ = 0;

@@ -20,9 +20,11 @@ struct Head {
 };
 #pragma pack(pop)
 static_assert(sizeof(Head) == 42);
+static_assert(sizeof(Uid) == 16);
 
 constexpr uint8_t kRetain = 1;
 constexpr uint8_t kAttached = 2;
+constexpr uint8_t kOnce = 4;  // an identity of its own follows the head: u64 incarnation, u64 sequence
 
 char* put(char* out, std::string_view bytes) {
   if (!bytes.empty()) std::memcpy(out, bytes.data(), bytes.size());
@@ -39,8 +41,9 @@ void append_message_frame(Link& link, FrameType type, uint8_t flags, std::string
     const auto offset = static_cast<size_t>(m.payload().data() - m.payload_buffer()->data());
     attached = m.payload_buffer()->share(offset + m.payload().size()) >= 0;
   }
-  const size_t body = prefix.size() + sizeof(Head) + m.topic().size() + m.publisher().size() + m.properties().size() +
-                      (attached ? 0 : m.payload().size());
+  const bool once = m.once() != m.uid();
+  const size_t body = prefix.size() + sizeof(Head) + (once ? sizeof(Uid) : 0) + m.topic().size() +
+                      m.publisher().size() + m.properties().size() + (attached ? 0 : m.payload().size());
   Head head{};
   head.incarnation = m.uid().incarnation;
   head.sequence = m.uid().sequence;
@@ -50,7 +53,7 @@ void append_message_frame(Link& link, FrameType type, uint8_t flags, std::string
   head.topic_size = static_cast<uint16_t>(m.topic().size());
   head.publisher_size = static_cast<uint16_t>(m.publisher().size());
   head.qos = static_cast<uint8_t>(m.qos());
-  head.flags = static_cast<uint8_t>((m.retain() ? kRetain : 0) | (attached ? kAttached : 0));
+  head.flags = static_cast<uint8_t>((m.retain() ? kRetain : 0) | (attached ? kAttached : 0) | (once ? kOnce : 0));
   char* out = nullptr;
   if (attached) {
     const auto offset = static_cast<size_t>(m.payload().data() - m.payload_buffer()->data());
@@ -61,7 +64,9 @@ void append_message_frame(Link& link, FrameType type, uint8_t flags, std::string
   }
   out = put(out, prefix);
   std::memcpy(out, &head, sizeof head);
-  out = put(out + sizeof head, m.topic());
+  out += sizeof head;
+  if (once) out = put(out, {reinterpret_cast<const char*>(&m.once()), sizeof(Uid)});
+  out = put(out, m.topic());
   out = put(out, m.publisher());
   out = put(out, m.properties());
   if (!attached) put(out, m.payload());
@@ -75,6 +80,7 @@ MessageRef read_message(Reader& reader, const base::BufferRef& attachment) {
   f.qos = static_cast<proto::QoS>(head.qos);
   f.retain = (head.flags & kRetain) != 0;
   f.expires_at = head.expires_at;
+  if ((head.flags & kOnce) != 0) f.once = reader.get<Uid>();
   f.topic = reader.bytes(head.topic_size);
   f.publisher = reader.bytes(head.publisher_size);
   f.properties = reader.bytes(head.properties_size);

@@ -4,25 +4,33 @@
 
 namespace store {
 
-void MemoryStore::commit(Batch batch, Completion done) {
-  const Status status = std::exchange(next_, Status::ok);
-  if (status == Status::ok) {
-    for (Change& change : batch) {
-      if (change.erase) {
-        content_.erase(change.key);
-      } else {
-        content_[std::move(change.key)] = std::move(change.value);
-      }
+void apply(const Batch& batch, MemoryStore::Disk& disk) {
+  batch.for_each([&disk](bool erase, std::string_view key, std::string_view value) {
+    if (!erase) {
+      disk.insert_or_assign(std::string(key), std::string(value));
+    } else if (const auto it = disk.find(key); it != disk.end()) {
+      disk.erase(it);
     }
-  }
-  due_.push_back({std::move(done), status});
+  });
+}
+
+void MemoryStore::load(const Visit& visit) {
+  for (const auto& [key, value] : disk_) visit(key, value);
+}
+
+void MemoryStore::commit(Batch batch, Completion done) {
+  waiting_.push_back({std::move(batch), std::move(done)});
 }
 
 void MemoryStore::run_completions() {
-  if (options_.hold) return;
+  if (held_) return;
   // A completion may commit again; that one is for the next turn.
-  for (Due& due : std::exchange(due_, {})) {
-    if (due.done) due.done(due.status);
+  for (size_t n = waiting_.size(); n > 0; --n) {
+    if (health_ != Health::ok && !waiting_.front().batch.only_erases()) return;
+    const Waiting next = std::move(waiting_.front());
+    waiting_.pop_front();
+    apply(next.batch, disk_);
+    if (next.done) next.done();
   }
 }
 

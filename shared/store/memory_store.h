@@ -1,10 +1,10 @@
-// The store that forgets: batches go into a map and are lost with the process. For the time before there is an embedded
-// store, and for tests, which can make it slow or broken.
+// A store in memory, for tests: slow, full or broken when they say so. What is committed lies in a Disk, which outlives
+// the store as a disk outlives a process.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <string>
-#include <vector>
 
 #include "shared/store/store.h"
 
@@ -12,36 +12,39 @@ namespace store {
 
 class MemoryStore final : public Store {
  public:
-  struct Options {
-    bool durable = false;  // what durable() says: tests let another worker open what this one has written
-    bool hold = false;     // completions wait for release()
-  };
-  MemoryStore() = default;
-  explicit MemoryStore(const Options& options) : options_(options) {}
+  using Disk = std::map<std::string, std::string, std::less<>>;
+  MemoryStore() : disk_(own_) {}
+  explicit MemoryStore(Disk& disk) : disk_(disk) {}
 
+  void load(const Visit& visit) override;
   void commit(Batch batch, Completion done) override;
   void run_completions() override;
-  bool durable() const override { return options_.durable; }
+  bool pending() const override { return !waiting_.empty(); }
+  Health health() const override { return health_; }
 
   // Something is due: run_completions() would call it.
-  bool pending() const { return !due_.empty() && !options_.hold; }
-  const std::map<std::string, std::string>& content() const { return content_; }
+  bool due() const { return !waiting_.empty() && !held_; }
 
   // --- faults ---
-  // The next commit changes nothing and completes with `status`.
-  void fail_next_commit(Status status = Status::failed) { next_ = status; }
-  void hold() { options_.hold = true; }
-  void release() { options_.hold = false; }
+  // Batches reach the disk, and completions come, after release().
+  void hold() { held_ = true; }
+  void release() { held_ = false; }
+  void set_health(Health health) { health_ = health; }
+  const Disk& disk() const { return disk_; }
 
  private:
-  struct Due {
+  struct Waiting {
+    Batch batch;
     Completion done;
-    Status status;
   };
-  Options options_;
-  std::map<std::string, std::string> content_;
-  std::vector<Due> due_;
-  Status next_ = Status::ok;
+  Disk own_;
+  Disk& disk_;
+  std::deque<Waiting> waiting_;
+  bool held_ = false;
+  Health health_ = Health::ok;
 };
+
+// Applies a batch to a disk.
+void apply(const Batch& batch, MemoryStore::Disk& disk);
 
 }  // namespace store

@@ -28,8 +28,8 @@ struct Process {
   std::unique_ptr<broker::Broker> broker;         // null: dead
   std::deque<std::vector<broker::PeerId>> inbox;  // Peers messages on their way from the master
 
-  Process(uint32_t process_index, broker::PeerId process_id, uint64_t seed)
-      : index(process_index), id(process_id), random(seed), store(random) {}
+  Process(uint32_t process_index, broker::PeerId process_id, uint64_t seed, store::MemoryStore::Disk& disk)
+      : index(process_index), id(process_id), random(seed), store(random, disk) {}
   bool runs() const { return alive && !stopped; }
   std::string name() const { return text("w", id.slot, ".", id.incarnation); }
 };

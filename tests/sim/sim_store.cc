@@ -1,24 +1,36 @@
 #include "tests/sim/sim_store.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace sim {
 
+void SimStore::load(const store::Visit& visit) {
+  for (const auto& [key, value] : disk_) visit(key, value);
+}
+
 void SimStore::commit(store::Batch batch, store::Completion done) {
-  for (store::Change& change : batch) {
-    if (change.erase) {
-      records_.erase(change.key);
-    } else {
-      records_[change.key] = std::move(change.value);
-    }
-  }
-  waiting_.push_back(std::move(done));
+  waiting_.push_back({std::move(batch), std::move(done)});
+}
+
+void SimStore::write(size_t count) {
+  for (; written_ < count; ++written_) store::apply(waiting_[written_].batch, disk_);
 }
 
 void SimStore::run_completions() {
-  for (uint64_t n = random_.below(waiting_.size() + 1); n > 0; --n) {
-    const store::Completion done = std::move(waiting_.front());
+  write(std::max(written_, static_cast<size_t>(random_.below(waiting_.size() + 1))));
+  for (size_t n = random_.below(written_ + 1); n > 0; --n) {
+    const Waiting next = std::move(waiting_.front());
     waiting_.pop_front();
-    if (done) done(store::Status::ok);
+    --written_;
+    if (next.done) next.done();
   }
+}
+
+void SimStore::die() {
+  write(std::max(written_, static_cast<size_t>(random_.below(waiting_.size() + 1))));
+  waiting_.clear();
+  written_ = 0;
 }
 
 }  // namespace sim

@@ -1,27 +1,37 @@
-// A store in memory whose completions come when the scheduler likes, in the order of the batches.
+// A process's store in the simulation: batches reach the slot's disk, in their order, when the scheduler likes, and
+// their completions come when it likes after that. A process that dies takes with it what had not reached the disk.
 #pragma once
 
 #include <deque>
-#include <map>
-#include <string>
 
 #include "shared/base/random.h"
-#include "shared/store/store.h"
+#include "shared/store/memory_store.h"
 
 namespace sim {
 
 class SimStore final : public store::Store {
  public:
-  explicit SimStore(base::Random& random) : random_(random) {}
+  SimStore(base::Random& random, store::MemoryStore::Disk& disk) : random_(random), disk_(disk) {}
+  void load(const store::Visit& visit) override;
   void commit(store::Batch batch, store::Completion done) override;
   void run_completions() override;
-  bool durable() const override { return false; }
-  bool idle() const { return waiting_.empty(); }
+  bool pending() const override { return !waiting_.empty(); }
+  store::Health health() const override { return store::Health::ok; }
+
+  // The process dies: some of what waits reaches the disk, nobody hears of it.
+  void die();
 
  private:
+  struct Waiting {
+    store::Batch batch;
+    store::Completion done;
+  };
+  void write(size_t count);
+
   base::Random& random_;
-  std::map<std::string, std::string> records_;
-  std::deque<store::Completion> waiting_;
+  store::MemoryStore::Disk& disk_;
+  std::deque<Waiting> waiting_;
+  size_t written_ = 0;  // of waiting_, from the front: on the disk, completion to come
 };
 
 }  // namespace sim

@@ -19,6 +19,7 @@ World::World(const Settings& settings, base::Random& random, Trace& trace)
   group.count = settings.workers;
   config_.workers.push_back(group);
   config_.mqtt.sys_interval = 0;
+  disks_.resize(settings.workers);
   for (uint32_t slot = 0; slot < settings.workers; ++slot) {
     pages_.push_back(std::make_unique<metrics::Page>());
   }
@@ -65,7 +66,7 @@ broker::Environment World::environment(Process& process) {
 void World::start(uint32_t slot) {
   const auto index = static_cast<uint32_t>(processes_.size());
   const broker::PeerId id{slot, next_incarnation_++};
-  processes_.push_back(std::make_unique<Process>(index, id, random_.next()));
+  processes_.push_back(std::make_unique<Process>(index, id, random_.next(), disks_[slot]));
   Process& process = *processes_.back();
   trace_.line("!! ", process.name(), " starts");
   for (const Process* other : slots_) {
@@ -98,6 +99,7 @@ void World::kill(Process& process) {
   slots_[process.id.slot] = nullptr;
   if (on_death) on_death(process);
   process.broker.reset();
+  process.store.die();
   process.inbox.clear();
   for (auto& wire : wires_) {
     for (Wire::Side& side : wire->sides) {
@@ -191,7 +193,7 @@ uint64_t World::total(metrics::Gauge gauge) const {
 bool World::quiet() const {
   for (const Process* process : slots_) {
     if (process == nullptr || !process->runs() || !process->ready || process->dirty || !process->inbox.empty() ||
-        !process->store.idle()) {
+        process->store.pending()) {
       return false;
     }
   }
@@ -218,7 +220,7 @@ void World::note_quiet() {
 void World::collect(std::vector<Event>& out) const {
   for (const Process* process : slots_) {
     if (process == nullptr || process->stopped) continue;
-    if (process->dirty || !process->store.idle()) out.push_back({EventKind::turn, process->index, 0, 3 * kOften});
+    if (process->dirty || process->store.pending()) out.push_back({EventKind::turn, process->index, 0, 3 * kOften});
     if (!process->inbox.empty()) out.push_back({EventKind::hear_peers, process->index, 0, kAtTimes});
   }
   for (uint32_t i = 0; i < wires_.size(); ++i) collect_wire(i, out);

@@ -97,6 +97,7 @@ class World {
   base::ChunkPool pool_;
   config::Config config_;
   std::vector<std::unique_ptr<metrics::Page>> pages_;
+  std::vector<store::MemoryStore::Disk> disks_;  // by slot
   std::vector<Process*> slots_;
   std::vector<std::unique_ptr<Process>> processes_;
   std::vector<std::unique_ptr<Wire>> wires_;
