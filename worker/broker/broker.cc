@@ -249,6 +249,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     claims_.sync_to(peer);
     takeovers_.sync_to(peer);
     claims_.resend_to(peer);
+    claims_.on_peer_linked(peer);
     retained_.on_peer_linked(peer);
   }
 
@@ -262,6 +263,8 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     sys_.forget_published();
   }
 
+  void on_peer_synced(const WorkerId& peer) override { claims_.on_peer_synced(peer); }
+
   void on_all_synced() override {
     claims_.on_ready();
     if (core_.env.on_ready) core_.env.on_ready();
@@ -274,6 +277,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     switch (type) {
       case FrameType::ack:
       case FrameType::sync_end:
+      case FrameType::stored:
         return false;  // handled below us
       case FrameType::publish: {
         bus::Reader reader(body);
@@ -307,21 +311,19 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       case FrameType::state_begin:
         return claims_.on_state_begin(peer, body);
       case FrameType::state_delivery:
-        return claims_.on_state_delivery(body, attachment);
+        return claims_.on_state_delivery(peer, body, attachment);
       case FrameType::state_end:
-        return claims_.on_state_end(body);
+        return claims_.on_state_end(peer, body);
       case FrameType::cut_request:
-        return takeovers_.on_cut_request(peer.id, body);
+        return takeovers_.on_cut_request(peer, body);
       case FrameType::cut:
         return takeovers_.on_cut(peer.id.incarnation, body);
-      case FrameType::forward:
-        return takeovers_.on_forward(peer.id.slot, body, attachment);
-      case FrameType::part_end:
-        return takeovers_.on_part_end(body);
-      case FrameType::part_request:
-        return takeovers_.on_part_request(peer.id, body);
-      case FrameType::takeover_done:
-        return takeovers_.on_done(peer.id, body);
+      case FrameType::cut_sent:
+        return takeovers_.on_cut_sent(peer.id, body);
+      case FrameType::freeze:
+        return takeovers_.on_freeze(peer.id, body);
+      case FrameType::stale:
+        return claims_.on_stale(body);
       case FrameType::departed:
         return departures_.on_departed(peer, body);
       case FrameType::retain_set:

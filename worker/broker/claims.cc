@@ -1,6 +1,7 @@
 #include "worker/broker/claims.h"
 
 #include <cstdio>
+#include <utility>
 
 #include "shared/base/check.h"
 #include "worker/broker/peers.h"
@@ -8,6 +9,7 @@
 #include "worker/broker/shared_dispatch.h"
 #include "worker/broker/state_transfer.h"
 #include "worker/broker/takeovers.h"
+#include "worker/session/takeover_state.h"
 
 namespace broker {
 
@@ -105,6 +107,17 @@ void Claims::superseded(const WorkerId& to, uint64_t number) {
   core_.peers->send(*peer, bus::FrameType::superseded, bus::kAckSoon, core_.scratch);
 }
 
+void Claims::stale(const WorkerId& to, std::string_view id, uint64_t epoch) {
+  if (to == core_.self) {
+    handle_stale(id, epoch);
+    return;
+  }
+  Peer* peer = core_.peers->find(to);
+  if (peer == nullptr) return;  // its replacement will tell what it has
+  bus::Writer(core_.scratch).put<uint64_t>(epoch).text(id);
+  core_.peers->send(*peer, bus::FrameType::stale, bus::kAckSoon, core_.scratch);
+}
+
 bool Claims::on_held(const WorkerId& from, std::string_view body) {
   bus::Reader reader(body);
   const auto number = reader.get<uint64_t>();
@@ -165,6 +178,20 @@ void Claims::handle_superseded(uint64_t number) {
   if (client != nullptr) client->on_superseded();
 }
 
+bool Claims::on_stale(std::string_view body) {
+  bus::Reader reader(body);
+  const auto epoch = reader.get<uint64_t>();
+  const std::string_view id = reader.text();
+  if (!reader.at_end()) return false;
+  handle_stale(id, epoch);
+  return true;
+}
+
+void Claims::handle_stale(std::string_view id, uint64_t epoch) {
+  session::Session* session = core_.sessions->find(id);
+  if (session != nullptr && !session->inbound && session->epoch < epoch) core_.sessions->forget(*session);
+}
+
 void Claims::handle_grant(uint64_t number, uint64_t epoch, const std::optional<WorkerId>& holder) {
   const auto it = claims_.find(number);
   if (it == claims_.end()) return;
@@ -197,11 +224,12 @@ void Claims::handle_grant(uint64_t number, uint64_t epoch, const std::optional<W
 }
 
 void Claims::pull(uint64_t number, Claim& claim) {
-  Peer* peer = core_.peers->find(claim.holder);
-  if (peer == nullptr) {  // dead: what it held died with it
-    finish(claims_.find(number), nullptr);
-    return;
-  }
+  Peer* peer = core_.peers->find(claim.holder.slot);
+  // An older process than the holder: its end is not known here yet. A newer one has replaced the holder.
+  if (peer != nullptr && peer->id.incarnation < claim.holder.incarnation) peer = nullptr;
+  claim.pulling = peer != nullptr;
+  if (peer == nullptr) return;
+  claim.holder = peer->id;
   bus::Writer(core_.scratch)
       .put<uint64_t>(number)
       .put<uint64_t>(claim.epoch)
@@ -210,41 +238,54 @@ void Claims::pull(uint64_t number, Claim& claim) {
   core_.peers->send(*peer, bus::FrameType::pull, bus::kAckSoon, core_.scratch);
 }
 
+Claims::Claim* Claims::awaited(uint64_t number, const Peer& from) {
+  const auto it = claims_.find(number);
+  return it != claims_.end() && it->second.pulling && it->second.holder == from.id ? &it->second : nullptr;
+}
+
 bool Claims::on_state_begin(Peer& from, std::string_view body) {
   bus::Reader reader(body);
   const auto number = reader.get<uint64_t>();
   const bool found = reader.get<uint8_t>() != 0;
-  const auto it = claims_.find(number);
-  if (it == claims_.end() || it->second.holder != from.id) return reader.ok();
+  Claim* claim = awaited(number, from);
+  if (claim == nullptr) return reader.ok();
   if (!found) {
-    finish(it, nullptr);
+    // What was held for a session that its owner's replacement does not have goes with it.
+    if (session::Session* half = std::exchange(claim->incoming, nullptr)) core_.sessions->forget(*half);
+    finish(claims_.find(number), nullptr);
     return reader.at_end();
   }
-  CHECK(it->second.incoming == nullptr);
-  session::Session& session = core_.sessions->create(it->second.id);
-  it->second.incoming = &session;
-  // From its first subscription on the session must not take what still comes through the old owner.
+  // One that we were told is stale, but not yet told of.
+  if (session::Session* old = core_.sessions->find(claim->id); old != nullptr && old != claim->incoming) {
+    core_.sessions->forget(*old);
+  }
+  if (claim->incoming == nullptr) {
+    claim->incoming = &core_.sessions->create(claim->id);
+    claim->incoming->inbound = std::make_unique<session::Inbound>();
+  }
+  session::Session& session = *claim->incoming;
   if (!read_session_head(reader, core_, session)) return false;
   core_.takeovers->start_inbound(session, from.id, number);
   return true;
 }
 
-bool Claims::on_state_delivery(std::string_view body, const base::BufferRef& attachment) {
+bool Claims::on_state_delivery(Peer& from, std::string_view body, const base::BufferRef& attachment) {
   bus::Reader reader(body);
-  const auto it = claims_.find(reader.get<uint64_t>());
-  if (it == claims_.end() || it->second.incoming == nullptr) return reader.ok();
-  return read_session_delivery(reader, attachment, core_, *it->second.incoming);
+  const Claim* claim = awaited(reader.get<uint64_t>(), from);
+  if (claim == nullptr || claim->incoming == nullptr) return reader.ok();
+  return read_session_delivery(reader, attachment, core_, *claim->incoming);
 }
 
-bool Claims::on_state_end(std::string_view body) {
+bool Claims::on_state_end(Peer& from, std::string_view body) {
   bus::Reader reader(body);
   const auto number = reader.get<uint64_t>();
-  if (!reader.at_end()) return false;
-  const auto it = claims_.find(number);
-  if (it == claims_.end() || it->second.incoming == nullptr) return true;
-  session::Session* session = it->second.incoming;
-  it->second.incoming = nullptr;
-  finish(it, session);
+  Claim* claim = awaited(number, from);
+  if (claim == nullptr || claim->incoming == nullptr) return reader.ok();
+  session::Session* session = std::exchange(claim->incoming, nullptr);
+  std::map<uint64_t, uint64_t> seen;
+  if (!read_session_end(reader, *session, seen)) return false;
+  core_.takeovers->finish_inbound(*session, seen);
+  finish(claims_.find(number), session);
   return true;
 }
 
@@ -332,24 +373,18 @@ bool Claims::on_pull(Peer& from, std::string_view body) {
     bus::Writer(core_.scratch).put<uint64_t>(number).put<uint8_t>(0);
     core_.peers->send(from, bus::FrameType::state_begin, bus::kAckSoon, core_.scratch);
   } else {
-    hand_over(from, number, *session);
+    core_.shared->on_member_offline(*session);
+    send_head(core_, from, number, *session);
+    core_.takeovers->start_outbound(*session, from.id, number);
   }
   return true;
-}
-
-void Claims::hand_over(Peer& to, uint64_t number, session::Session& session) {
-  core_.shared->on_member_offline(session);
-  send_session(core_, to, number, session);
-  session.clear_messages();
-  core_.sessions->make_ghost(session);
-  core_.takeovers->start_outbound(session, to.id, number);
 }
 
 // --- coming and going of peers ---
 
 void Claims::sync_to(Peer& peer) {
   core_.sessions->for_each([&](const session::Session& session) {
-    if (core_.home_of(session.client_id()) != peer.id.slot) return;
+    if (core_.home_of(session.client_id()) != peer.id.slot || session.inbound) return;
     bus::Writer(core_.scratch).put<uint64_t>(session.epoch).put<uint64_t>(0).text(session.client_id());
     core_.peers->send(peer, bus::FrameType::holding, 0, core_.scratch);
   });
@@ -366,22 +401,33 @@ void Claims::resend_to(Peer& peer) {
   }
 }
 
-void Claims::on_peer_gone(const WorkerId& gone) {
-  directory_.on_worker_gone(gone);
-  std::vector<uint64_t> affected;
+void Claims::on_peer_linked(Peer& peer) {
+  // Who waits for the session of a dead holder asks its replacement.
+  std::vector<uint64_t> waiting;
   for (const auto& [number, claim] : claims_) {
-    if (claim.granted && claim.holder == gone) affected.push_back(number);
+    if (claim.granted && claim.holder.slot == peer.id.slot && !claim.pulling) waiting.push_back(number);
   }
-  for (const uint64_t number : affected) {
+  for (const uint64_t number : waiting) {
     const auto it = claims_.find(number);
     if (it == claims_.end()) continue;
-    if (session::Session* half = it->second.incoming) {  // the transfer broke off: the session is gone
-      it->second.incoming = nullptr;
-      half->epoch = it->second.epoch;
-      core_.sessions->end(*half);
+    if (it->second.incoming == nullptr && client_of(it->second) == nullptr) {
+      const std::string id = it->second.id;
+      claims_.erase(it);
+      report(id, number, Outcome::not_pulled);
+      continue;
     }
-    const auto again = claims_.find(number);
-    if (again != claims_.end()) finish(again, nullptr);
+    it->second.holder = peer.id;
+    pull(number, it->second);
+  }
+}
+
+void Claims::on_peer_gone(const WorkerId& gone) {
+  directory_.on_worker_gone(gone);
+  for (auto& [number, claim] : claims_) {
+    if (claim.granted && claim.holder == gone) {
+      claim.pulling = false;
+      if (claim.incoming != nullptr) claim.incoming->clear_messages();  // what had come of its state comes again
+    }
   }
 }
 

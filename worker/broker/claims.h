@@ -4,14 +4,14 @@
 //     claim ────────────────────────> directory
 //     <──────────────────── grant(epoch, holder A)
 //     pull(discard?) ─────────────────────────────────────────────────> closes the old connection (0x8E),
-//     <──────────────────────────────── state (or: none) ────────────── hands the session over, forwards on
-//     installs, held ───────────────> directory
+//     <──────────────────────── state (or: none), as takeovers.h has it
+//     installs, held ───────────────> directory ──stale──────────────> forgets the session
 //     CONNACK
 //
 // H, A and B may be one worker. Claims that come during a transfer wait at H, the newest goes next. A claim whose
 // client has gone does not pull; one that has pulled keeps the session, offline, for the next to fetch. A dead home:
-// claims wait and are sent again to its replacement, which has been told what everybody holds. A dead holder: nothing
-// to pull.
+// claims wait and are sent again to its replacement, which has been told what everybody holds. A dead holder: the claim
+// waits for its replacement, which has the session from its store.
 #pragma once
 
 #include <cstdint>
@@ -44,6 +44,8 @@ class Claims final : private session::Directory::Replies {
   // After sync_end: claims whose home this new incarnation is.
   void resend_to(Peer& peer);
   void on_ready();
+  void on_peer_linked(Peer& peer);
+  void on_peer_synced(const WorkerId& peer) { directory_.on_worker_synced(peer); }
   void on_peer_gone(const WorkerId& gone);
   bool on_claim(const WorkerId& from, std::string_view body);
   bool on_grant(std::string_view body);
@@ -53,8 +55,9 @@ class Claims final : private session::Directory::Replies {
   bool on_holding(const WorkerId& from, std::string_view body);
   bool on_pull(Peer& from, std::string_view body);
   bool on_state_begin(Peer& from, std::string_view body);
-  bool on_state_delivery(std::string_view body, const base::BufferRef& attachment);
-  bool on_state_end(std::string_view body);
+  bool on_state_delivery(Peer& from, std::string_view body, const base::BufferRef& attachment);
+  bool on_state_end(Peer& from, std::string_view body);
+  bool on_stale(std::string_view body);
 
   size_t pending() const { return claims_.size(); }
   size_t directory_size() const { return directory_.size(); }
@@ -67,7 +70,8 @@ class Claims final : private session::Directory::Replies {
     bool clean_start = false;
     bool granted = false;
     uint64_t epoch = 0;
-    WorkerId holder;                       // while pulling
+    WorkerId holder;  // where the session is pulled from
+    bool pulling = false;
     session::Session* incoming = nullptr;  // being received
   };
   using Map = std::map<uint64_t, Claim>;
@@ -80,16 +84,20 @@ class Claims final : private session::Directory::Replies {
   // session::Directory::Replies, when this worker is the home.
   void grant(const WorkerId& to, uint64_t claim, uint64_t epoch, const std::optional<WorkerId>& holder) override;
   void superseded(const WorkerId& to, uint64_t claim) override;
+  void stale(const WorkerId& to, std::string_view id, uint64_t epoch) override;
 
   void send_claim(uint64_t number, const Claim& claim);
   void handle_grant(uint64_t number, uint64_t epoch, const std::optional<WorkerId>& holder);
   void handle_superseded(uint64_t number);
+  void handle_stale(std::string_view id, uint64_t epoch);
+  // Asks the holder; nothing if it is not there: its replacement is asked.
   void pull(uint64_t number, Claim& claim);
+  // The claim of a state frame from this peer; null: it is not awaited (any more).
+  Claim* awaited(uint64_t number, const Peer& from);
   // Everything is known: installs the session for the client, or keeps it offline.
   void finish(Map::iterator it, session::Session* session);
   void install(Claim& claim, connection::MqttClient& client, session::Session* session);
   void report(const std::string& id, uint64_t number, session::Directory::Outcome outcome);
-  void hand_over(Peer& to, uint64_t claim, session::Session& session);
   connection::MqttClient* client_of(const Claim& claim) const;
   std::string make_client_id();
 

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,6 +61,11 @@ struct Core {
   base::MonoMs now() const { return env.clock->now_ms(); }
   // The worker that keeps what belongs to this key: a client id's directory entry, a topic's retained message.
   uint32_t home_of(std::string_view key) const;
+  uint64_t seen_of(uint64_t origin) const {
+    if (origin == self.incarnation) return sequence;
+    const auto it = seen.find(origin);
+    return it == seen.end() ? 0 : it->second;
+  }
   bus::Uid next_uid() { return {self.incarnation, ++sequence}; }
 
   Environment env;
@@ -72,7 +78,9 @@ struct Core {
   session::Shared session_shared;
   metrics::PageRef page;
   uint64_t sequence = 0;  // of the last message this worker routed
-  std::string scratch;    // for building frame bodies
+  // By worker process: the last message that came here from it. Dead ones' too, the newest kSeenDead of them.
+  std::map<uint64_t, uint64_t> seen;
+  std::string scratch;  // for building frame bodies
 
   Peers* peers = nullptr;
   Sessions* sessions = nullptr;

@@ -5,7 +5,6 @@
 #include "worker/broker/sessions.h"
 #include "worker/broker/shared_dispatch.h"
 #include "worker/router/shared_group.h"
-#include "worker/session/takeover_state.h"
 
 namespace broker {
 
@@ -18,7 +17,6 @@ Interest::Subscribed Interest::subscribe(session::Session& session, std::string_
       own->options = options;
       core_.tree.update(existing, own->position, options);
       result.existed = true;
-      if (core_.slots > 1 && session.inbound) announce_route(existing, session.durable(), filter);
       result.announcement = pending_number(existing);
       return result;
     }
@@ -29,7 +27,7 @@ Interest::Subscribed Interest::subscribe(session::Session& session, std::string_
   if (core_.slots == 1) return result;
   uint8_t& flags = flags_of(added.node);
   const bool newly_durable = session.durable() && (flags & kAnnouncedDurable) == 0;
-  if (added.first_local || newly_durable || session.inbound) {
+  if (added.first_local || newly_durable) {
     if (session.durable()) flags |= kAnnouncedDurable;
     announce_route(added.node, (flags & kAnnouncedDurable) != 0, filter);
   }
@@ -63,7 +61,6 @@ bool Interest::unsubscribe(session::Session& session, std::string_view filter) {
   const session::OwnSubscription* own = session.subscriptions.find(node);
   if (own == nullptr) return false;
   const uint32_t position = own->position;
-  if (session.inbound) session.inbound->unsubscribed = true;
   session.subscriptions.remove(node);
   remove_at(session, node, position);
   return true;
@@ -94,15 +91,30 @@ bool Interest::unsubscribe_shared(session::Session& session, std::string_view gr
     shares.erase(shares.begin() + static_cast<std::ptrdiff_t>(i));
     router::SharedGroup* group = core_.tree.find_group(filter, group_name);
     CHECK(group != nullptr);
-    group->remove_member(session.id());
-    core_.page.add(metrics::Gauge::subscriptions, -1);
-    core_.page.add(metrics::Gauge::shared_subscriptions, -1);
-    announce_group(*group);
+    leave(session, *group);
     core_.shared->on_member_left(session, filter, group_name);
     core_.shared->release(*group);
     return true;
   }
   return false;
+}
+
+void Interest::leave_groups(session::Session& session) {
+  std::vector<session::OwnShare> shares = std::move(session.subscriptions.shares());
+  session.subscriptions.shares().clear();
+  for (const session::OwnShare& share : shares) {
+    router::SharedGroup* group = core_.tree.find_group(share.filter, share.group);
+    CHECK(group != nullptr);
+    leave(session, *group);
+    core_.shared->release(*group);
+  }
+}
+
+void Interest::leave(session::Session& session, router::SharedGroup& group) {
+  group.remove_member(session.id());
+  core_.page.add(metrics::Gauge::subscriptions, -1);
+  core_.page.add(metrics::Gauge::shared_subscriptions, -1);
+  announce_group(group);
 }
 
 void Interest::remove_all(session::Session& session) {
@@ -117,8 +129,6 @@ void Interest::remove_all(session::Session& session) {
   }
 }
 
-// Also said again for a session that is still moving here: who has processed it has made its cut before (takeovers.h),
-// so that what it accepts after the SUBACK is this worker's to deliver.
 void Interest::announce_route(router::NodeId node, bool durable, std::string_view filter) {
   route_body(true, durable, filter);
   unconfirmed_[node] = broadcast(bus::FrameType::route);

@@ -32,6 +32,8 @@ class Interest {
   bool unsubscribe(session::Session& session, std::string_view filter);
   bool unsubscribe_shared(session::Session& session, std::string_view group, std::string_view filter);
   void remove_all(session::Session& session);
+  // Leaves all shared groups; what the session has of them stays with it.
+  void leave_groups(session::Session& session);
 
   // Tells all peers the group's members here; the number a SUBACK must wait for.
   uint64_t announce_group(const router::SharedGroup& group);
@@ -44,6 +46,7 @@ class Interest {
   void on_peer_gone(uint32_t slot);
 
  private:
+  void leave(session::Session& session, router::SharedGroup& group);
   void remove_at(session::Session& session, router::NodeId node, uint32_t position);
   void announce_route(router::NodeId node, bool durable, std::string_view filter);
   void route_body(bool add, bool durable, std::string_view filter);

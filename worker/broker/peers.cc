@@ -13,6 +13,7 @@ class Peers::Handler final : public bus::FrameHandler {
   bool on_frame(uint8_t type, uint8_t, std::string_view body, const base::BufferRef& attachment) override {
     if (type == static_cast<uint8_t>(bus::FrameType::sync_end)) {
       peer_.synced = true;
+      peers_.events_.on_peer_synced(peer_.id);
       peers_.check_ready();
       return body.empty();
     }
@@ -37,6 +38,13 @@ bool Peers::is_live(const WorkerId& id) const {
 Peer* Peers::find(const WorkerId& id) {
   Peer* peer = find(id.slot);
   return peer != nullptr && peer->id == id ? peer : nullptr;
+}
+
+bool Peers::may_say_more(uint64_t incarnation) const {
+  for (const auto& peer : by_slot_) {
+    if (peer && peer->id.incarnation == incarnation) return true;
+  }
+  return std::any_of(live_.begin(), live_.end(), [=](const PeerId& id) { return id.incarnation == incarnation; });
 }
 
 void Peers::set_live(const std::vector<PeerId>& live) {
@@ -107,6 +115,9 @@ void Peers::check_ready() {
     if (id.slot == core_.self.slot) continue;
     const Peer* peer = find(WorkerId{id.slot, id.incarnation});
     if (peer == nullptr || !peer->synced) return;
+  }
+  for (uint32_t slot = 0; slot < core_.slots; ++slot) {
+    if (slot != core_.self.slot && find(slot) == nullptr) return;
   }
   ready_ = true;
   events_.on_all_synced();

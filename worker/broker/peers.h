@@ -51,6 +51,8 @@ class PeerEvents {
   // A new incarnation: append everything it must know to its link.
   virtual void on_peer_linked(Peer& peer) = 0;
   virtual void on_peer_gone(const WorkerId& peer) = 0;
+  // It has told everything there is to know of it.
+  virtual void on_peer_synced(const WorkerId& peer) = 0;
   virtual bool on_peer_frame(Peer& peer, bus::FrameType type, std::string_view body,
                              const base::BufferRef& attachment) = 0;
   virtual void on_all_synced() = 0;
@@ -76,6 +78,8 @@ class Peers {
   Peer* find(uint32_t slot) { return slot < by_slot_.size() ? by_slot_[slot].get() : nullptr; }
   Peer* find(const WorkerId& id);
   bool is_live(const WorkerId& id) const;
+  // That process is linked, or may become so: its stream has not ended.
+  bool may_say_more(uint64_t incarnation) const;
   template <typename F>
   void for_each(F&& f) {
     for (auto& peer : by_slot_) {

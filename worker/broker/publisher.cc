@@ -124,6 +124,7 @@ void Publisher::send_to_peers(const bus::MessageRef& message, const router::Matc
 
 void Publisher::deliver_from_peer(const bus::MessageRef& message) {
   core_.page.add(metrics::Counter::bus_messages_received);
+  core_.seen[message->uid().incarnation] = message->uid().sequence;
   Routed routed;
   deliver_local(message, match(message->topic()), routed);
 }
@@ -173,8 +174,12 @@ void Publisher::deliver_local(const bus::MessageRef& message, const router::Matc
     }
     session::Session& session = *core_.sessions->by_id(merged.subscriber);
     routed.matched = true;
-    if (session.inbound || session.outbound) {
-      core_.takeovers->deliver(session, std::move(merged.delivery));
+    if (session.inbound) {
+      core_.takeovers->hold(session, std::move(merged.delivery));
+      routed.taken = true;
+      continue;
+    }
+    if (session.skip && Takeovers::skips(session, message->uid())) {
       routed.taken = true;
       continue;
     }

@@ -36,22 +36,28 @@ session::Session& Sessions::create(std::string client_id) {
   return session;
 }
 
-void Sessions::make_ghost(session::Session& session) {
-  session.timers.reset();
-  by_client_id_.erase(session.client_id());
-  core_.page.add(metrics::Gauge::sessions, -1);
-}
-
 void Sessions::end(session::Session& session) {
   core_.retained->cancel(session);
   core_.interest->remove_all(session);
-  core_.takeovers->on_session_ending(session);
-  const auto it = by_client_id_.find(session.client_id());
-  if (it != by_client_id_.end() && it->second == &session) {
-    by_client_id_.erase(it);
-    core_.page.add(metrics::Gauge::sessions, -1);
-    core_.claims->release(session);
+  core_.claims->release(session);
+  destroy(session);
+}
+
+void Sessions::forget(session::Session& session) {
+  if (session.outlet() != nullptr) {
+    session.outlet()->on_taken_over();
+    session.detach();
   }
+  core_.retained->cancel(session);
+  session.clear_messages();
+  core_.interest->remove_all(session);
+  destroy(session);
+}
+
+void Sessions::destroy(session::Session& session) {
+  core_.takeovers->on_session_ending(session);
+  by_client_id_.erase(session.client_id());
+  core_.page.add(metrics::Gauge::sessions, -1);
   const router::SubscriberId id = session.id();
   table_[id].reset();
   free_.push_back(id);

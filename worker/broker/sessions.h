@@ -24,10 +24,10 @@ class Sessions {
   session::Session* find(std::string_view client_id);
   session::Session* by_id(router::SubscriberId id) { return id < table_.size() ? table_[id].get() : nullptr; }
   session::Session& create(std::string client_id);
-  // Takes the session out of the client ids' table: it is being handed over and only forwards (takeovers.h).
-  void make_ghost(session::Session& session);
-  // Ends a session or a ghost: subscriptions, messages and the object are gone. Tells the directory for a session.
+  // Ends a session: subscriptions, messages and the object are gone; the directory is told.
   void end(session::Session& session);
+  // The same for one that lives on elsewhere, or has been replaced there: nobody is told, nothing is given on.
+  void forget(session::Session& session);
 
   // The connection of a session ended. `with_will`: not by a normal DISCONNECT.
   void on_disconnected(session::Session& session, bool with_will);
@@ -43,15 +43,9 @@ class Sessions {
   void for_each(F&& f) {
     for (auto& [id, session] : by_client_id_) f(*session);
   }
-  // Ghosts too.
-  template <typename F>
-  void for_each_with_ghosts(F&& f) {
-    for (size_t i = 0; i < table_.size(); ++i) {
-      if (table_[i]) f(*table_[i]);
-    }
-  }
 
  private:
+  void destroy(session::Session& session);
   void fire_will(session::Session& session);
   session::Session::Timers& timers(session::Session& session);
   static void on_expiry(base::TimerNode& node);

@@ -116,8 +116,8 @@ void SharedDispatch::give(session::Session& session, const router::SharedGroup& 
   delivery.retain = member->options.retain_as_published && message->retain();
   delivery.ids.add(member->options.identifier);
   delivery.group = name_of(group);
-  if (session.outbound) {
-    core_.takeovers->forward_ungated(session, delivery);
+  if (session.inbound) {
+    core_.takeovers->hold(session, std::move(delivery));
   } else {
     session.deliver(std::move(delivery));
   }
@@ -165,7 +165,7 @@ void SharedDispatch::on_group_changed(router::SharedGroup& group) {
   }
   for (const router::SubscriberId id : offline) {
     session::Session& session = *core_.sessions->by_id(id);
-    if (session.outbound || session.connected()) continue;
+    if (session.inbound || session.connected()) continue;
     redistribute(&session, session.take_shared([&](const session::GroupName& of) {
       return of.filter == group.filter() && of.name == group.name();
     }));

@@ -38,8 +38,6 @@ class SharedDispatch {
   void on_member_offline(session::Session& session);
   // The session has just left this group.
   void on_member_left(session::Session& session, std::string_view filter, std::string_view name);
-  // A message that was assigned to a member which is not where it was any more.
-  void place_stray(const session::Delivery& delivery) { place_or_drop(delivery.group, delivery.message, kNoTicket, 1); }
   // Members were added, here or elsewhere: what waits for offline members here may have somewhere to go.
   void on_group_changed(router::SharedGroup& group);
   // Deletes the group if nobody is in it any more.

@@ -1,5 +1,7 @@
 #include "worker/broker/state_transfer.h"
 
+#include <algorithm>
+
 #include "shared/bus/message_codec.h"
 #include "worker/broker/delivery_codec.h"
 #include "worker/broker/interest.h"
@@ -42,12 +44,9 @@ void send_delivery(Core& core, Peer& to, uint64_t claim, Kind kind, uint16_t pac
 
 }  // namespace
 
-void send_session(Core& core, Peer& to, uint64_t claim, session::Session& session) {
+void send_head(Core& core, Peer& to, uint64_t claim, const session::Session& session) {
   bus::Writer writer(core.scratch);
   writer.put<uint64_t>(claim).put<uint8_t>(1).put<uint32_t>(session.expiry_interval);
-  writer.put<uint16_t>(session.inflight().next_id());
-  writer.put<uint32_t>(static_cast<uint32_t>(session.incoming_qos2.size()));
-  for (const uint16_t id : session.incoming_qos2) writer.put<uint16_t>(id);
   writer.put<uint32_t>(static_cast<uint32_t>(session.subscriptions.all().size()));
   for (const session::OwnSubscription& own : session.subscriptions.all()) {
     put_options(writer, own.options);
@@ -58,7 +57,10 @@ void send_session(Core& core, Peer& to, uint64_t claim, session::Session& sessio
     put_options(writer, share.options);
     writer.text(share.group).text(share.filter);
   }
-  core.peers->send(to, bus::FrameType::state_begin, 0, core.scratch);
+  core.peers->send(to, bus::FrameType::state_begin, bus::kAckSoon, core.scratch);
+}
+
+void send_state(Core& core, Peer& to, uint64_t claim, session::Session& session) {
   session.inflight().for_each([&](session::Inflight::Entry& entry) {
     const bool released = entry.state == session::Inflight::State::pubrel;
     send_delivery(core, to, claim, released ? Kind::released : Kind::inflight, entry.packet_id, entry.delivery);
@@ -66,14 +68,22 @@ void send_session(Core& core, Peer& to, uint64_t claim, session::Session& sessio
   for (size_t i = 0; i < session.queue().size(); ++i) {
     send_delivery(core, to, claim, Kind::queued, 0, session.queue()[i]);
   }
-  bus::Writer(core.scratch).put<uint64_t>(claim);
+  bus::Writer writer(core.scratch);
+  writer.put<uint64_t>(claim).put<uint16_t>(session.inflight().next_id());
+  writer.put<uint32_t>(static_cast<uint32_t>(session.incoming_qos2.size()));
+  for (const uint16_t id : session.incoming_qos2) writer.put<uint16_t>(id);
+  std::map<uint64_t, uint64_t> seen = core.seen;
+  seen[core.self.incarnation] = core.sequence;
+  if (session.skip) {  // what is still on its way to us, and in the session already
+    for (const auto& [origin, sequence] : *session.skip) seen[origin] = std::max(seen[origin], sequence);
+  }
+  writer.put<uint32_t>(static_cast<uint32_t>(seen.size()));
+  for (const auto& [origin, sequence] : seen) writer.put<uint64_t>(origin).put<uint64_t>(sequence);
   core.peers->send(to, bus::FrameType::state_end, bus::kAckSoon, core.scratch);
 }
 
 bool read_session_head(bus::Reader& reader, Core& core, session::Session& session) {
   session.expiry_interval = reader.get<uint32_t>();
-  session.inflight().set_next_id(reader.get<uint16_t>());
-  for (auto n = reader.get<uint32_t>(); n > 0 && reader.ok(); --n) session.add_incoming(reader.get<uint16_t>());
   for (auto n = reader.get<uint32_t>(); n > 0 && reader.ok(); --n) {
     router::SubscriptionOptions options;
     if (!get_options(reader, options)) return false;
@@ -89,7 +99,19 @@ bool read_session_head(bus::Reader& reader, Core& core, session::Session& sessio
     if (!reader.ok() || filter.empty() || group.empty()) return false;
     core.interest->subscribe_shared(session, group, filter, options);
   }
-  return reader.at_end() && session.inflight().next_id() != 0;
+  return reader.at_end();
+}
+
+bool read_session_end(bus::Reader& reader, session::Session& session, std::map<uint64_t, uint64_t>& seen) {
+  const auto next_id = reader.get<uint16_t>();
+  for (auto n = reader.get<uint32_t>(); n > 0 && reader.ok(); --n) session.add_incoming(reader.get<uint16_t>());
+  for (auto n = reader.get<uint32_t>(); n > 0 && reader.ok(); --n) {
+    const auto origin = reader.get<uint64_t>();
+    seen[origin] = reader.get<uint64_t>();
+  }
+  if (!reader.at_end() || next_id == 0) return false;
+  session.inflight().set_next_id(next_id);
+  return true;
 }
 
 bool read_session_delivery(bus::Reader& reader, const base::BufferRef& attachment, Core& core,

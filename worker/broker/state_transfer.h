@@ -1,6 +1,9 @@
-// A session on the wire between its old and its new owner: state_begin (what it is, its subscriptions, what is in
-// flight), state_delivery for each message (in flight, then queued), state_end.
+// A session on the wire between its old and its new owner: state_begin (what it is, its subscriptions), and, when all
+// streams are cut (takeovers.h), state_delivery for each message (in flight, then queued) and state_end (packet ids,
+// and how far its owner has read every worker's stream).
 #pragma once
+
+#include <map>
 
 #include "shared/bus/frames.h"
 #include "worker/broker/core.h"
@@ -8,11 +11,14 @@
 
 namespace broker {
 
-void send_session(Core& core, Peer& to, uint64_t claim, session::Session& session);
+void send_head(Core& core, Peer& to, uint64_t claim, const session::Session& session);
+void send_state(Core& core, Peer& to, uint64_t claim, session::Session& session);
 // What follows claim and found flag in state_begin. Subscribes the session here. False: malformed.
 bool read_session_head(bus::Reader& reader, Core& core, session::Session& session);
 // What follows the claim in state_delivery.
 bool read_session_delivery(bus::Reader& reader, const base::BufferRef& attachment, Core& core,
                            session::Session& session);
+// What follows the claim in state_end.
+bool read_session_end(bus::Reader& reader, session::Session& session, std::map<uint64_t, uint64_t>& seen);
 
 }  // namespace broker

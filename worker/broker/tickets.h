@@ -7,10 +7,11 @@
 
 #include "proto/reason_code.h"
 #include "worker/broker/client_table.h"
+#include "worker/session/takeover_state.h"
 
 namespace broker {
 
-using TicketId = uint32_t;
+using session::TicketId;
 inline constexpr TicketId kNoTicket = 0xFFFFFFFF;
 
 class Tickets {

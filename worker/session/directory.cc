@@ -29,6 +29,9 @@ void Directory::on_held(const WorkerId& from, std::string_view id, uint64_t clai
   Entry& entry = it->second;
   if (!entry.transferring || entry.transferring->from != from || entry.transferring->number != claim) return;
   entry.transferring.reset();
+  if (outcome != Outcome::not_pulled && entry.holder && *entry.holder != from) {
+    replies_.stale(*entry.holder, id, entry.epoch);
+  }
   if (outcome == Outcome::kept || outcome == Outcome::offline) {
     entry.holder = from;
     entry.holder_epoch = entry.epoch;
@@ -61,9 +64,12 @@ void Directory::on_holding(const WorkerId& from, std::string_view id, uint64_t e
     entry.epoch = std::max(entry.epoch, epoch);
     return;
   }
-  if (!entry.holder || entry.holder_epoch < epoch) {
+  if (!entry.holder || entry.holder_epoch < epoch || entry.holder->slot == from.slot) {
+    if (entry.holder && entry.holder->slot != from.slot) replies_.stale(*entry.holder, id, epoch);
     entry.holder = from;
     entry.holder_epoch = epoch;
+  } else if (*entry.holder != from) {
+    replies_.stale(from, id, entry.holder_epoch);
   }
   entry.epoch = std::max(entry.epoch, epoch);
 }
@@ -72,21 +78,30 @@ void Directory::on_worker_gone(const WorkerId& gone) {
   std::vector<std::string> affected;
   for (auto& [id, entry] : entries_) {
     bool touched = false;
-    if (entry.holder == gone) {
-      entry.holder.reset();
-      touched = true;
-    }
     for (size_t i = entry.waiting.size(); i-- > 0;) {
       if (entry.waiting[i].from != gone) continue;
       if (i < entry.older) --entry.older;
       entry.waiting.erase(entry.waiting.begin() + static_cast<std::ptrdiff_t>(i));
     }
     if (entry.transferring && entry.transferring->from == gone) {
-      // Had it received the session already, the session died with it; otherwise the old holder still has it.
+      // Had it received the session already, it is in its store; otherwise the old holder still has it.
       entry.transferring.reset();
       touched = true;
     }
     if (touched && !entry.transferring) affected.push_back(id);
+  }
+  for (const std::string& id : affected) {
+    const auto it = entries_.find(id);
+    if (it != entries_.end()) settle(it);
+  }
+}
+
+void Directory::on_worker_synced(const WorkerId& worker) {
+  std::vector<std::string> affected;
+  for (auto& [id, entry] : entries_) {
+    if (!entry.holder || entry.holder->slot != worker.slot || *entry.holder == worker) continue;
+    entry.holder.reset();
+    if (!entry.transferring) affected.push_back(id);
   }
   for (const std::string& id : affected) {
     const auto it = entries_.find(id);

@@ -12,7 +12,8 @@
 // before. Older ones that wait are told `superseded` only when a newer one has gone live: the newest may turn out to be
 // a client that has hung up. Epochs grow: max(last + 1, wall-clock microseconds).
 // A worker that replaces a dead home is told by every peer what it holds and what it is pulling (holding()) before it
-// handles any claim.
+// handles any claim. Two may hold one session for a while (a takeover whose end one of them has not heard of, or did
+// not live to write down): the higher epoch is the owner's, the other is told `stale`.
 #pragma once
 
 #include <cstdint>
@@ -40,6 +41,8 @@ class Directory {
     // `holder` is where the session is; none: nowhere.
     virtual void grant(const WorkerId& to, uint64_t claim, uint64_t epoch, const std::optional<WorkerId>& holder) = 0;
     virtual void superseded(const WorkerId& to, uint64_t claim) = 0;
+    // What `to` has of that id is out of date if its epoch is below this one: it must forget it.
+    virtual void stale(const WorkerId& to, std::string_view id, uint64_t epoch) = 0;
   };
   Directory(const base::Clock& clock, Replies& replies) : clock_(clock), replies_(replies) {}
 
@@ -54,8 +57,10 @@ class Directory {
   void on_release(const WorkerId& from, std::string_view id, uint64_t epoch);
   // While this worker starts: what a peer holds (claim = 0) or is pulling (its claim number).
   void on_holding(const WorkerId& from, std::string_view id, uint64_t epoch, uint64_t claim);
-  // A worker died: what it held is gone, its claims are void.
+  // A worker died: its claims are void. What it held is in its store, and its replacement's to tell.
   void on_worker_gone(const WorkerId& gone);
+  // A worker has told everything it holds: what its predecessors in that slot held besides is gone.
+  void on_worker_synced(const WorkerId& worker);
 
   size_t size() const { return entries_.size(); }
 

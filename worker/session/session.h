@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -112,6 +113,9 @@ class Session {
   // --- takeover ---
   std::unique_ptr<Inbound> inbound;
   std::unique_ptr<Outbound> outbound;
+  // By worker process: its messages up to this number came with the session; they may still come directly, and are
+  // skipped. Null: none.
+  std::unique_ptr<std::map<uint64_t, uint64_t>> skip;
 
   // Armed while offline: session expiry and will delay. Made and handled by broker::Sessions.
   struct Timer : base::TimerNode {

@@ -79,6 +79,22 @@ TEST_CASE("message_codec: a message comes back as it was, and shorter bytes are 
   }
 }
 
+TEST_CASE("message_codec: a message that is routed again keeps its first identity") {
+  Message::Fields f = fields();
+  base::ChunkPool pool;
+  Link link(pool);
+  f.once = {7, 9};
+  append_message_frame(link, FrameType::publish, 0, "", *Message::make(f));
+  const std::string body = written(link).substr(Link::kHeaderSize);
+  Reader reader(body);
+  const MessageRef again = read_message(reader, base::BufferRef());
+  REQUIRE(again);
+  CHECK(again->once() == Uid{7, 9});
+  CHECK(again->uid() == f.uid);
+  CHECK(again->topic() == f.topic);
+  CHECK(Message::make(fields())->once() == fields().uid);
+}
+
 TEST_CASE("frames: the numbers of the frame types") {
   CHECK(static_cast<int>(FrameType::ack) == 0);
   CHECK(static_cast<int>(FrameType::publish) == 2);
@@ -86,6 +102,9 @@ TEST_CASE("frames: the numbers of the frame types") {
   CHECK(static_cast<int>(FrameType::claim) == 7);
   CHECK(static_cast<int>(FrameType::state_begin) == 14);
   CHECK(static_cast<int>(FrameType::cut_request) == 17);
+  CHECK(static_cast<int>(FrameType::freeze) == 20);
+  CHECK(static_cast<int>(FrameType::stale) == 21);
+  CHECK(static_cast<int>(FrameType::stored) == 22);
   CHECK(static_cast<int>(FrameType::retain_set) == 23);
   CHECK(static_cast<int>(FrameType::departed) == 29);
 }

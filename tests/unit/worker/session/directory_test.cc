@@ -22,6 +22,7 @@ struct Fixture : Directory::Replies {
   support::ManualClock clock;
   Directory directory{clock, *this};
   Lines lines;
+  Lines stales;
   std::vector<uint64_t> epochs;
 
   void grant(const WorkerId& to, uint64_t claim, uint64_t epoch, const std::optional<WorkerId>& holder) override {
@@ -30,6 +31,9 @@ struct Fixture : Directory::Replies {
   }
   void superseded(const WorkerId& to, uint64_t claim) override {
     lines.push_back(name(to) + "#" + std::to_string(claim) + " superseded");
+  }
+  void stale(const WorkerId& to, std::string_view id, uint64_t epoch) override {
+    stales.push_back(name(to) + " " + std::string(id) + " below " + std::to_string(epoch));
   }
   void claim(const WorkerId& from, uint64_t number) { directory.on_claim(from, "c", number); }
   void held(const WorkerId& from, uint64_t number, Directory::Outcome outcome = Directory::Outcome::kept) {
@@ -189,10 +193,50 @@ TEST_CASE_FIXTURE(Fixture, "directory: epochs grow past the clock, past the end 
   CHECK(epochs[2] > epochs[1] + 1'000'000);
 }
 
-TEST_CASE_FIXTURE(Fixture, "directory: what a dead worker held is free") {
+TEST_CASE_FIXTURE(Fixture, "directory: what a dead worker held is its replacement's to tell") {
+  const WorkerId next{kA.slot, kA.incarnation + 100};
   holder(kA, 1);
   directory.on_worker_gone(kA);
+  claim(kB, 1);
+  CHECK(replies() == Lines{"B#1 holder=A"});
+  directory.on_holding(next, "c", epochs.front(), 0);
+  directory.on_worker_synced(next);
+  held(kB, 1, Directory::Outcome::not_pulled);
+  directory.on_release(next, "c", epochs.front());
   CHECK(directory.size() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: what the replacement of a dead worker does not hold is free") {
+  const WorkerId next{kA.slot, kA.incarnation + 100};
+  holder(kA, 1);
+  directory.on_worker_gone(kA);
+  directory.on_worker_synced(kB);
+  CHECK(directory.size() == 1);
+  directory.on_worker_synced(next);
+  CHECK(directory.size() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: after a transfer the holder before is told that its session is stale") {
+  holder(kA, 1);
+  claim(kB, 1);
+  held(kB, 1);
+  CHECK(stales == Lines{"A c below " + std::to_string(epochs.back())});
+  claim(kA, 2);
+  held(kA, 2, Directory::Outcome::not_pulled);
+  CHECK(stales.size() == 1);
+  claim(kB, 2);  // its own
+  held(kB, 2);
+  CHECK(stales.size() == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: of two that say they hold a session the higher epoch does") {
+  directory.on_holding(kA, "c", 10, 0);
+  directory.on_holding(kB, "c", 20, 0);
+  CHECK(stales == Lines{"A c below 20"});
+  directory.on_holding(kC, "c", 15, 0);
+  CHECK(stales.back() == "C c below 20");
+  claim(kA, 3);
+  CHECK(replies() == Lines{"A#3 holder=B"});
 }
 
 TEST_CASE_FIXTURE(Fixture, "directory: the death of a claimant grants the one that waits") {
