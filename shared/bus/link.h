@@ -32,7 +32,9 @@ namespace bus {
 // Bumped whenever a frame's layout changes; peers of another version are refused at the handshake.
 inline constexpr uint8_t kBusVersion = 2;
 
-inline constexpr uint8_t kAckSoon = 0x01;  // frame flag: acknowledge at the end of the turn
+// Frame flags.
+inline constexpr uint8_t kAckSoon = 0x01;     // acknowledge at the end of the turn
+inline constexpr uint8_t kWantStored = 0x02;  // say `stored` when what this brought is; such frames are counted by both
 
 class FrameHandler {
  public:

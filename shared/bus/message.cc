@@ -49,6 +49,21 @@ MessageRef Message::make(const Fields& f) {
   return MessageRef(m);
 }
 
+Message::Fields fields_of(const Message& m) {
+  Message::Fields fields;
+  fields.uid = m.uid();
+  fields.once = m.once();
+  fields.qos = m.qos();
+  fields.retain = m.retain();
+  fields.expires_at = m.expires_at();
+  fields.topic = m.topic();
+  fields.publisher = m.publisher();
+  fields.properties = m.properties();
+  fields.payload = m.payload();
+  fields.payload_buffer = m.payload_buffer();
+  return fields;
+}
+
 void MessageRef::destroy(Message* message) {
   message->~Message();
   std::free(message);

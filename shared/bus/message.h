@@ -80,6 +80,9 @@ class Message {
   base::BufferRef payload_buffer_;
 };
 
+// Everything make() needs for an equal message; views and buffer of this one.
+Message::Fields fields_of(const Message& message);
+
 // Intrusive, not atomic: messages belong to one worker's thread.
 class MessageRef {
  public:

@@ -178,11 +178,29 @@ bool Oracle::may_have_taken(const Client& client, const Connection& connection) 
 void Oracle::process_died(Process& process) {
   last_death_ = trace_.step();
   last_leave_ = trace_.step();
-  for (auto& [id, client] : clients_) shake(client, process);
+  for (auto& [id, client] : clients_) {
+    for (Connection* connection : client.connections) {
+      // Its will is in the store: it fires when the worker's replacement is there.
+      if (&connection->process != &process) continue;
+      if (!connection->over()) {
+        fire_will(*connection, !connection->disconnect_handed);
+      } else if (connection->disconnect_handed && connection->over_at() > world_.last_quiet() &&
+                 connection->terms.will) {
+        message(connection->terms.will).may_fire = true;  // DISCONNECT has no answer that would wait for the store
+      }
+    }
+    shake(client, process);
+  }
 }
 
 void Oracle::shake(Client& client, Process& process) {
   if (client.session == nullptr) return;
+  if (client.persistent) {
+    // It is in a store. What its client acknowledged last may not have come to be written.
+    if (&client.owner->process != &process) return;
+    for (auto& [id, receipt] : client.session->receipts) receipt.acked.clear();
+    return;
+  }
   bool by_dead = false;
   bool by_living = false;
   bool passed_through = false;

@@ -20,8 +20,9 @@ void Oracle::check_answered() {
 
 // The broker has promised to deliver it, and nothing that died since excuses it.
 bool Oracle::firm(const Message& m, bool qos0) const {
+  if (m.is_will) return m.accepted;
   const bool worker_lives = m.connection == nullptr || m.connection->process.alive;
-  if (m.qos != proto::QoS::at_most_once && m.acked != kNever && !m.is_will) return true;
+  if (m.qos != proto::QoS::at_most_once && m.acked != kNever) return true;
   if (qos0 && m.qos == proto::QoS::at_most_once && !worker_lives) return false;
   return m.accepted && worker_lives;
 }
@@ -126,8 +127,6 @@ void Oracle::check_retained(const std::vector<std::map<std::string, std::string>
                            {topic});
       }
     }
-    const Step handed = messages_[writes.back().id - 1].handed;
-    if (last_death_ != 0 && handed <= world_.end_of_mourning(last_death_)) continue;  // its home may have died with it
     const std::vector<std::string> allowed = retained_candidates(topic);
     if (std::find(allowed.begin(), allowed.end(), value) == allowed.end()) {
       std::string list;

@@ -78,6 +78,7 @@ void World::start(uint32_t slot) {
     page(slot).set(static_cast<metrics::Gauge>(g), 0);  // as a worker that starts does
   }
   process.broker = std::make_unique<broker::Broker>(environment(process));
+  process.broker->load();
   announce_peers();
 }
 

@@ -4,13 +4,17 @@
 
 #include "proto/topic.h"
 #include "shared/bus/message_codec.h"
+#include "worker/broker/accepted.h"
 #include "worker/broker/claims.h"
 #include "worker/broker/client_table.h"
 #include "worker/broker/core.h"
 #include "worker/broker/departures.h"
 #include "worker/broker/interest.h"
+#include "worker/broker/journal.h"
+#include "worker/broker/outbox.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/publisher.h"
+#include "worker/broker/records.h"
 #include "worker/broker/retained_service.h"
 #include "worker/broker/sessions.h"
 #include "worker/broker/shared_dispatch.h"
@@ -41,6 +45,10 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         claims_(core_),
         takeovers_(core_),
         departures_(core_),
+        journal_(core_),
+        records_(core_),
+        outbox_(core_),
+        accepted_(core_),
         sys_(core_),
         house_keeping_(*this) {
     core_.peers = &peers_;
@@ -52,6 +60,11 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     core_.claims = &claims_;
     core_.takeovers = &takeovers_;
     core_.departures = &departures_;
+    core_.journal = &journal_;
+    core_.records = &records_;
+    core_.session_shared.recorder = &records_;
+    core_.outbox = &outbox_;
+    core_.accepted = &accepted_;
     core_.tickets = &tickets_;
     core_.clients = &clients_;
     client_context_.config = &core_.mqtt;
@@ -82,6 +95,11 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     return &clients_.open(client_context_, transport);
   }
 
+  void load() {
+    records_.load();
+    journal_.end_of_turn();
+  }
+
   void advance() { core_.wheel.advance(core_.now()); }
 
   void end_of_turn() {
@@ -93,6 +111,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       if (connection::MqttClient* client = clients_.find(ref)) client->continue_parsing();
     }
     more_work_ = retained_.run_slice() || !deferred_.empty();
+    journal_.end_of_turn();
     peers_.end_of_turn();
     while (!close_later_.empty()) {
       const std::vector<CloseLater> batch = std::move(close_later_);
@@ -102,6 +121,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       }
       peers_.end_of_turn();
     }
+    journal_.end_of_turn();  // what flushed links released has written again
     clients_.sweep();
   }
 
@@ -129,7 +149,6 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
                                      std::string_view topic, std::unique_ptr<proto::PacketBuffer> buffer,
                                      uint64_t pending) override {
     bus::Message::Fields fields;
-    fields.uid = core_.next_uid();
     fields.qos = packet.qos;
     fields.retain = packet.retain;
     fields.topic = topic;
@@ -144,7 +163,34 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       fields.properties = properties_;
     }
     if (buffer) fields.payload_buffer = static_cast<base::SharedPacketBuffer*>(buffer.get())->take();
-    return publisher_.publish(client, fields, pending);
+    const bool accept = packet.qos == proto::QoS::exactly_once && client.session()->stored();
+    if (!accept && client.accepting == 0) return publisher_.publish(client, fields, pending);
+    // Later messages of this client keep behind it, or an older retained message might outlive a newer one.
+    ++client.accepting;
+    const auto answer = [this, ref = ref_of(client), pending](proto::ReasonCode reason) {
+      connection::MqttClient* c = clients_.find(ref);
+      if (c == nullptr) return;
+      --c->accepting;
+      c->publish_complete(pending, reason);
+    };
+    if (accept) {
+      // Its packet id is being written: message and identity with it. PUBREC rests on that.
+      accepted_.accept(fields, ref_of(client), answer);
+    } else {
+      journal_.then([this, message = bus::Message::make(fields), ref = ref_of(client), pending] {
+        connection::MqttClient* c = clients_.find(ref);
+        if (c == nullptr) {  // nobody is there for the answer
+          publisher_.publish_unwatched(bus::fields_of(*message));
+          return;
+        }
+        --c->accepting;
+        const connection::PublishOutcome outcome = publisher_.publish(*c, bus::fields_of(*message), pending);
+        if (outcome.complete && message->qos() != proto::QoS::at_most_once)
+          c->publish_complete(pending, outcome.reason);
+      });
+    }
+    if (journal_.behind()) journal_.hold_back(client);
+    return {false, proto::ReasonCode::success};
   }
 
   void subscribe(connection::MqttClient& client, const proto::Subscribe& packet,
@@ -189,11 +235,28 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       c->subscribe_complete(packet_id, std::move(codes));
       for (const uint64_t query : again) retained_.start(query);
     };
-    if (announcement == 0) {
-      finish();
+    auto announced = [this, announcement, then = std::move(finish)]() mutable {
+      if (announcement == 0) {
+        then();
+      } else {
+        peers_.when_announced(announcement, std::move(then));
+      }
+    };
+    if (session.stored()) {
+      journal_.then(std::move(announced));
     } else {
-      peers_.when_announced(announcement, std::move(finish));
+      announced();
     }
+  }
+
+  void when_stored(connection::MqttClient& client, std::function<void()> then) override {
+    if (!client.session()->stored()) {
+      then();
+      return;
+    }
+    journal_.then([this, ref = ref_of(client), todo = std::move(then)] {
+      if (clients_.find(ref) != nullptr) todo();
+    });
   }
 
   std::vector<proto::ReasonCode> unsubscribe(connection::MqttClient& client,
@@ -250,6 +313,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     takeovers_.sync_to(peer);
     claims_.resend_to(peer);
     claims_.on_peer_linked(peer);
+    outbox_.on_peer_linked(peer);
     retained_.on_peer_linked(peer);
   }
 
@@ -263,15 +327,25 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     sys_.forget_published();
   }
 
-  void on_peer_synced(const WorkerId& peer) override { claims_.on_peer_synced(peer); }
+  void on_peer_synced(const WorkerId& peer) override {
+    core_.tree.drop_kept(peer.slot);
+    interest_.on_peer_synced(peer.slot);
+    if (Peer* linked = peers_.find(peer)) shared_.on_peer_synced(*linked);
+    claims_.on_peer_synced(peer);
+  }
+
+  void on_unstored(const WorkerId& peer, base::Ring<Peer::Unstored> unstored) override {
+    outbox_.on_unstored(peer, std::move(unstored));
+  }
 
   void on_all_synced() override {
     claims_.on_ready();
+    accepted_.on_ready();
     if (core_.env.on_ready) core_.env.on_ready();
     sys_.start();
   }
 
-  bool on_peer_frame(Peer& peer, bus::FrameType type, std::string_view body,
+  bool on_peer_frame(Peer& peer, bus::FrameType type, uint8_t flags, std::string_view body,
                      const base::BufferRef& attachment) override {
     using bus::FrameType;
     switch (type) {
@@ -283,7 +357,14 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         bus::Reader reader(body);
         const bus::MessageRef message = bus::read_message(reader, attachment);
         if (!message) return false;
-        publisher_.deliver_from_peer(message);
+        if ((flags & bus::kWantStored) != 0) {
+          tickets_.begin([this, from = peer.id, wanted = Peers::count_wanted(peer)] { peers_.confirm(from, wanted); });
+          publisher_.deliver_from_peer(message);
+          tickets_.end();
+        } else {
+          tickets_.begin_unwatched();
+          publisher_.deliver_from_peer(message);
+        }
         return true;
       }
       case FrameType::shared_publish:
@@ -327,7 +408,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       case FrameType::departed:
         return departures_.on_departed(peer, body);
       case FrameType::retain_set:
-        return retained_.on_set(body, attachment);
+        return retained_.on_set(peer, flags, body, attachment);
       case FrameType::retain_query:
         return retained_.on_query(peer, body);
       case FrameType::retain_item:
@@ -398,6 +479,10 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   Claims claims_;
   Takeovers takeovers_;
   Departures departures_;
+  Journal journal_;
+  Records records_;
+  Outbox outbox_;
+  Accepted accepted_;
   SysTopics sys_;
   HouseKeeping house_keeping_;
   std::vector<CloseLater> close_later_;
@@ -432,6 +517,10 @@ void Broker::peer_gone(PeerId peer) {
 void Broker::peer_progress(PeerId peer) {
   impl_->peers().progress(peer);
 }
+void Broker::load() {
+  impl_->load();
+}
+
 connection::Client* Broker::open_client(connection::ClientTransport& transport) {
   return impl_->open_client(transport);
 }

@@ -71,6 +71,9 @@ class Broker {
   Broker(const Broker&) = delete;
   Broker& operator=(const Broker&) = delete;
 
+  // Brings back what the store has. Once, before everything else. Throws std::runtime_error: it cannot be read.
+  void load();
+
   // --- who the peers are (master's Peers message) ---
   // The live processes of the host, this one included or not. A process that is missing is dead, but peer_gone() must
   // be called for it by the carrier once its stream has been read to the end.

@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "shared/base/check.h"
+#include "worker/broker/journal.h"
 #include "worker/broker/peers.h"
+#include "worker/broker/records.h"
 #include "worker/broker/sessions.h"
 #include "worker/broker/shared_dispatch.h"
 #include "worker/broker/state_transfer.h"
@@ -189,7 +191,7 @@ bool Claims::on_stale(std::string_view body) {
 
 void Claims::handle_stale(std::string_view id, uint64_t epoch) {
   session::Session* session = core_.sessions->find(id);
-  if (session != nullptr && !session->inbound && session->epoch < epoch) core_.sessions->forget(*session);
+  if (session != nullptr && !session->arriving && session->epoch < epoch) core_.sessions->forget(*session);
 }
 
 void Claims::handle_grant(uint64_t number, uint64_t epoch, const std::optional<WorkerId>& holder) {
@@ -262,6 +264,7 @@ bool Claims::on_state_begin(Peer& from, std::string_view body) {
   if (claim->incoming == nullptr) {
     claim->incoming = &core_.sessions->create(claim->id);
     claim->incoming->inbound = std::make_unique<session::Inbound>();
+    claim->incoming->arriving = true;
   }
   session::Session& session = *claim->incoming;
   if (!read_session_head(reader, core_, session)) return false;
@@ -281,50 +284,93 @@ bool Claims::on_state_end(Peer& from, std::string_view body) {
   const auto number = reader.get<uint64_t>();
   Claim* claim = awaited(number, from);
   if (claim == nullptr || claim->incoming == nullptr) return reader.ok();
-  session::Session* session = std::exchange(claim->incoming, nullptr);
+  session::Session* session = claim->incoming;
   std::map<uint64_t, uint64_t> seen;
   if (!read_session_end(reader, *session, seen)) return false;
-  core_.takeovers->finish_inbound(*session, seen);
-  finish(claims_.find(number), session);
+  const std::vector<TicketId> held = core_.takeovers->finish_inbound(*session, seen);
+  finish(claims_.find(number), session, true);
+  for (const TicketId ticket : held) core_.journal->wait(ticket);
   return true;
 }
 
-void Claims::finish(Map::iterator it, session::Session* session) {
+void Claims::finish(Map::iterator it, session::Session* session, bool moved) {
   const uint64_t number = it->first;
-  Claim claim = std::move(it->second);
-  claims_.erase(it);
+  Claim& claim = it->second;
+  claim.pulling = false;
   connection::MqttClient* client = client_of(claim);
-  if (client != nullptr && session == nullptr && core_.mqtt.max_sessions != 0 &&
-      core_.sessions->size() >= core_.mqtt.max_sessions) {
-    report(claim.id, number, Outcome::ended);
-    client->on_refused(proto::ReasonCode::quota_exceeded);
+  const uint64_t changes = core_.journal->changes();
+  const bool present = session != nullptr;
+  if (client != nullptr && !present) {
+    if (core_.mqtt.max_sessions != 0 && core_.sessions->size() >= core_.mqtt.max_sessions) {
+      const std::string id = claim.id;
+      claims_.erase(it);
+      report(id, number, Outcome::ended);
+      client->on_refused(proto::ReasonCode::quota_exceeded);
+      return;
+    }
+    session = &core_.sessions->create(claim.id);
+  }
+  if (session == nullptr) {
+    const std::string id = claim.id;
+    claims_.erase(it);
+    report(id, number, Outcome::ended);
     return;
   }
+  claim.incoming = session;
+  claim.storing = true;
+  session->arriving = true;
+  session->epoch = claim.epoch;
+  session->timers.reset();
   if (client != nullptr) {
-    install(claim, *client, session);
+    if (present && client->session_expiry() == 0) core_.records->erase_all(*session);  // ends with this connection
+    session->expiry_interval = client->session_expiry();
+    session->will = client->take_will();
+    session->disconnected_at = 0;
+  } else if (session->disconnected_at == 0) {
+    session->disconnected_at = core_.env.clock->wall_us() / 1000;
+  }
+  if (moved) {
+    core_.records->write_all(*session);
+  } else {
+    core_.records->write_head(*session);
+  }
+  const bool durable = session->durable();
+  if (!durable) session->expiry_interval = 1;  // what comes before CONNACK is not dropped: see go_live()
+  if (core_.journal->changes() == changes) {
+    go_live(number, present, durable);
+  } else {
+    core_.journal->then([this, number, present, durable] { go_live(number, present, durable); });
+  }
+}
+
+void Claims::go_live(uint64_t number, bool present, bool durable) {
+  const auto it = claims_.find(number);
+  if (it == claims_.end()) return;
+  const Claim claim = std::move(it->second);
+  claims_.erase(it);
+  session::Session& session = *claim.incoming;
+  session.arriving = false;
+  connection::MqttClient* client = client_of(claim);
+  if (client != nullptr) {
+    session.expiry_interval = client->session_expiry();
+    core_.page.add(metrics::Gauge::clients_connected, 1);
+    client->on_session(session, present);
+    session.attach(*client);
+    core_.shared->on_member_online(session);
     report(claim.id, number, Outcome::kept);
     return;
   }
-  // Nobody is there to use it: keep it for the client's next connection.
-  if (session != nullptr) {
-    session->epoch = claim.epoch;
-    core_.sessions->go_offline(*session);
-    core_.shared->on_member_offline(*session);
+  // Nobody is there to use it: it is kept for the client's next connection. A connection that never was has no will.
+  session.will.reset();
+  if (!durable) {
+    core_.sessions->forget(session);
+    report(claim.id, number, Outcome::ended);
+    return;
   }
-  report(claim.id, number, session != nullptr ? Outcome::offline : Outcome::ended);
-}
-
-void Claims::install(Claim& claim, connection::MqttClient& client, session::Session* session) {
-  const bool present = session != nullptr;
-  if (!present) session = &core_.sessions->create(claim.id);
-  session->epoch = claim.epoch;
-  session->expiry_interval = client.session_expiry();
-  session->will = client.take_will();
-  session->timers.reset();
-  core_.page.add(metrics::Gauge::clients_connected, 1);
-  client.on_session(*session, present);
-  session->attach(client);
-  core_.shared->on_member_online(*session);
+  core_.sessions->go_offline(session);
+  core_.records->write_head(session);
+  core_.shared->on_member_offline(session);
+  report(claim.id, number, Outcome::offline);
 }
 
 void Claims::report(const std::string& id, uint64_t number, Outcome outcome) {
@@ -337,6 +383,11 @@ void Claims::report(const std::string& id, uint64_t number, Outcome outcome) {
   if (peer == nullptr) return;  // its replacement is told by sync_to()
   bus::Writer(core_.scratch).put<uint64_t>(number).put<uint8_t>(static_cast<uint8_t>(outcome)).text(id);
   core_.peers->send(*peer, bus::FrameType::held, 0, core_.scratch);
+}
+
+void Claims::restore(const session::Session& session) {
+  if (core_.home_of(session.client_id()) != core_.self.slot) return;
+  directory_.on_holding(core_.self, session.client_id(), session.epoch, 0);
 }
 
 void Claims::release(const session::Session& session) {
@@ -367,11 +418,21 @@ bool Claims::on_pull(Peer& from, std::string_view body) {
     return true;
   }
   const bool discard = clean_start || !session->durable();
+  const uint64_t changes = core_.journal->changes();
   core_.sessions->settle_before_takeover(*session, discard);
   if (discard) {
     core_.sessions->end(*session);
-    bus::Writer(core_.scratch).put<uint64_t>(number).put<uint8_t>(0);
-    core_.peers->send(from, bus::FrameType::state_begin, bus::kAckSoon, core_.scratch);
+    const auto say = [this, number, to = from.id] {
+      Peer* peer = core_.peers->find(to);
+      if (peer == nullptr) return;
+      bus::Writer(core_.scratch).put<uint64_t>(number).put<uint8_t>(0);
+      core_.peers->send(*peer, bus::FrameType::state_begin, bus::kAckSoon, core_.scratch);
+    };
+    if (core_.journal->changes() == changes) {
+      say();
+    } else {
+      core_.journal->then(say);  // a session that the client was told is gone must not come back
+    }
   } else {
     core_.shared->on_member_offline(*session);
     send_head(core_, from, number, *session);
@@ -384,7 +445,8 @@ bool Claims::on_pull(Peer& from, std::string_view body) {
 
 void Claims::sync_to(Peer& peer) {
   core_.sessions->for_each([&](const session::Session& session) {
-    if (core_.home_of(session.client_id()) != peer.id.slot || session.inbound) return;
+    // What is moving here is spoken for by its claim.
+    if (core_.home_of(session.client_id()) != peer.id.slot || session.arriving) return;
     bus::Writer(core_.scratch).put<uint64_t>(session.epoch).put<uint64_t>(0).text(session.client_id());
     core_.peers->send(peer, bus::FrameType::holding, 0, core_.scratch);
   });
@@ -405,7 +467,8 @@ void Claims::on_peer_linked(Peer& peer) {
   // Who waits for the session of a dead holder asks its replacement.
   std::vector<uint64_t> waiting;
   for (const auto& [number, claim] : claims_) {
-    if (claim.granted && claim.holder.slot == peer.id.slot && !claim.pulling) waiting.push_back(number);
+    if (claim.granted && claim.holder.slot == peer.id.slot && !claim.pulling && !claim.storing)
+      waiting.push_back(number);
   }
   for (const uint64_t number : waiting) {
     const auto it = claims_.find(number);
@@ -424,7 +487,7 @@ void Claims::on_peer_linked(Peer& peer) {
 void Claims::on_peer_gone(const WorkerId& gone) {
   directory_.on_worker_gone(gone);
   for (auto& [number, claim] : claims_) {
-    if (claim.granted && claim.holder == gone) {
+    if (claim.granted && !claim.storing && claim.holder == gone) {
       claim.pulling = false;
       if (claim.incoming != nullptr) claim.incoming->clear_messages();  // what had come of its state comes again
     }

@@ -36,6 +36,8 @@ class Claims final : private session::Directory::Replies {
   void claim(connection::MqttClient& client, const connection::ConnectRequest& request);
   // The client closed before its claim was answered.
   void abandon(const connection::MqttClient& client);
+  // A session has come from the store.
+  void restore(const session::Session& session);
   // A session of ours has ended: the directory forgets it.
   void release(const session::Session& session);
 
@@ -72,6 +74,7 @@ class Claims final : private session::Directory::Replies {
     uint64_t epoch = 0;
     WorkerId holder;  // where the session is pulled from
     bool pulling = false;
+    bool storing = false;                  // `incoming` is complete, and being stored
     session::Session* incoming = nullptr;  // being received
   };
   using Map = std::map<uint64_t, Claim>;
@@ -94,9 +97,10 @@ class Claims final : private session::Directory::Replies {
   void pull(uint64_t number, Claim& claim);
   // The claim of a state frame from this peer; null: it is not awaited (any more).
   Claim* awaited(uint64_t number, const Peer& from);
-  // Everything is known: installs the session for the client, or keeps it offline.
-  void finish(Map::iterator it, session::Session* session);
-  void install(Claim& claim, connection::MqttClient& client, session::Session* session);
+  // Everything is known: makes the session the client's, or keeps it offline. `moved`: it has come from another worker.
+  void finish(Map::iterator it, session::Session* session, bool moved = false);
+  // It is stored: CONNACK.
+  void go_live(uint64_t number, bool present, bool durable);
   void report(const std::string& id, uint64_t number, session::Directory::Outcome outcome);
   connection::MqttClient* client_of(const Claim& claim) const;
   std::string make_client_id();

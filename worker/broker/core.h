@@ -7,7 +7,9 @@
 //   Interest   subscriptions, and telling the peers about them     Claims     CONNECT: directory, pull
 //   Sessions   table, expiry, wills                                Takeovers  the cut in every stream
 //   Tickets    what a PUBACK waits for                             SysTopics  $SYS
-//   Departures what a dead worker leaves behind
+//   Departures what a dead worker leaves behind            Journal    what is written to the store, who waits for it
+//   Records    sessions in the store
+//   Outbox     what waits for a dead worker's replacement  Accepted   QoS 2 messages and wills that must be routed
 #pragma once
 
 #include <cstdint>
@@ -42,6 +44,10 @@ class Takeovers;
 class Tickets;
 class ClientTable;
 class Departures;
+class Journal;
+class Records;
+class Outbox;
+class Accepted;
 
 using session::WorkerId;
 
@@ -93,6 +99,10 @@ struct Core {
   Tickets* tickets = nullptr;
   ClientTable* clients = nullptr;
   Departures* departures = nullptr;
+  Journal* journal = nullptr;
+  Records* records = nullptr;
+  Outbox* outbox = nullptr;
+  Accepted* accepted = nullptr;
 };
 
 }  // namespace broker

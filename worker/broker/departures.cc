@@ -76,7 +76,7 @@ void Departures::finish_if_done(std::map<uint64_t, Departure>::iterator it) {
   const WorkerId gone = it->second.who;
   departures_.erase(it);
   slots_.erase(gone.slot);
-  core_.tree.remove_peer(gone.slot);
+  core_.tree.keep_durable(gone.slot);
   // Everything is routed afresh; what another dead worker's routes still concern is held again.
   const std::vector<Held> held = std::move(held_);
   held_.clear();

@@ -4,7 +4,8 @@
 // of A's death first: without care it would drop A's routes, find nobody for a message, and say PUBACK. So A's routes
 // stay at P until every linked peer has said `departed(A)`, which each says when it has read A's stream to its end, and
 // so behind the routes of everything that moved to it. Until then what P's clients publish to A's filters is held, and
-// those clients are not read; then A's routes go and what was held is routed afresh (contract C5).
+// those clients are not read; then A's routes go, but for those with durable sessions behind them: what is published to
+// these waits for A's replacement in the outbox. What was held is routed afresh (contract C5).
 // Nothing of the kind is left after a few milliseconds, unless a peer is stopped: then until it is killed as stuck.
 #pragma once
 

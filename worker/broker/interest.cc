@@ -1,7 +1,11 @@
 #include "worker/broker/interest.h"
 
+#include <utility>
+#include <vector>
+
 #include "shared/base/check.h"
 #include "worker/broker/peers.h"
+#include "worker/broker/records.h"
 #include "worker/broker/sessions.h"
 #include "worker/broker/shared_dispatch.h"
 #include "worker/router/shared_group.h"
@@ -16,6 +20,7 @@ Interest::Subscribed Interest::subscribe(session::Session& session, std::string_
     if (session::OwnSubscription* own = session.subscriptions.find(existing)) {
       own->options = options;
       core_.tree.update(existing, own->position, options);
+      core_.records->write_subscription(session, filter, options);
       result.existed = true;
       result.announcement = pending_number(existing);
       return result;
@@ -23,6 +28,7 @@ Interest::Subscribed Interest::subscribe(session::Session& session, std::string_
   }
   const router::TopicTree::Added added = core_.tree.add(filter, session.id(), options);
   session.subscriptions.add({added.node, added.position, options});
+  core_.records->write_subscription(session, filter, options);
   core_.page.add(metrics::Gauge::subscriptions, 1);
   if (core_.slots == 1) return result;
   uint8_t& flags = flags_of(added.node);
@@ -45,6 +51,7 @@ Interest::Subscribed Interest::subscribe_shared(session::Session& session, std::
     result.existed = true;
   }
   group.set_member(session.id(), options, session.connected());
+  core_.records->write_share(session, {std::string(filter), std::string(group_name), options});
   if (!result.existed) {
     session.subscriptions.shares().push_back({std::string(filter), std::string(group_name), options});
     core_.page.add(metrics::Gauge::subscriptions, 1);
@@ -61,6 +68,7 @@ bool Interest::unsubscribe(session::Session& session, std::string_view filter) {
   const session::OwnSubscription* own = session.subscriptions.find(node);
   if (own == nullptr) return false;
   const uint32_t position = own->position;
+  core_.records->erase_subscription(session, filter);
   session.subscriptions.remove(node);
   remove_at(session, node, position);
   return true;
@@ -88,6 +96,7 @@ bool Interest::unsubscribe_shared(session::Session& session, std::string_view gr
   auto& shares = session.subscriptions.shares();
   for (size_t i = 0; i < shares.size(); ++i) {
     if (shares[i].filter != filter || shares[i].group != group_name) continue;
+    core_.records->erase_share(session, group_name, filter);
     shares.erase(shares.begin() + static_cast<std::ptrdiff_t>(i));
     router::SharedGroup* group = core_.tree.find_group(filter, group_name);
     CHECK(group != nullptr);
@@ -210,6 +219,9 @@ bool Interest::on_share(uint32_t from, std::string_view body) {
   const std::string_view name = reader.text();
   const std::string_view filter = reader.text();
   if (!reader.at_end() || filter.empty() || name.empty()) return false;
+  if (const auto kept = kept_shares_.find(from); kept != kept_shares_.end()) {
+    kept->second.erase({std::string(filter), std::string(name)});
+  }
   if (live == 0 && offline == 0 && core_.tree.find_group(filter, name) == nullptr) return true;
   router::SharedGroup& group = core_.tree.group(filter, name);
   group.set_remote(from, live, offline);
@@ -222,6 +234,19 @@ void Interest::on_peer_gone(uint32_t slot) {
   std::vector<router::SharedGroup*> groups;
   core_.tree.for_each_group([&](router::SharedGroup& group) { groups.push_back(&group); });
   for (router::SharedGroup* group : groups) {
+    for (const router::SharedGroup::Remote& remote : group->remotes()) {
+      if (remote.peer != slot) continue;
+      kept_shares_[slot].emplace(group->filter(), group->name());
+      group->set_remote(slot, 0, remote.live + remote.offline);
+      break;
+    }
+  }
+}
+
+void Interest::on_peer_synced(uint32_t slot) {
+  for (const auto& [filter, name] : std::exchange(kept_shares_[slot], {})) {
+    router::SharedGroup* group = core_.tree.find_group(filter, name);
+    if (group == nullptr) continue;
     group->remove_remote(slot);
     core_.shared->release(*group);
   }

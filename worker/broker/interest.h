@@ -6,8 +6,12 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <set>
+#include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "shared/bus/frames.h"
@@ -42,8 +46,9 @@ class Interest {
   void sync_to(Peer& peer);
   bool on_route(uint32_t from, std::string_view body);
   bool on_share(uint32_t from, std::string_view body);
-  // Its groups' members are gone; its routes go with its departure (departures.h).
+  // Its groups' members are offline until its replacement tells which there are; its routes are departures.h's.
   void on_peer_gone(uint32_t slot);
+  void on_peer_synced(uint32_t slot);
 
  private:
   void leave(session::Session& session, router::SharedGroup& group);
@@ -60,6 +65,8 @@ class Interest {
   Core& core_;
   std::vector<uint8_t> node_flags_;  // by node
   uint64_t last_announcement_ = 0;
+  // By slot: groups, as (filter, name), of a dead worker's members.
+  std::map<uint32_t, std::set<std::pair<std::string, std::string>>> kept_shares_;
   std::unordered_map<router::NodeId, uint64_t> unconfirmed_;  // announcements not yet processed everywhere
 };
 

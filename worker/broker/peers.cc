@@ -1,23 +1,27 @@
 #include "worker/broker/peers.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "shared/base/check.h"
+#include "shared/bus/message_codec.h"
 #include "worker/broker/departures.h"
+#include "worker/broker/outbox.h"
 
 namespace broker {
 
 class Peers::Handler final : public bus::FrameHandler {
  public:
   Handler(Peers& peers, Peer& peer) : peers_(peers), peer_(peer) {}
-  bool on_frame(uint8_t type, uint8_t, std::string_view body, const base::BufferRef& attachment) override {
+  bool on_frame(uint8_t type, uint8_t flags, std::string_view body, const base::BufferRef& attachment) override {
     if (type == static_cast<uint8_t>(bus::FrameType::sync_end)) {
       peer_.synced = true;
       peers_.events_.on_peer_synced(peer_.id);
       peers_.check_ready();
       return body.empty();
     }
-    return peers_.events_.on_peer_frame(peer_, static_cast<bus::FrameType>(type), body, attachment);
+    if (type == static_cast<uint8_t>(bus::FrameType::stored)) return peers_.on_stored(peer_, body);
+    return peers_.events_.on_peer_frame(peer_, static_cast<bus::FrameType>(type), flags, body, attachment);
   }
 
  private:
@@ -95,9 +99,9 @@ void Peers::gone(PeerId id) {
   if (place && place->id.incarnation == id.incarnation) {
     const std::unique_ptr<Peer> peer = std::move(place);
     std::erase(dirty_, id.slot);
-    for (auto* marks : {&peer->until_written, &peer->until_acked}) {
-      for (; !marks->empty(); marks->pop_front()) core_.tickets->done(marks->front().ticket);
-    }
+    base::Ring<Peer::Mark>& marks = peer->until_written;
+    for (; !marks.empty(); marks.pop_front()) core_.tickets->done(marks.front().ticket);
+    events_.on_unstored(peer->id, std::move(peer->unstored));
     events_.on_peer_gone(peer->id);
     for (const ClientRef ref : peer->held_back) {
       if (connection::MqttClient* client = core_.clients->find(ref)) client->resume();
@@ -116,8 +120,10 @@ void Peers::check_ready() {
     const Peer* peer = find(WorkerId{id.slot, id.incarnation});
     if (peer == nullptr || !peer->synced) return;
   }
+  // A slot that nobody is in now has durable sessions, too: what they want must be known.
   for (uint32_t slot = 0; slot < core_.slots; ++slot) {
-    if (slot != core_.self.slot && find(slot) == nullptr) return;
+    const Peer* peer = find(slot);
+    if (slot != core_.self.slot && (peer == nullptr || !peer->synced)) return;
   }
   ready_ = true;
   events_.on_all_synced();
@@ -139,8 +145,39 @@ void Peers::wait_written(Peer& peer, TicketId ticket) {
   if (ticket != kNoTicket) peer.until_written.push_back({peer.link.end(), ticket});
 }
 
-void Peers::wait_processed(Peer& peer, TicketId ticket) {
-  if (ticket != kNoTicket) peer.until_acked.push_back({peer.link.end(), ticket});
+void Peers::send_to_store(Peer& peer, bus::FrameType type, Peer::Unstored what) {
+  bus::append_message_frame(peer.link, type, bus::kWantStored, {}, *what.message);
+  peer.unstored_bytes += what.message->footprint();
+  peer.unstored.push_back(std::move(what));
+  mark_dirty(peer);
+}
+
+// Mostly in order; what waits for a takeover's end comes later than what follows it.
+bool Peers::on_stored(Peer& peer, std::string_view body) {
+  bus::Reader reader(body);
+  while (!reader.at_end()) {
+    const auto wanted = reader.get<uint64_t>();
+    if (!reader.ok() || wanted < peer.first_unstored || wanted - peer.first_unstored >= peer.unstored.size())
+      return false;
+    Peer::Unstored& entry = peer.unstored[static_cast<size_t>(wanted - peer.first_unstored)];
+    if (!entry.message) return false;
+    peer.unstored_bytes -= entry.message->footprint();
+    entry.message = bus::MessageRef();
+    if (entry.number != 0) core_.outbox->forget(peer.id.slot, entry.number);
+    core_.tickets->done(std::exchange(entry.ticket, kNoTicket));
+  }
+  while (!peer.unstored.empty() && !peer.unstored.front().message) {
+    peer.unstored.pop_front();
+    ++peer.first_unstored;
+  }
+  return true;
+}
+
+void Peers::confirm(const WorkerId& id, uint64_t wanted) {
+  Peer* peer = find(id);
+  if (peer == nullptr) return;
+  peer->confirmed.push_back(wanted);
+  mark_dirty(*peer);
 }
 
 void Peers::hold_back(Peer& peer, connection::MqttClient& client) {
@@ -176,7 +213,6 @@ void Peers::run_marks(Peer& peer) {
   // Before the first connection nothing is written; after a resend `written` may fall back, but what was written once
   // and not acknowledged is still ours to deliver: marks already run stay run.
   run(peer.until_written, peer.link.written());
-  run(peer.until_acked, peer.link.acked());
   bool moved = false;
   while (!peer.announced.empty() && peer.announced.front().position <= peer.link.acked()) {
     peer.announced.pop_front();
@@ -215,6 +251,11 @@ void Peers::end_of_turn() {
   for (size_t i = 0; i < dirty_.size(); ++i) {
     Peer* peer = find(dirty_[i]);
     if (peer == nullptr) continue;
+    if (!peer->confirmed.empty()) {
+      bus::Writer writer(core_.scratch);
+      for (const uint64_t wanted : std::exchange(peer->confirmed, {})) writer.put<uint64_t>(wanted);
+      send(*peer, bus::FrameType::stored, 0, core_.scratch);
+    }
     peer->pending_flush = false;
     peer->link.acknowledge_if_due();
     if (peer->link.waiting() && peer->link.is_connected()) core_.env.flush_link(peer->id.slot, peer->link);

@@ -1,8 +1,8 @@
 // The other workers of the host: who is alive, the link to each, and what waits for a link's progress.
 //
-// Three things wait: PUBACKs until a message is handed over (written to the link: it survives our death; for durable
-// routes: processed by the peer), SUBACKs until every linked peer has processed an announcement (contract C5), and
-// publishers without credit.
+// Four things wait: PUBACKs until a message is handed over (written to the link: it survives our death), or, where a
+// durable session is behind the route, until the peer says that it is stored; SUBACKs until every linked peer has
+// processed an announcement (contract C5); and publishers without credit.
 //
 // A new peer incarnation gets everything in one go: routes, shared groups, what we hold of the client ids whose home it
 // is, running takeovers, then sync_end. This worker is ready when it has every live peer's sync_end.
@@ -18,6 +18,7 @@
 #include "shared/base/ring.h"
 #include "shared/bus/frames.h"
 #include "shared/bus/link.h"
+#include "shared/store/record.h"
 #include "worker/broker/core.h"
 #include "worker/broker/tickets.h"
 
@@ -35,13 +36,26 @@ struct Peer {
     TicketId ticket = kNoTicket;
   };
   base::Ring<Mark> until_written;
-  base::Ring<Mark> until_acked;
   struct Announced {
     uint64_t number = 0;
     uint64_t position = 0;
   };
   base::Ring<Announced> announced;
   std::vector<ClientRef> held_back;
+
+  // Frames with kWantStored that the peer has not confirmed: should it die, they are for its successor (outbox.h).
+  struct Unstored {
+    bus::MessageRef message;  // null: confirmed
+    TicketId ticket = kNoTicket;
+    store::Purpose purpose = store::Purpose::publish;
+    uint64_t number = 0;  // of its record in the outbox, 0: none
+  };
+  base::Ring<Unstored> unstored;
+  uint64_t first_unstored = 0;  // the count of kWantStored frames before unstored's front
+  uint64_t unstored_bytes = 0;
+  // And the peer's to us.
+  uint64_t wanted = 0;              // how many have come
+  std::vector<uint64_t> confirmed;  // to be told at the end of the turn
 };
 
 // What the broker does with frames and with the coming and going of peers.
@@ -53,8 +67,10 @@ class PeerEvents {
   virtual void on_peer_gone(const WorkerId& peer) = 0;
   // It has told everything there is to know of it.
   virtual void on_peer_synced(const WorkerId& peer) = 0;
-  virtual bool on_peer_frame(Peer& peer, bus::FrameType type, std::string_view body,
+  virtual bool on_peer_frame(Peer& peer, bus::FrameType type, uint8_t flags, std::string_view body,
                              const base::BufferRef& attachment) = 0;
+  // What the dead peer had not confirmed.
+  virtual void on_unstored(const WorkerId& peer, base::Ring<Peer::Unstored> unstored) = 0;
   virtual void on_all_synced() = 0;
 };
 
@@ -91,8 +107,15 @@ class Peers {
   void mark_dirty(Peer& peer);
   // Completes the ticket when what has been appended so far is in the kernel / processed by the peer.
   void wait_written(Peer& peer, TicketId ticket);
-  void wait_processed(Peer& peer, TicketId ticket);
-  bool has_credit(const Peer& peer) const { return peer.link.outstanding() < core_.env.link_credit; }
+  // Sends the message with kWantStored; `what.ticket` waits for the confirmation.
+  void send_to_store(Peer& peer, bus::FrameType type, Peer::Unstored what);
+  // A frame with kWantStored has come: its name, for confirm().
+  static uint64_t count_wanted(Peer& peer) { return peer.wanted++; }
+  // What that frame brought is stored (the peer may be gone).
+  void confirm(const WorkerId& peer, uint64_t wanted);
+  bool has_credit(const Peer& peer) const {
+    return peer.link.outstanding() + peer.unstored_bytes < core_.env.link_credit;
+  }
   // The client goes on when the peer has credit again.
   void hold_back(Peer& peer, connection::MqttClient& client);
 
@@ -105,6 +128,7 @@ class Peers {
 
  private:
   class Handler;
+  bool on_stored(Peer& peer, std::string_view body);
   void check_ready();
   void run_marks(Peer& peer);
   void run_announced();

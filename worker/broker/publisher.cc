@@ -1,9 +1,12 @@
 #include "worker/broker/publisher.h"
 
 #include <algorithm>
+#include <memory>
 
 #include "shared/bus/message_codec.h"
 #include "worker/broker/departures.h"
+#include "worker/broker/journal.h"
+#include "worker/broker/outbox.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/retained_service.h"
 #include "worker/broker/sessions.h"
@@ -15,7 +18,10 @@ namespace broker {
 
 connection::PublishOutcome Publisher::publish(connection::MqttClient& client, const bus::Message::Fields& fields,
                                               uint64_t pending) {
-  const bus::MessageRef message = bus::Message::make(fields);
+  bus::Message::Fields numbered = fields;
+  numbered.uid = core_.next_uid();
+  numbered.once = {};
+  const bus::MessageRef message = bus::Message::make(numbered);
   if (fields.qos == proto::QoS::at_most_once) {
     core_.tickets->begin_unwatched();
     if (!route(message, &client).matched) core_.page.add(metrics::Counter::publish_no_match);
@@ -23,35 +29,51 @@ connection::PublishOutcome Publisher::publish(connection::MqttClient& client, co
   }
   core_.tickets->begin(ref_of(client), pending);
   const Routed routed = route(message, &client);
-  proto::ReasonCode reason = proto::ReasonCode::success;
+  const proto::ReasonCode reason = reason_of(routed);
+  if (core_.journal->behind()) core_.journal->hold_back(client);
+  return {!core_.tickets->end(reason), reason};
+}
+
+proto::ReasonCode Publisher::reason_of(const Routed& routed) {
   if (!routed.matched) {
     core_.page.add(metrics::Counter::publish_no_match);
-    reason = proto::ReasonCode::no_matching_subscribers;
-  } else if (!routed.taken) {
-    reason = proto::ReasonCode::quota_exceeded;
+    return proto::ReasonCode::no_matching_subscribers;
   }
-  return {!core_.tickets->end(reason), reason};
+  return routed.taken ? proto::ReasonCode::success : proto::ReasonCode::quota_exceeded;
 }
 
 // With a new number: numbers grow along every stream, and others have passed it meanwhile.
 void Publisher::publish_again(const bus::MessageRef& message, connection::MqttClient* client, TicketId ticket) {
-  bus::Message::Fields fields;
+  bus::Message::Fields fields = bus::fields_of(*message);
+  // A message that was accepted under an identity keeps it.
+  if (fields.once == fields.uid) fields.once = {};
   fields.uid = core_.next_uid();
-  fields.qos = message->qos();
-  fields.retain = message->retain();
-  fields.expires_at = message->expires_at();
-  fields.topic = message->topic();
-  fields.publisher = message->publisher();
-  fields.properties = message->properties();
-  fields.payload = message->payload();
-  fields.payload_buffer = message->payload_buffer();
   core_.tickets->resume(ticket);
   route(bus::Message::make(fields), client);
   core_.tickets->end_resumed();
 }
 
+proto::ReasonCode Publisher::publish_accepted(const bus::MessageRef& message, connection::MqttClient* client,
+                                              const std::function<void()>& forget, std::function<void()> done) {
+  bus::Message::Fields fields = bus::fields_of(*message);
+  fields.uid = core_.next_uid();
+  const auto early = std::make_shared<bool>(false);
+  core_.tickets->begin([early, forget, then = std::move(done)] {
+    if (!*early) forget();
+    if (then) then();
+  });
+  const Routed routed = route(bus::Message::make(fields), client);
+  if (!core_.tickets->waits_elsewhere()) {
+    *early = true;
+    forget();
+  }
+  core_.tickets->end();
+  return reason_of(routed);
+}
+
 void Publisher::publish_unwatched(bus::Message::Fields fields) {
   fields.uid = core_.next_uid();
+  fields.once = {};
   core_.tickets->begin_unwatched();
   route(bus::Message::make(fields), nullptr);
 }
@@ -68,7 +90,14 @@ Publisher::Routed Publisher::route(const bus::MessageRef& message, connection::M
     routed.taken = true;
     send_to_peers(message, found, client);
   }
-  if (!found.local.empty()) deliver_local(message, found, routed);
+  if (!found.local.empty()) {
+    if (core_.journal->knows(*message, Stream::messages)) {  // routed again after a death: it is here
+      routed.matched = routed.taken = true;
+      core_.journal->wait(core_.tickets->wait_here());
+    } else {
+      deliver_local(message, found, routed);
+    }
+  }
   for (router::SharedGroup* group : found.groups) {
     if (core_.shared->dispatch(*group, message, client)) routed.matched = routed.taken = true;
   }
@@ -98,7 +127,11 @@ void Publisher::send_to_peers(const bus::MessageRef& message, const router::Matc
                               connection::MqttClient* client) {
   found.peers.for_each([&](uint32_t slot) {
     Peer* peer = core_.peers->find(slot);
-    if (peer == nullptr) return;
+    const bool durable = message->qos() != proto::QoS::at_most_once && found.durable_peers.contains(slot);
+    if (peer == nullptr) {
+      if (durable) core_.outbox->add(slot, store::Purpose::publish, message, client);
+      return;
+    }
     const bool credit = core_.peers->has_credit(*peer);
     if (message->qos() == proto::QoS::at_most_once) {
       if (!credit) {
@@ -107,12 +140,13 @@ void Publisher::send_to_peers(const bus::MessageRef& message, const router::Matc
       }
       bus::append_message_frame(peer->link, bus::FrameType::publish, 0, {}, *message);
     } else {
-      const bool durable = found.durable_peers.contains(slot);
-      bus::append_message_frame(peer->link, bus::FrameType::publish, durable ? bus::kAckSoon : uint8_t{0}, {},
-                                *message);
       if (durable) {
-        core_.peers->wait_processed(*peer, core_.tickets->wait());
+        Peer::Unstored what;
+        what.message = message;
+        what.ticket = core_.tickets->wait();
+        core_.peers->send_to_store(*peer, bus::FrameType::publish, std::move(what));
       } else {
+        bus::append_message_frame(peer->link, bus::FrameType::publish, 0, {}, *message);
         core_.peers->wait_written(*peer, core_.tickets->wait());
       }
       if (!credit && client != nullptr) core_.peers->hold_back(*peer, *client);
@@ -125,6 +159,10 @@ void Publisher::send_to_peers(const bus::MessageRef& message, const router::Matc
 void Publisher::deliver_from_peer(const bus::MessageRef& message) {
   core_.page.add(metrics::Counter::bus_messages_received);
   core_.seen[message->uid().incarnation] = message->uid().sequence;
+  if (core_.journal->knows(*message, Stream::messages)) {
+    core_.journal->wait(core_.tickets->wait_here());
+    return;
+  }
   Routed routed;
   deliver_local(message, match(message->topic()), routed);
 }
@@ -166,6 +204,7 @@ void Publisher::merge(const bus::MessageRef& message, const router::MatchResult&
 
 void Publisher::deliver_local(const bus::MessageRef& message, const router::MatchResult& found, Routed& routed) {
   merge(message, found);
+  const uint64_t changes = core_.journal->changes();
   for (Merged& merged : merged_) {
     // A long list is work, not a hang: the master must see that.
     if (++since_heartbeat_ >= kHeartbeatEvery) {
@@ -183,6 +222,10 @@ void Publisher::deliver_local(const bus::MessageRef& message, const router::Matc
       routed.taken = true;
       continue;
     }
+    if (Takeovers::skips_once(session, *message)) {
+      routed.taken = true;
+      continue;
+    }
     const session::Session::Result result = session.deliver(std::move(merged.delivery));
     if (result != session::Session::Result::dropped_full) routed.taken = true;
     if (message->retain() && result == session::Session::Result::accepted) {
@@ -190,6 +233,9 @@ void Publisher::deliver_local(const bus::MessageRef& message, const router::Matc
     }
   }
   merged_.clear();
+  if (core_.journal->changes() == changes) return;
+  core_.journal->note(*message, Stream::messages);
+  core_.journal->wait(core_.tickets->wait_here());
 }
 
 }  // namespace broker

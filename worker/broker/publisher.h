@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,11 @@ class Publisher {
                                      uint64_t pending);
   // Routes a message that was held back; its answer hangs on `ticket`.
   void publish_again(const bus::MessageRef& message, connection::MqttClient* client, TicketId ticket);
+  // A message that is stored under an identity of its own (accepted.h), under a new uid. `forget` is called when that
+  // record is not needed any more: before this returns, and so in the same batch, if the message was for sessions here
+  // only. `done`: it is where it must be.
+  proto::ReasonCode publish_accepted(const bus::MessageRef& message, connection::MqttClient* client,
+                                     const std::function<void()>& forget, std::function<void()> done);
   // A message of the broker itself (will, $SYS): nobody waits for it. Fills in the uid.
   void publish_unwatched(bus::Message::Fields fields);
   // A message that another worker routed to this one: for ordinary subscriptions here.
@@ -31,6 +37,7 @@ class Publisher {
     bool matched = false;
     bool taken = false;  // by anyone: not every match refused it for a full queue
   };
+  proto::ReasonCode reason_of(const Routed& routed);
   Routed route(const bus::MessageRef& message, connection::MqttClient* client);
   void send_to_peers(const bus::MessageRef& message, const router::MatchResult& match, connection::MqttClient* client);
   void deliver_local(const bus::MessageRef& message, const router::MatchResult& match, Routed& routed);

@@ -4,6 +4,8 @@
 
 #include "proto/topic.h"
 #include "shared/bus/message_codec.h"
+#include "worker/broker/journal.h"
+#include "worker/broker/outbox.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/sessions.h"
 
@@ -14,18 +16,22 @@ constexpr int64_t kCredit = 1024 * 1024;    // bytes a home may send ahead
 constexpr size_t kMaxBacklog = 256 * 1024;  // a client with more waiting has no room
 constexpr size_t kMaxQueued = 512;
 constexpr size_t kMaxSeenLive = 10'000;  // per replay; beyond it an older retained message may follow a newer one
-constexpr size_t kMaxWaiting = 100'000;  // changes kept for a dead home, oldest dropped
 }  // namespace
 
 // --- changes ---
 
 bool RetainedService::store(const bus::MessageRef& message, connection::MqttClient* client) {
   const uint32_t home = core_.home_of(message->topic());
-  if (home == core_.self.slot) return set_local(message);
+  if (home == core_.self.slot) return store_here(message);
   Peer* peer = core_.peers->find(home);
+  if (is_own(message->topic())) {
+    if (peer == nullptr) return true;
+    bus::append_message_frame(peer->link, bus::FrameType::retain_set, 0, {}, *message);
+    core_.peers->mark_dirty(*peer);
+    return true;
+  }
   if (peer == nullptr) {
-    if (changes_[home].size() >= kMaxWaiting) changes_[home].pop_front();
-    changes_[home].push_back({0, message});
+    core_.outbox->add(home, store::Purpose::retain, message, client);
     return true;
   }
   const bool credit = core_.peers->has_credit(*peer);
@@ -33,35 +39,54 @@ bool RetainedService::store(const bus::MessageRef& message, connection::MqttClie
     core_.page.add(metrics::Counter::publish_dropped_bus);
     return true;
   }
-  send_change(*peer, message);
-  if (message->qos() != proto::QoS::at_most_once) core_.peers->wait_processed(*peer, core_.tickets->wait());
+  Peer::Unstored what;
+  what.message = message;
+  what.purpose = store::Purpose::retain;
+  if (message->qos() != proto::QoS::at_most_once) what.ticket = core_.tickets->wait();
+  core_.peers->send_to_store(*peer, bus::FrameType::retain_set, std::move(what));
   if (!credit && client != nullptr) core_.peers->hold_back(*peer, *client);
   return true;
 }
 
-void RetainedService::send_change(Peer& peer, const bus::MessageRef& message) {
-  forget_confirmed(peer);
-  bus::append_message_frame(peer.link, bus::FrameType::retain_set, bus::kAckSoon, {}, *message);
-  core_.peers->mark_dirty(peer);
-  changes_[peer.id.slot].push_back({peer.link.end(), message});
-}
-
-void RetainedService::forget_confirmed(Peer& peer) {
-  base::Ring<Change>& changes = changes_[peer.id.slot];
-  while (!changes.empty() && changes.front().position <= peer.link.acked()) changes.pop_front();
-}
-
 void RetainedService::on_peer_linked(Peer& peer) {
-  base::Ring<Change> waiting = std::move(changes_[peer.id.slot]);
-  for (; !waiting.empty(); waiting.pop_front()) send_change(peer, waiting.front().message);
   for (auto& [query, replay] : replays_) {
     if (replay.awaited.erase(peer.id.slot) != 0) ask(query, replay, peer);
   }
 }
 
+// The broker's own topics are not stored, and not the users' to be limited by.
+bool RetainedService::is_own(std::string_view topic) {
+  return topic.starts_with("$SYS/");
+}
+
+// Brings the message into this home's share and its store. A repeat, after a death, of what is stored already must not
+// undo what has come since.
+bool RetainedService::store_here(const bus::MessageRef& message) {
+  if (is_own(message->topic())) return set_local(message);
+  if (!core_.journal->knows(*message, Stream::retained)) {
+    if (!set_local(message)) return false;
+    std::string key;
+    store::retained_key(key, message->topic());
+    if (message->payload().empty()) {
+      core_.journal->erase(key);
+    } else {
+      std::string value;
+      store::append_message(value, *message, core_.journal->now());
+      core_.journal->put(key, value);
+    }
+    core_.journal->note(*message, Stream::retained);
+  }
+  core_.journal->wait(core_.tickets->wait_here());
+  return true;
+}
+
+void RetainedService::restore(const bus::MessageRef& message) {
+  retained_.set(message);
+  refresh_gauges();
+}
+
 bool RetainedService::set_local(const bus::MessageRef& message) {
-  // The broker's own topics are not the users' to be limited by.
-  const bool own = message->topic().starts_with("$SYS/");
+  const bool own = is_own(message->topic());
   const uint64_t share = std::max<uint64_t>(1, core_.mqtt.max_retained / core_.slots);
   const uint64_t limit = own || core_.mqtt.max_retained == 0 ? 0 : share + own_topics_;
   const size_t before = retained_.count();
@@ -78,14 +103,20 @@ void RetainedService::refresh_gauges() {
 
 void RetainedService::sweep() {
   if (retained_.sweep_expired(core_.now(), 256) != 0) refresh_gauges();
-  core_.peers->for_each([this](Peer& peer) { forget_confirmed(peer); });
 }
 
-bool RetainedService::on_set(std::string_view body, const base::BufferRef& attachment) {
+bool RetainedService::on_set(Peer& from, uint8_t flags, std::string_view body, const base::BufferRef& attachment) {
   bus::Reader reader(body);
   const bus::MessageRef message = bus::read_message(reader, attachment);
   if (!message) return false;
-  set_local(message);
+  if ((flags & bus::kWantStored) == 0) {
+    set_local(message);
+    return true;
+  }
+  core_.tickets->begin(
+      [this, peer = from.id, wanted = Peers::count_wanted(from)] { core_.peers->confirm(peer, wanted); });
+  store_here(message);
+  core_.tickets->end();
   return true;
 }
 
@@ -338,8 +369,6 @@ bool RetainedService::on_cancel(Peer& from, std::string_view body) {
 }
 
 void RetainedService::on_peer_gone(const WorkerId& gone) {
-  // What the dead home may not have seen goes to its replacement, in the order it was published.
-  for (size_t i = 0; i < changes_[gone.slot].size(); ++i) changes_[gone.slot][i].position = 0;
   for (auto it = servings_.begin(); it != servings_.end();) {
     it = it->first.peer == gone.incarnation ? servings_.erase(it) : std::next(it);
   }

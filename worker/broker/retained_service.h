@@ -9,7 +9,7 @@
 // match, all arrive and no other client waits. A topic of which a message has been delivered live since the SUBSCRIBE
 // is skipped.
 //
-// A change whose home is dead, or was when the change was on its way, waits here for the home's replacement.
+// A home's share lies in its store; a change whose home is dead waits in the outbox for the home's replacement.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,10 @@ struct Peer;
 
 class RetainedService {
  public:
-  explicit RetainedService(Core& core) : core_(core), changes_(core.slots) {}
+  explicit RetainedService(Core& core) : core_(core) {}
+
+  // From the store.
+  void restore(const bus::MessageRef& message);
 
   // Brings a retained message to its home. Uses the current ticket; holds `client` (or null) back when the link has no
   // credit. False: refused (mqtt.max_retained).
@@ -52,7 +55,7 @@ class RetainedService {
   // Drops expired messages; call now and then.
   void sweep();
 
-  bool on_set(std::string_view body, const base::BufferRef& attachment);
+  bool on_set(Peer& from, uint8_t flags, std::string_view body, const base::BufferRef& attachment);
   bool on_query(Peer& from, std::string_view body);
   bool on_item(Peer& from, std::string_view body, const base::BufferRef& attachment);
   bool on_end(Peer& from, std::string_view body);
@@ -98,16 +101,10 @@ class RetainedService {
     router::Retained::Cursor cursor;
     int64_t credit = 0;  // bytes; may go below zero by one message
   };
-  // What is on its way to a home, or waits for one.
-  struct Change {
-    uint64_t position = 0;  // in the link; 0 = waits
-    bus::MessageRef message;
-  };
-
+  static bool is_own(std::string_view topic);
+  bool store_here(const bus::MessageRef& message);
   bool set_local(const bus::MessageRef& message);
   void refresh_gauges();
-  void send_change(Peer& peer, const bus::MessageRef& message);
-  void forget_confirmed(Peer& peer);
   void deliver(Replay& replay, const bus::MessageRef& message);
   bool has_room(const Replay& replay) const;
   // Gives the client what it has room for. True: it has room for more, and there is more here.
@@ -128,7 +125,6 @@ class RetainedService {
   std::set<uint64_t> runnable_;  // replays to look at in the next slice
   std::map<ServingKey, Serving> servings_;
   std::set<ServingKey> servable_;
-  std::vector<base::Ring<Change>> changes_;  // by home slot
   std::vector<bus::MessageRef> slice_;
 };
 

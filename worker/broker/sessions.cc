@@ -2,9 +2,11 @@
 
 #include <algorithm>
 
+#include "worker/broker/accepted.h"
 #include "worker/broker/claims.h"
 #include "worker/broker/interest.h"
 #include "worker/broker/publisher.h"
+#include "worker/broker/records.h"
 #include "worker/broker/retained_service.h"
 #include "worker/broker/shared_dispatch.h"
 #include "worker/broker/takeovers.h"
@@ -38,6 +40,7 @@ session::Session& Sessions::create(std::string client_id) {
 
 void Sessions::end(session::Session& session) {
   core_.retained->cancel(session);
+  core_.records->erase_all(session);
   core_.interest->remove_all(session);
   core_.claims->release(session);
   destroy(session);
@@ -49,6 +52,7 @@ void Sessions::forget(session::Session& session) {
     session.detach();
   }
   core_.retained->cancel(session);
+  core_.records->erase_all(session);
   session.clear_messages();
   core_.interest->remove_all(session);
   destroy(session);
@@ -74,15 +78,43 @@ void Sessions::on_disconnected(session::Session& session, bool with_will) {
     return;
   }
   if (session.will && session.will->delay == 0) fire_will(session);
+  session.disconnected_at = core_.env.clock->wall_us() / 1000;
+  core_.records->write_head(session);
   go_offline(session);
 }
 
 void Sessions::go_offline(session::Session& session) {
-  const base::MonoMs now = core_.now();
+  if (session.disconnected_at == 0) session.disconnected_at = core_.env.clock->wall_us() / 1000;
+  arm(session, 0);
+}
+
+// `offline_ms` of its time without a connection are over.
+void Sessions::arm(session::Session& session, uint64_t offline_ms) {
+  const auto left = [offline_ms](uint32_t seconds) {
+    const uint64_t all = uint64_t{seconds} * 1000;
+    return all > offline_ms ? all - offline_ms : 0;
+  };
   if (session.expiry_interval != kNever) {
-    core_.wheel.arm(timers(session).expiry, now + uint64_t{session.expiry_interval} * 1000);
+    core_.wheel.arm(timers(session).expiry, core_.now() + left(session.expiry_interval));
   }
-  if (session.will) core_.wheel.arm(timers(session).will, now + uint64_t{session.will->delay} * 1000);
+  if (session.will) core_.wheel.arm(timers(session).will, core_.now() + left(session.will->delay));
+}
+
+// Its connection, if it had one, died with the worker, and so uncleanly.
+void Sessions::on_restored(session::Session& session, uint64_t wall_ms) {
+  const bool was_connected = session.disconnected_at == 0;
+  if (was_connected) session.disconnected_at = wall_ms;
+  if (!session.durable()) {
+    fire_will(session);
+    end(session);
+    return;
+  }
+  if (was_connected) {
+    if (session.will && session.will->delay == 0) fire_will(session);
+    core_.records->write_head(session);
+  }
+  // A clock that was set back makes no time.
+  arm(session, wall_ms > session.disconnected_at ? wall_ms - session.disconnected_at : 0);
 }
 
 void Sessions::settle_before_takeover(session::Session& session, bool discard) {
@@ -91,11 +123,14 @@ void Sessions::settle_before_takeover(session::Session& session, bool discard) {
     session.detach();
     core_.retained->cancel(session);
   }
+  const bool had_will = session.will != nullptr;
   if (session.will && (discard || session.will->delay == 0)) fire_will(session);
   session.will.reset();
   session.timers.reset();
+  if (had_will && !discard) core_.records->write_head(session);
 }
 
+// A QoS 0 will is accepted like the others: it fires once, whoever dies.
 void Sessions::fire_will(session::Session& session) {
   if (!session.will) return;
   const std::unique_ptr<session::Will> will = std::move(session.will);
@@ -107,7 +142,7 @@ void Sessions::fire_will(session::Session& session) {
   fields.properties = will->properties;
   fields.payload = will->payload;
   if (will->message_expiry) fields.expires_at = core_.now() + uint64_t{*will->message_expiry} * 1000;
-  core_.publisher->publish_unwatched(fields);
+  core_.accepted->accept(fields, {}, nullptr);
   core_.page.add(metrics::Counter::wills_published);
 }
 
@@ -130,7 +165,9 @@ void Sessions::on_expiry(base::TimerNode& node) {
 
 void Sessions::on_will_delay(base::TimerNode& node) {
   auto& timer = static_cast<session::Session::Timer&>(node);
-  static_cast<Sessions*>(timer.owner)->fire_will(timer.session);
+  auto& self = *static_cast<Sessions*>(timer.owner);
+  self.fire_will(timer.session);
+  self.core_.records->write_head(timer.session);
 }
 
 }  // namespace broker

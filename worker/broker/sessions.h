@@ -36,6 +36,8 @@ class Sessions {
   void settle_before_takeover(session::Session& session, bool discard);
   // A session without a connection: starts its expiry.
   void go_offline(session::Session& session);
+  // A session has come from the store.
+  void on_restored(session::Session& session, uint64_t wall_ms);
 
   // Sessions in the client ids' table.
   size_t size() const { return by_client_id_.size(); }
@@ -46,7 +48,9 @@ class Sessions {
 
  private:
   void destroy(session::Session& session);
+  // The will's end is written by the caller.
   void fire_will(session::Session& session);
+  void arm(session::Session& session, uint64_t offline_ms);
   session::Session::Timers& timers(session::Session& session);
   static void on_expiry(base::TimerNode& node);
   static void on_will_delay(base::TimerNode& node);

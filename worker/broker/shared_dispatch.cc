@@ -1,10 +1,13 @@
 #include "worker/broker/shared_dispatch.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "shared/bus/message_codec.h"
 #include "worker/broker/interest.h"
+#include "worker/broker/journal.h"
 #include "worker/broker/peers.h"
+#include "worker/broker/records.h"
 #include "worker/broker/sessions.h"
 #include "worker/broker/takeovers.h"
 #include "worker/session/takeover_state.h"
@@ -57,6 +60,7 @@ bool SharedDispatch::dispatch(router::SharedGroup& group, const bus::MessageRef&
 bool SharedDispatch::place(router::SharedGroup& group, const bus::MessageRef& message, TicketId ticket,
                            uint8_t attempts, connection::MqttClient* client) {
   router::PeerSet unreachable;
+  bool dead = false;
   if (strategy_ == router::SharedStrategy::least_inflight) {
     for (const router::SharedGroup::Member& member : group.members()) {
       const session::Session* session = core_.sessions->by_id(member.subscriber);
@@ -67,36 +71,68 @@ bool SharedDispatch::place(router::SharedGroup& group, const bus::MessageRef& me
     const auto choice =
         group.pick(strategy_, message->publisher(), unreachable, true, core_.self.slot, *core_.env.random);
     if (!choice) {
+      if (dead && message->qos() != proto::QoS::at_most_once) {
+        park(name_of(group), message, ticket == kNoTicket ? core_.tickets->wait() : ticket, std::nullopt);
+        return true;
+      }
       if (!unreachable.empty()) core_.page.add(metrics::Counter::publish_dropped_bus);
       return false;
     }
     if (choice->is_local) {
+      if (ticket != kNoTicket) core_.tickets->resume(ticket);
       give(*core_.sessions->by_id(choice->subscriber), group, message);
-      core_.tickets->done(ticket);
+      if (ticket != kNoTicket) core_.tickets->end_resumed();
       return true;
     }
     Peer* peer = core_.peers->find(choice->peer);
     const bool credit = peer != nullptr && core_.peers->has_credit(*peer);
+    dead = dead || peer == nullptr;
     if (peer == nullptr || attempts >= kMaxAttempts || (!credit && message->qos() == proto::QoS::at_most_once)) {
       unreachable.insert(choice->peer);
       continue;
     }
     if (!credit && client != nullptr) core_.peers->hold_back(*peer, *client);
-    const uint64_t token = next_token_++;
-    bus::Writer(core_.scratch).put<uint64_t>(token).text(group.name()).text(group.filter());
-    bus::append_message_frame(peer->link, bus::FrameType::shared_publish, bus::kAckSoon, core_.scratch, *message);
-    core_.peers->mark_dirty(*peer);
     group.add_remote_inflight(choice->peer, 1);
-    Outstanding& o = outstanding_[token];
-    o.message = message;
-    o.group = name_of(group);
-    o.peer = choice->peer;
-    o.incarnation = peer->id.incarnation;
-    o.ticket = attempts == 0 && ticket == kNoTicket ? core_.tickets->wait() : ticket;
-    o.position = peer->link.end();
-    o.attempts = attempts;
-    core_.page.add(metrics::Counter::bus_messages_sent);
+    send(*peer, name_of(group), message, attempts == 0 && ticket == kNoTicket ? core_.tickets->wait() : ticket,
+         attempts);
     return true;
+  }
+}
+
+void SharedDispatch::send(Peer& peer, std::shared_ptr<const session::GroupName> name, const bus::MessageRef& message,
+                          TicketId ticket, uint8_t attempts) {
+  const uint64_t token = next_token_++;
+  bus::Writer(core_.scratch).put<uint64_t>(token).text(name->name).text(name->filter);
+  bus::append_message_frame(peer.link, bus::FrameType::shared_publish, bus::kAckSoon, core_.scratch, *message);
+  core_.peers->mark_dirty(peer);
+  Outstanding& o = outstanding_[token];
+  o.message = message;
+  o.group = std::move(name);
+  o.peer = peer.id.slot;
+  o.incarnation = peer.id.incarnation;
+  o.ticket = ticket;
+  o.position = peer.link.end();
+  o.attempts = attempts;
+  core_.page.add(metrics::Counter::bus_messages_sent);
+}
+
+void SharedDispatch::park(std::shared_ptr<const session::GroupName> name, const bus::MessageRef& message,
+                          TicketId ticket, std::optional<uint32_t> slot) {
+  parked_.push_back({message, std::move(name), ticket, slot});
+}
+
+void SharedDispatch::on_peer_synced(Peer& peer) {
+  for (Parked& p : std::exchange(parked_, {})) {
+    if (!p.slot) {
+      place_or_drop(p.group, p.message, p.ticket, 0);
+    } else if (*p.slot != peer.id.slot) {
+      parked_.push_back(std::move(p));
+    } else {
+      if (router::SharedGroup* group = core_.tree.find_group(p.group->filter, p.group->name)) {
+        group->add_remote_inflight(peer.id.slot, 1);
+      }
+      send(peer, p.group, p.message, p.ticket, 1);
+    }
   }
 }
 
@@ -118,9 +154,11 @@ void SharedDispatch::give(session::Session& session, const router::SharedGroup& 
   delivery.group = name_of(group);
   if (session.inbound) {
     core_.takeovers->hold(session, std::move(delivery));
-  } else {
-    session.deliver(std::move(delivery));
+    return;
   }
+  const uint64_t changes = core_.journal->changes();
+  session.deliver(std::move(delivery));
+  if (core_.journal->changes() != changes) core_.journal->wait(core_.tickets->wait_here());
 }
 
 void SharedDispatch::on_member_online(session::Session& session) {
@@ -142,7 +180,7 @@ void SharedDispatch::on_member_offline(session::Session& session) {
     group->was_live = group->live_anywhere();
     core_.interest->announce_group(*group);
   }
-  redistribute(&session, session.take_shared([this](const session::GroupName& name) {
+  redistribute(session, true, session.take_shared([this](const session::GroupName& name) {
     const router::SharedGroup* group = core_.tree.find_group(name.filter, name.name);
     return group != nullptr && group->live_anywhere();
   }));
@@ -151,8 +189,9 @@ void SharedDispatch::on_member_offline(session::Session& session) {
 void SharedDispatch::on_member_left(session::Session& session, std::string_view filter, std::string_view name) {
   const router::SharedGroup* group = core_.tree.find_group(filter, name);
   if (group == nullptr || group->empty()) return;
-  redistribute(nullptr, session.take_shared(
-                            [&](const session::GroupName& of) { return of.filter == filter && of.name == name; }));
+  redistribute(session, false, session.take_shared([&](const session::GroupName& of) {
+    return of.filter == filter && of.name == name;
+  }));
 }
 
 void SharedDispatch::on_group_changed(router::SharedGroup& group) {
@@ -166,18 +205,26 @@ void SharedDispatch::on_group_changed(router::SharedGroup& group) {
   for (const router::SubscriberId id : offline) {
     session::Session& session = *core_.sessions->by_id(id);
     if (session.inbound || session.connected()) continue;
-    redistribute(&session, session.take_shared([&](const session::GroupName& of) {
+    redistribute(session, true, session.take_shared([&](const session::GroupName& of) {
       return of.filter == group.filter() && of.name == group.name();
     }));
   }
 }
 
-void SharedDispatch::redistribute(session::Session* owner, std::vector<session::Delivery> deliveries) {
+void SharedDispatch::redistribute(const session::Session& from, bool stays, std::vector<session::Delivery> deliveries) {
   for (session::Delivery& delivery : deliveries) {
-    core_.tickets->begin_unwatched();
+    // What is stored stays so until it is safe elsewhere.
+    core_.tickets->begin([this, sid = from.sid, position = delivery.position, records = delivery.records] {
+      core_.records->erase_delivery(sid, position, records);
+    });
     router::SharedGroup* group = core_.tree.find_group(delivery.group->filter, delivery.group->name);
-    if (group != nullptr && place(*group, delivery.message, kNoTicket, 0)) continue;
-    if (owner != nullptr) owner->restore(std::move(delivery));
+    const bool placed = group != nullptr && place(*group, delivery.message, kNoTicket, 0);
+    if (!placed && stays) {
+      delivery.position = 0;
+      delivery.records = 0;
+      core_.sessions->by_id(from.id())->keep(std::move(delivery));
+    }
+    core_.tickets->end();
   }
 }
 
@@ -189,17 +236,27 @@ bool SharedDispatch::on_publish(Peer& from, std::string_view body, const base::B
   const bus::MessageRef message = bus::read_message(reader, attachment);
   if (!message) return false;
   core_.page.add(metrics::Counter::bus_messages_received);
-  bool accepted = false;
+  const auto answer = [this, token, to = from.id](bool accepted) {
+    Peer* peer = core_.peers->find(to);
+    if (peer == nullptr) return;
+    bus::Writer(core_.scratch).put<uint64_t>(token).put<uint8_t>(accepted);
+    core_.peers->send(*peer, bus::FrameType::shared_result, 0, core_.scratch);
+  };
+  if (!restored_.empty() && restored_.erase({message->once().incarnation, message->once().sequence}) != 0) {
+    answer(true);  // our predecessor had given it to a member, and could not say so any more
+    return true;
+  }
   if (router::SharedGroup* group = core_.tree.find_group(filter, name)) {
     // Offline members take it only when nobody is live anywhere.
     const auto member = group->pick_local(strategy_, message->publisher(), !group->live_anywhere(), *core_.env.random);
     if (member) {
+      core_.tickets->begin([answer] { answer(true); });
       give(*core_.sessions->by_id(*member), *group, message);
-      accepted = true;
+      core_.tickets->end();
+      return true;
     }
   }
-  bus::Writer(core_.scratch).put<uint64_t>(token).put<uint8_t>(accepted);
-  core_.peers->send(from, bus::FrameType::shared_result, 0, core_.scratch);
+  answer(false);
   return true;
 }
 
@@ -234,6 +291,8 @@ void SharedDispatch::on_peer_gone(const WorkerId& peer) {
     outstanding_.erase(token);
     if (o.message->qos() == proto::QoS::at_least_once) {
       place_or_drop(o.group, o.message, o.ticket, static_cast<uint8_t>(o.attempts + 1));
+    } else if (o.message->qos() == proto::QoS::exactly_once) {
+      park(o.group, o.message, o.ticket, peer.slot);  // it may be stored with a member there
     } else {
       core_.tickets->done(o.ticket);
     }

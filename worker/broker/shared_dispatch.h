@@ -6,14 +6,18 @@
 //                  <──shared_result(token)──  accepted, or refused: the next one is tried
 //
 // The publisher's worker keeps message and ticket until somebody accepted. If the peer dies first, QoS 1 is given to
-// another; QoS 0 and 2 may have been delivered, so they are not (unless they never left this worker).
+// another; QoS 2 may be stored with a member there, so the peer's replacement is asked first. If the only members are
+// in a dead worker's store, the message waits for its replacement.
 // Members' messages that were not sent yet, and QoS 1 in flight, move on when a member goes offline or leaves.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "worker/broker/core.h"
@@ -47,6 +51,9 @@ class SharedDispatch {
   bool on_publish(Peer& from, std::string_view body, const base::BufferRef& attachment);
   bool on_result(Peer& from, std::string_view body);
   void on_peer_gone(const WorkerId& peer);
+  void on_peer_synced(Peer& peer);
+  // From the store: a member here has this QoS 2 message.
+  void restore(const bus::Uid& once) { restored_.emplace(once.incarnation, once.sequence); }
 
  private:
   struct Outstanding {
@@ -58,6 +65,17 @@ class SharedDispatch {
     uint64_t position = 0;  // in the link: where the frame ends
     uint8_t attempts = 0;
   };
+  // Waits for the worker of a dead slot: the one it may be stored with (`slot`), or any, having a member.
+  struct Parked {
+    bus::MessageRef message;
+    std::shared_ptr<const session::GroupName> group;
+    TicketId ticket = kNoTicket;
+    std::optional<uint32_t> slot;
+  };
+  void park(std::shared_ptr<const session::GroupName> name, const bus::MessageRef& message, TicketId ticket,
+            std::optional<uint32_t> slot);
+  void send(Peer& peer, std::shared_ptr<const session::GroupName> name, const bus::MessageRef& message, TicketId ticket,
+            uint8_t attempts);
   // Tries to place the message; false: nobody is left.
   bool place(router::SharedGroup& group, const bus::MessageRef& message, TicketId ticket, uint8_t attempts,
              connection::MqttClient* client = nullptr);
@@ -66,13 +84,15 @@ class SharedDispatch {
                      TicketId ticket, uint8_t attempts);
   void give(session::Session& session, const router::SharedGroup& group, const bus::MessageRef& message);
   // Messages that a member gives back; what nobody else can take returns to it if it stays a member.
-  void redistribute(session::Session* owner, std::vector<session::Delivery> deliveries);
+  void redistribute(const session::Session& from, bool stays, std::vector<session::Delivery> deliveries);
   std::shared_ptr<const session::GroupName> name_of(const router::SharedGroup& group);
 
   Core& core_;
   router::SharedStrategy strategy_;
   uint64_t next_token_ = 1;
   std::unordered_map<uint64_t, Outstanding> outstanding_;
+  std::vector<Parked> parked_;
+  std::set<std::pair<uint64_t, uint64_t>> restored_;
   std::unordered_map<const router::SharedGroup*, std::shared_ptr<const session::GroupName>> names_;
 };
 

@@ -5,6 +5,7 @@
 #include "shared/bus/message_codec.h"
 #include "worker/broker/delivery_codec.h"
 #include "worker/broker/interest.h"
+#include "worker/broker/journal.h"
 
 namespace broker {
 namespace {
@@ -79,6 +80,12 @@ void send_state(Core& core, Peer& to, uint64_t claim, session::Session& session)
   }
   writer.put<uint32_t>(static_cast<uint32_t>(seen.size()));
   for (const auto& [origin, sequence] : seen) writer.put<uint64_t>(origin).put<uint64_t>(sequence);
+  std::map<uint64_t, uint64_t> once = core.journal->accepted_seen();
+  if (session.skip_once) {
+    for (const auto& [origin, sequence] : *session.skip_once) once[origin] = std::max(once[origin], sequence);
+  }
+  writer.put<uint32_t>(static_cast<uint32_t>(once.size()));
+  for (const auto& [origin, sequence] : once) writer.put<uint64_t>(origin).put<uint64_t>(sequence);
   core.peers->send(to, bus::FrameType::state_end, bus::kAckSoon, core.scratch);
 }
 
@@ -109,6 +116,11 @@ bool read_session_end(bus::Reader& reader, session::Session& session, std::map<u
     const auto origin = reader.get<uint64_t>();
     seen[origin] = reader.get<uint64_t>();
   }
+  for (auto n = reader.get<uint32_t>(); n > 0 && reader.ok(); --n) {
+    const auto origin = reader.get<uint64_t>();
+    if (!session.skip_once) session.skip_once = std::make_unique<std::map<uint64_t, uint64_t>>();
+    (*session.skip_once)[origin] = reader.get<uint64_t>();
+  }
   if (!reader.at_end() || next_id == 0) return false;
   session.inflight().set_next_id(next_id);
   return true;
@@ -132,6 +144,7 @@ bool read_session_delivery(bus::Reader& reader, const base::BufferRef& attachmen
   if (packet_id == 0) return false;
   session::Inflight::Entry entry;
   entry.packet_id = packet_id;
+  entry.tried = true;
   entry.state =
       static_cast<Kind>(kind) == Kind::released ? session::Inflight::State::pubrel : session::Inflight::State::publish;
   entry.delivery = std::move(delivery);

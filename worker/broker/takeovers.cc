@@ -4,6 +4,7 @@
 
 #include "shared/bus/frames.h"
 #include "worker/broker/interest.h"
+#include "worker/broker/journal.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/sessions.h"
 #include "worker/broker/state_transfer.h"
@@ -143,7 +144,7 @@ void Takeovers::hold(session::Session& session, session::Delivery delivery) {
   inbound.held.push_back({std::move(delivery), core_.tickets->wait()});
 }
 
-void Takeovers::finish_inbound(session::Session& session, const std::map<uint64_t, uint64_t>& seen) {
+std::vector<TicketId> Takeovers::finish_inbound(session::Session& session, const std::map<uint64_t, uint64_t>& seen) {
   for (const auto& [origin, sequence] : seen) {
     if (core_.seen_of(origin) >= sequence || !core_.peers->may_say_more(origin)) continue;
     if (!session.skip) session.skip = std::make_unique<std::map<uint64_t, uint64_t>>();
@@ -151,14 +152,16 @@ void Takeovers::finish_inbound(session::Session& session, const std::map<uint64_
   }
   const std::unique_ptr<Inbound> inbound = std::move(session.inbound);
   inbound_.erase(inbound->claim);
+  std::vector<TicketId> tickets;
   for (Inbound::Held& held : inbound->held) {
     const bus::Uid uid = held.delivery.message->uid();
     const auto it = seen.find(uid.incarnation);
-    const bool known = !held.delivery.group && it != seen.end() && uid.sequence <= it->second;
-    core_.tickets->resume(held.ticket);
-    if (!known) session.deliver(std::move(held.delivery));
-    core_.tickets->end_resumed();
+    const bool known = !held.delivery.group && ((it != seen.end() && uid.sequence <= it->second) ||
+                                                skips_once(session, *held.delivery.message));
+    if (!known) session.keep(std::move(held.delivery));
+    tickets.push_back(held.ticket);
   }
+  return tickets;
 }
 
 bool Takeovers::skips(session::Session& session, const bus::Uid& uid) {
@@ -168,6 +171,12 @@ bool Takeovers::skips(session::Session& session, const bus::Uid& uid) {
   session.skip->erase(it);
   if (session.skip->empty()) session.skip.reset();
   return false;
+}
+
+bool Takeovers::skips_once(const session::Session& session, const bus::Message& message) {
+  if (!session.skip_once || (message.once().sequence & kAccepted) == 0) return false;
+  const auto it = session.skip_once->find(message.once().incarnation);
+  return it != session.skip_once->end() && message.once().sequence <= it->second;
 }
 
 // --- any worker ---

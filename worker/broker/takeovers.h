@@ -24,6 +24,7 @@
 #include <string_view>
 
 #include "worker/broker/core.h"
+#include "worker/broker/tickets.h"
 #include "worker/session/takeover_state.h"
 
 namespace broker {
@@ -42,9 +43,12 @@ class Takeovers {
   // At B: a message matched a session that is moving here. Uses the current ticket.
   void hold(session::Session& session, session::Delivery delivery);
   // At B: the state is complete: puts what was held behind it, as far as `seen`, A's, does not have it.
-  void finish_inbound(session::Session& session, const std::map<uint64_t, uint64_t>& seen);
+  // Returns the tickets of what was held: they wait until the session is stored.
+  std::vector<TicketId> finish_inbound(session::Session& session, const std::map<uint64_t, uint64_t>& seen);
   // The old owner had that message of its worker's stream already. REQUIRES: session.skip.
   static bool skips(session::Session& session, const bus::Uid& uid);
+  // The session came with that message, which is being routed again after the death of the worker that accepted it.
+  static bool skips_once(const session::Session& session, const bus::Message& message);
   // Before a session is destroyed.
   void on_session_ending(session::Session& session);
 

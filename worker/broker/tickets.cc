@@ -1,5 +1,7 @@
 #include "worker/broker/tickets.h"
 
+#include <utility>
+
 namespace broker {
 
 void Tickets::begin(ClientRef client, uint64_t pending) {
@@ -7,9 +9,19 @@ void Tickets::begin(ClientRef client, uint64_t pending) {
   client_ = client;
   pending_ = pending;
   current_ = kNoTicket;
+  answer_ = nullptr;
+  waits_ = here_ = 0;
+}
+
+void Tickets::begin(std::function<void()> answer) {
+  watched_ = true;
+  current_ = kNoTicket;
+  answer_ = std::move(answer);
+  waits_ = here_ = 0;
 }
 
 TicketId Tickets::wait() {
+  ++waits_;
   if (!watched_) return kNoTicket;
   if (current_ == kNoTicket) {
     if (free_.empty()) {
@@ -19,7 +31,7 @@ TicketId Tickets::wait() {
     current_ = free_.back();
     free_.pop_back();
     // One for begin()..end(): what is done meanwhile does not complete it.
-    tickets_[current_] = {client_, pending_, 1, proto::ReasonCode::success};
+    tickets_[current_] = {client_, pending_, 1, proto::ReasonCode::success, std::exchange(answer_, nullptr)};
   }
   ++tickets_[current_].remaining;
   return current_;
@@ -29,7 +41,10 @@ bool Tickets::end(proto::ReasonCode reason) {
   const TicketId ticket = current_;
   current_ = kNoTicket;
   watched_ = false;
-  if (ticket == kNoTicket) return false;
+  if (ticket == kNoTicket) {
+    if (const auto answer = std::exchange(answer_, nullptr)) answer();
+    return false;
+  }
   tickets_[ticket].reason = reason;
   done(ticket);
   return true;
@@ -51,8 +66,12 @@ void Tickets::done(TicketId id) {
   if (id == kNoTicket) return;
   Ticket& ticket = tickets_[id];
   if (--ticket.remaining != 0) return;
-  const Ticket finished = ticket;
+  const Ticket finished = std::exchange(ticket, {});
   free_.push_back(id);
+  if (finished.answer) {
+    finished.answer();
+    return;
+  }
   if (connection::MqttClient* client = clients_.find(finished.client)) {
     client->publish_complete(finished.pending, finished.reason);
   }

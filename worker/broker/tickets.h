@@ -1,8 +1,11 @@
-// What the answer to a QoS 1 or 2 PUBLISH waits for: its message handed to every worker that wants it, a shared group's
-// member found, a retained message at its home (contract C6). One ticket a message, opened only if there is a wait.
+// What the answer to a message waits for: its being stored here, stored with or handed to every worker that wants it, a
+// shared group's member found, a retained message at its home (contract C6). One ticket a message, opened only if there
+// is a wait. The answer is a client's PUBACK or PUBREC, or whatever a function does: tell the worker that sent the
+// message, forget a record.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "proto/reason_code.h"
@@ -20,12 +23,21 @@ class Tickets {
 
   // While routing one PUBLISH: begin(), any number of wait(), end().
   void begin(ClientRef client, uint64_t pending);
+  // The answer is this function's; end() is followed by it at once if there is nothing to wait for.
+  void begin(std::function<void()> answer);
   // The message waits for one more thing; done() with this ticket when it has come. kNoTicket when nobody asked.
   TicketId wait();
+  // The same for what is in this turn's batch of this worker's own store.
+  TicketId wait_here() {
+    ++here_;
+    return wait();
+  }
+  // So far nothing but this worker's own batch is waited for.
+  bool waits_elsewhere() const { return waits_ != here_; }
   // Messages that nobody waits for (wills, QoS 0): wait() gives kNoTicket.
   void begin_unwatched() { watched_ = false; }
   // False: nothing to wait for, the answer is the caller's. True: publish_complete() will be called with `reason`.
-  bool end(proto::ReasonCode reason);
+  bool end(proto::ReasonCode reason = proto::ReasonCode::success);
 
   // Goes on with an open ticket (or kNoTicket): resume(), any number of wait(), end_resumed(), which takes back the
   // wait that kept it open.
@@ -41,6 +53,7 @@ class Tickets {
     uint64_t pending = 0;
     uint32_t remaining = 0;
     proto::ReasonCode reason = proto::ReasonCode::success;
+    std::function<void()> answer;  // empty: the client's
   };
   ClientTable& clients_;
   std::vector<Ticket> tickets_;
@@ -49,6 +62,9 @@ class Tickets {
   ClientRef client_;
   uint64_t pending_ = 0;
   TicketId current_ = kNoTicket;
+  std::function<void()> answer_;  // of the message being routed
+  uint32_t waits_ = 0;            // since begin()
+  uint32_t here_ = 0;
 };
 
 }  // namespace broker

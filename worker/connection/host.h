@@ -58,6 +58,10 @@ class Host {
   // while claiming (session() is null then).
   virtual void on_client_closed(MqttClient& client, Ending ending) = 0;
 
+  // Calls `then` when everything that has been written of the client's session is stored; at once if it is not stored
+  // at all. Not called if the client has closed by then.
+  virtual void when_stored(MqttClient& client, std::function<void()> then) = 0;
+
   // The client's output shrank, or it acknowledged something: what waits for that (retained replay) goes on.
   virtual void on_client_room(MqttClient& client) = 0;
 

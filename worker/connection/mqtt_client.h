@@ -49,6 +49,8 @@ class MqttClient final : public Client, public session::Outlet {
   ClientTransport& transport() { return *transport_; }
   // The broker's number of this client's claim, 0 = none.
   uint64_t claim_number = 0;
+  // Messages of this client that wait for the store before they are routed.
+  uint32_t accepting = 0;
 
   // --- from the carrier ---
   void on_bytes(std::string_view bytes) override;

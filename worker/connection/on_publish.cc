@@ -166,8 +166,10 @@ void MqttClient::on_ack(const proto::Frame& frame) {
 void MqttClient::on_pubrel(const proto::Ack& packet) {
   const bool known = session_->remove_incoming(packet.packet_id);
   if (known) flow_done();
-  send_ack(proto::PacketType::pubcomp, packet.packet_id,
-           known || !is_v5() ? proto::ReasonCode::success : proto::ReasonCode::packet_identifier_not_found);
+  const auto reason = known || !is_v5() ? proto::ReasonCode::success : proto::ReasonCode::packet_identifier_not_found;
+  // The client may use the packet id again: it must not come back.
+  context_.host->when_stored(
+      *this, [this, id = packet.packet_id, reason] { send_ack(proto::PacketType::pubcomp, id, reason); });
 }
 
 }  // namespace connection

@@ -50,7 +50,7 @@ void MqttClient::on_unsubscribe(const proto::Frame& frame) {
   proto::Unsuback answer;
   answer.packet_id = packet.packet_id;
   answer.reasons = context_.host->unsubscribe(*this, packet);
-  send_packet(answer);
+  context_.host->when_stored(*this, [this, unsuback = std::move(answer)] { send_packet(unsuback); });
 }
 
 }  // namespace connection

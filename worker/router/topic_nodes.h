@@ -44,6 +44,7 @@ struct TopicEntry {
   uint8_t peer = 0;
   bool durable = false;
   bool is_group = false;
+  bool old = false;  // a dead peer's: goes unless its successor sets it again
 };
 static_assert(sizeof(TopicEntry) == 20);
 

@@ -95,6 +95,7 @@ void TopicTree::set_peer(std::string_view filter, uint32_t peer, bool durable) {
   CHECK(peer < kMaxPeers);
   const NodeId id = impl_->reach(filter);
   uint32_t e = impl_->find_peer(id, peer);
+  if (e != kNoEntry) impl_->entries[e].old = false;
   if (e != kNoEntry && impl_->entries[e].durable == durable) return;
   if (e == kNoEntry) e = impl_->add_peer(id, peer);
   impl_->entries[e].durable = durable;
@@ -116,6 +117,27 @@ void TopicTree::remove_peer(uint32_t peer) {
     impl_->erase_peer(impl_->first_of_peer[peer]);
     ++generation_;
   }
+}
+
+void TopicTree::keep_durable(uint32_t peer) {
+  CHECK(peer < kMaxPeers);
+  for (uint32_t e = impl_->first_of_peer[peer]; e != kNoEntry;) {
+    const uint32_t next = impl_->entries[e].parent;
+    impl_->entries[e].old = true;
+    if (!impl_->entries[e].durable) impl_->erase_peer(e);
+    e = next;
+  }
+  ++generation_;
+}
+
+void TopicTree::drop_kept(uint32_t peer) {
+  CHECK(peer < kMaxPeers);
+  for (uint32_t e = impl_->first_of_peer[peer]; e != kNoEntry;) {
+    const uint32_t next = impl_->entries[e].parent;
+    if (impl_->entries[e].old) impl_->erase_peer(e);
+    e = next;
+  }
+  ++generation_;
 }
 
 // --- shared groups ---

@@ -113,6 +113,10 @@ class TopicTree {
   void clear_peer(std::string_view filter, uint32_t peer);
   // Forgets everything of a peer. Cost: its number of filters.
   void remove_peer(uint32_t peer);
+  // The peer is dead: forgets what no durable session stands behind; the rest stays for its successor...
+  void keep_durable(uint32_t peer);
+  // ...which has set everything it wants: forgets what it has not.
+  void drop_kept(uint32_t peer);
 
   // --- shared groups ---
   // Finds or creates the group at this filter. It is owned by the tree and stays until release_group().

@@ -44,6 +44,8 @@ struct Delivery {
   SubscriptionIds ids;
   proto::QoS qos = proto::QoS::at_most_once;  // what this client gets
   bool retain = false;                        // the flag it sees
+  uint8_t records = 0;                        // which of its records are in the store: see Recorder
+  uint64_t position = 0;                      // their key; grows in the order the client must get its messages
 };
 
 }  // namespace session

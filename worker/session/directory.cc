@@ -9,7 +9,7 @@ void Directory::on_claim(const WorkerId& from, std::string_view id, uint64_t num
   const auto [it, fresh] = entries_.try_emplace(std::string(id));
   Entry& entry = it->second;
   const Claim claim{from, number};
-  if (!entry.transferring) {
+  if (!entry.transferring && !entry.doubt) {
     start(entry, claim);
     return;
   }
@@ -84,8 +84,9 @@ void Directory::on_worker_gone(const WorkerId& gone) {
       entry.waiting.erase(entry.waiting.begin() + static_cast<std::ptrdiff_t>(i));
     }
     if (entry.transferring && entry.transferring->from == gone) {
-      // Had it received the session already, it is in its store; otherwise the old holder still has it.
+      // Had it stored the session already, that is the one; otherwise the old holder still has it.
       entry.transferring.reset();
+      entry.doubt = gone;
       touched = true;
     }
     if (touched && !entry.transferring) affected.push_back(id);
@@ -99,9 +100,11 @@ void Directory::on_worker_gone(const WorkerId& gone) {
 void Directory::on_worker_synced(const WorkerId& worker) {
   std::vector<std::string> affected;
   for (auto& [id, entry] : entries_) {
-    if (!entry.holder || entry.holder->slot != worker.slot || *entry.holder == worker) continue;
-    entry.holder.reset();
-    if (!entry.transferring) affected.push_back(id);
+    const bool was_here = entry.holder && entry.holder->slot == worker.slot && *entry.holder != worker;
+    const bool doubted = entry.doubt && entry.doubt->slot == worker.slot;
+    if (was_here) entry.holder.reset();
+    if (doubted) entry.doubt.reset();
+    if ((was_here || doubted) && !entry.transferring) affected.push_back(id);
   }
   for (const std::string& id : affected) {
     const auto it = entries_.find(id);
@@ -111,6 +114,7 @@ void Directory::on_worker_synced(const WorkerId& worker) {
 
 void Directory::settle(Entries::iterator it) {
   Entry& entry = it->second;
+  if (entry.doubt) return;
   if (!entry.waiting.empty()) {
     const Claim next = entry.waiting.back();
     entry.waiting.pop_back();

@@ -57,7 +57,8 @@ class Directory {
   void on_release(const WorkerId& from, std::string_view id, uint64_t epoch);
   // While this worker starts: what a peer holds (claim = 0) or is pulling (its claim number).
   void on_holding(const WorkerId& from, std::string_view id, uint64_t epoch, uint64_t claim);
-  // A worker died: its claims are void. What it held is in its store, and its replacement's to tell.
+  // A worker died: its claims are void. What it held, or was about to, is in its store, and its replacement's to tell:
+  // until then nobody is granted what it claimed.
   void on_worker_gone(const WorkerId& gone);
   // A worker has told everything it holds: what its predecessors in that slot held besides is gone.
   void on_worker_synced(const WorkerId& worker);
@@ -75,8 +76,9 @@ class Directory {
     std::optional<WorkerId> holder;
     uint64_t holder_epoch = 0;  // of the holder's session: an earlier grant's if later claimants did not pull
     std::optional<Claim> transferring;
-    size_t older = 0;            // how many of `waiting` came before the transferring one
-    std::vector<Claim> waiting;  // in the order they came
+    std::optional<WorkerId> doubt;  // a claimant that died: it may have stored the session, its replacement will tell
+    size_t older = 0;               // how many of `waiting` came before the transferring one
+    std::vector<Claim> waiting;     // in the order they came
   };
   using Entries = std::unordered_map<std::string, Entry>;
 

@@ -18,6 +18,7 @@ class Inflight {
     uint16_t packet_id = 0;  // 0: acknowledged, waits for those before it to leave
     State state = State::publish;
     bool unsent = false;  // not yet sent again since the client came back
+    bool tried = false;   // may have been sent before: DUP
     Delivery delivery;    // its message is released once PUBREC has come
   };
 

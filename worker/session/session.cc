@@ -1,6 +1,7 @@
 #include "worker/session/session.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "worker/session/takeover_state.h"
 
@@ -23,14 +24,22 @@ bool Session::has_incoming(uint16_t packet_id) const {
 
 void Session::add_incoming(uint16_t packet_id) {
   const auto it = std::lower_bound(incoming_qos2.begin(), incoming_qos2.end(), packet_id);
-  if (it == incoming_qos2.end() || *it != packet_id) incoming_qos2.insert(it, packet_id);
+  if (it != incoming_qos2.end() && *it == packet_id) return;
+  incoming_qos2.insert(it, packet_id);
+  if (stored()) shared_.recorder->incoming(*this, packet_id, true);
 }
 
 bool Session::remove_incoming(uint16_t packet_id) {
   const auto it = std::lower_bound(incoming_qos2.begin(), incoming_qos2.end(), packet_id);
   if (it == incoming_qos2.end() || *it != packet_id) return false;
   incoming_qos2.erase(it);
+  if (stored()) shared_.recorder->incoming(*this, packet_id, false);
   return true;
+}
+
+void Session::detach() {
+  outlet_ = nullptr;
+  unsent_stored_.clear();  // all of it is sent, or sent again, to the next client
 }
 
 void Session::attach(Outlet& outlet) {
@@ -53,7 +62,8 @@ void Session::resend() {
     if (!entry.unsent || inflight_.size() - unsent_ >= window()) return;
     entry.unsent = false;
     --unsent_;
-    if (outlet_->send_publish(entry.delivery, entry.packet_id, true) == Outlet::Sent::too_large) {
+    const bool dup = std::exchange(entry.tried, true);
+    if (outlet_->send_publish(entry.delivery, entry.packet_id, dup) == Outlet::Sent::too_large) {
       too_large.push_back(entry.packet_id);
     }
   });
@@ -65,8 +75,13 @@ void Session::resend() {
 
 void Session::release(Inflight::Entry& entry) {
   if (entry.unsent) --unsent_;
+  forget(entry.delivery);
   inflight_.remove(entry);
   shared_.page.add(metrics::Gauge::inflight_messages, -1);
+}
+
+void Session::forget(const Delivery& delivery) {
+  if (delivery.records != 0) shared_.recorder->removed(*this, delivery);
 }
 
 size_t Session::window() const {
@@ -99,20 +114,48 @@ Session::Result Session::deliver(Delivery delivery) {
   return enqueue(std::move(delivery));
 }
 
-// A message that does not fit the client is dropped as if it had been delivered [MQTT-3.1.2-25].
 bool Session::send_now(Delivery delivery) {
   if (delivery.message->expires_at() != 0 && delivery.message->expired(shared_.clock->now_ms())) {
     shared_.page.add(metrics::Counter::publish_dropped_expired);
+    forget(delivery);
     return false;
   }
   Inflight::Entry& entry = inflight_.add(std::move(delivery));
-  if (outlet_->send_publish(entry.delivery, entry.packet_id, false) == Outlet::Sent::too_large) {
-    inflight_.remove(entry);
-    shared_.page.add(metrics::Counter::publish_dropped_size);
-    return false;
-  }
   shared_.page.add(metrics::Gauge::inflight_messages, 1);
-  return true;
+  if (stored()) {
+    shared_.recorder->in_flight(*this, entry);
+    send_when_stored(entry);
+    return true;
+  }
+  const uint16_t packet_id = entry.packet_id;
+  send(entry);
+  return inflight_.find(packet_id) != nullptr;
+}
+
+void Session::send_when_stored(Inflight::Entry& entry) {
+  unsent_stored_.push_back({shared_.recorder->batch(), entry.packet_id});
+  shared_.recorder->wait_to_send(*this);
+}
+
+void Session::on_stored(uint64_t batch) {
+  while (outlet_ != nullptr && !unsent_stored_.empty() && unsent_stored_.front().batch <= batch) {
+    const uint16_t packet_id = unsent_stored_.front().packet_id;
+    unsent_stored_.pop_front();
+    if (Inflight::Entry* entry = inflight_.find(packet_id)) send(*entry);
+  }
+}
+
+// A message that does not fit the client is dropped as if it had been delivered [MQTT-3.1.2-25].
+void Session::send(Inflight::Entry& entry) {
+  if (entry.state == Inflight::State::pubrel) {
+    outlet_->send_pubrel(entry.packet_id);
+    return;
+  }
+  const bool dup = std::exchange(entry.tried, true);
+  if (outlet_->send_publish(entry.delivery, entry.packet_id, dup) == Outlet::Sent::too_large) {
+    release(entry);
+    shared_.page.add(metrics::Counter::publish_dropped_size);
+  }
 }
 
 Session::Result Session::enqueue(Delivery delivery) {
@@ -125,6 +168,7 @@ Session::Result Session::enqueue(Delivery delivery) {
   if (limits.queue_full == config::QueueFull::drop_old && bytes <= limits.max_queued_bytes) {
     while (full() && !queue_.empty()) {
       account(-1, -static_cast<int64_t>(queue_.front().message->footprint()));
+      forget(queue_.front());
       queue_.pop_front();
       shared_.page.add(metrics::Counter::publish_dropped_queue);
     }
@@ -134,8 +178,13 @@ Session::Result Session::enqueue(Delivery delivery) {
     if (limits.queue_full == config::QueueFull::disconnect && outlet_ != nullptr) outlet_->on_queue_full();
     return Result::dropped_full;
   }
-  restore(std::move(delivery));
+  keep(std::move(delivery));
   return Result::accepted;
+}
+
+void Session::keep(Delivery delivery) {
+  if (stored()) shared_.recorder->queued(*this, delivery);
+  restore(std::move(delivery));
 }
 
 void Session::restore(Delivery delivery) {
@@ -182,7 +231,12 @@ bool Session::on_pubrec(uint16_t packet_id, bool error) {
   entry->unsent = false;
   entry->state = Inflight::State::pubrel;
   entry->delivery.message = bus::MessageRef();
-  outlet_->send_pubrel(packet_id);
+  if (stored()) {
+    shared_.recorder->in_flight(*this, *entry);
+    send_when_stored(*entry);
+  } else {
+    outlet_->send_pubrel(packet_id);
+  }
   return true;
 }
 
@@ -207,6 +261,7 @@ std::vector<Delivery> Session::take_shared(const std::function<bool(const GroupN
   for (const uint16_t id : ids) {
     Inflight::Entry* entry = inflight_.find(id);
     taken.push_back(std::move(entry->delivery));
+    entry->delivery.records = 0;
     release(*entry);
   }
   base::Ring<Delivery> rest;
@@ -226,6 +281,7 @@ void Session::clear_messages() {
   shared_.page.add(metrics::Gauge::inflight_messages, -static_cast<int64_t>(inflight_.size()));
   inflight_.clear();
   unsent_ = 0;
+  unsent_stored_.clear();
   if (!queue_.empty()) account(-static_cast<int64_t>(queue_.size()), -static_cast<int64_t>(queued_bytes_));
   queue_.clear();
 }

@@ -48,11 +48,32 @@ struct Will {
   std::optional<uint32_t> message_expiry;
 };
 
+class Session;
+
+// Writes down what happens to the messages of stored sessions. Implemented by broker::Records.
+class Recorder {
+ public:
+  static constexpr uint8_t kDelivery = 1;  // bits of Delivery::records
+  static constexpr uint8_t kProgress = 2;
+  virtual ~Recorder() = default;
+  // The message waits in the queue (gets its position).
+  virtual void queued(Session& session, Delivery& delivery) = 0;
+  // It is in flight, or PUBREC has come for it.
+  virtual void in_flight(Session& session, Inflight::Entry& entry) = 0;
+  // It is done with.
+  virtual void removed(const Session& session, const Delivery& delivery) = 0;
+  virtual void incoming(const Session& session, uint16_t packet_id, bool known) = 0;
+  // The session has something to send when this turn's batch is stored: on_stored(batch()).
+  virtual void wait_to_send(const Session& session) = 0;
+  virtual uint64_t batch() const = 0;
+};
+
 // The limits and counters all sessions of a worker share. Outlives them.
 struct Shared {
   const config::Mqtt* config = nullptr;
   const base::Clock* clock = nullptr;
   metrics::PageRef page{nullptr};
+  Recorder* recorder = nullptr;  // null: nothing is stored
 };
 
 struct Inbound;   // takeover in progress towards here, see worker/broker/takeovers.h
@@ -72,6 +93,12 @@ class Session {
   uint64_t epoch = 0;
   uint32_t expiry_interval = 0;  // seconds; 0 = ends with its connection, 0xFFFFFFFF = never
   bool durable() const { return expiry_interval > 0; }
+  // Its number in the store; 0: it is not stored.
+  uint64_t sid = 0;
+  uint64_t next_position = 1;
+  // Its messages are stored: they are sent, and acknowledged to their publishers, when they are.
+  bool stored() const { return sid != 0 && durable(); }
+  uint64_t disconnected_at = 0;  // wall-clock milliseconds; 0: connected, or never was
   std::unique_ptr<Will> will;
   Subscriptions subscriptions;
   std::vector<uint16_t> incoming_qos2;  // packet ids the client has published and not released, sorted
@@ -84,12 +111,14 @@ class Session {
   bool connected() const { return outlet_ != nullptr; }
   // Sends again what was in flight (DUP, PUBREL), then what waits. [MQTT-4.4.0-1]
   void attach(Outlet& outlet);
-  void detach() { outlet_ = nullptr; }
+  void detach();
 
   // --- messages to the client ---
   enum class Result : uint8_t { accepted, dropped_full, dropped };
   Result deliver(Delivery delivery);
-  // Puts a message behind what waits without sending (resumed from elsewhere).
+  // Puts a message behind what waits, whatever the limits.
+  void keep(Delivery delivery);
+  // The same for one that is stored already, or will be with the session (loaded, resumed from elsewhere).
   void restore(Delivery delivery);
   // Sends from the queue as far as the window and the client's socket allow.
   void pump();
@@ -98,6 +127,8 @@ class Session {
   // QoS 2: PUBREC; an error reason ends the flow. False: no such packet id.
   bool on_pubrec(uint16_t packet_id, bool error);
   bool on_pubcomp(uint16_t packet_id);
+  // That batch is stored: what waited for it is sent.
+  void on_stored(uint64_t batch);
 
   Inflight& inflight() { return inflight_; }
   const Inflight& inflight() const { return inflight_; }
@@ -105,17 +136,20 @@ class Session {
   size_t queued_bytes() const { return queued_bytes_; }
   // Takes out what came from the shared groups that `from` accepts and may be given to another member: everything not
   // yet sent and, once there is no connection on which it could still be acknowledged, QoS 1 in flight. DESIGN
-  // section 3.
+  // section 3. Their records are the caller's to remove.
   std::vector<Delivery> take_shared(const std::function<bool(const GroupName&)>& from);
   // Drops queue and in-flight state.
   void clear_messages();
 
   // --- takeover ---
   std::unique_ptr<Inbound> inbound;
+  bool arriving = false;  // not yet this worker's: it is being received, or being stored for its new connection
   std::unique_ptr<Outbound> outbound;
   // By worker process: its messages up to this number came with the session; they may still come directly, and are
   // skipped. Null: none.
   std::unique_ptr<std::map<uint64_t, uint64_t>> skip;
+  // The same for messages that are routed again under an identity of their own (bus::Message::once). Null: none.
+  std::unique_ptr<std::map<uint64_t, uint64_t>> skip_once;
 
   // Armed while offline: session expiry and will delay. Made and handled by broker::Sessions.
   struct Timer : base::TimerNode {
@@ -136,6 +170,10 @@ class Session {
   void resend();
   void release(Inflight::Entry& entry);
   bool send_now(Delivery delivery);
+  // When the packet id is stored; at once for a session that is not.
+  void send_when_stored(Inflight::Entry& entry);
+  void send(Inflight::Entry& entry);
+  void forget(const Delivery& delivery);
 
   const Shared& shared_;
   std::string client_id_;
@@ -146,6 +184,11 @@ class Session {
   size_t queued_bytes_ = 0;
   uint32_t unsent_ = 0;  // entries of inflight_ that wait for room to be sent again
   bool pumping_ = false;
+  struct Unsent {
+    uint64_t batch = 0;
+    uint16_t packet_id = 0;
+  };
+  base::Ring<Unsent> unsent_stored_;  // wait for their batch
 };
 
 }  // namespace session

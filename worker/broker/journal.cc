@@ -1,0 +1,117 @@
+#include "worker/broker/journal.h"
+
+#include <utility>
+
+#include "worker/broker/sessions.h"
+
+namespace broker {
+
+store::Now Journal::now() const {
+  return {core_.now(), core_.env.clock->wall_us() / 1000};
+}
+
+Journal::Waiting* Journal::last() {
+  if (!batch_.empty()) return &current_;
+  return under_way_.empty() ? nullptr : &under_way_.rbegin()->second;
+}
+
+void Journal::wait(TicketId ticket) {
+  if (ticket == kNoTicket) return;
+  if (Waiting* waiting = last()) {
+    waiting->tickets.push_back(ticket);
+  } else {
+    core_.tickets->done(ticket);
+  }
+}
+
+void Journal::then(std::function<void()> done) {
+  if (Waiting* waiting = last()) {
+    waiting->functions.push_back(std::move(done));
+  } else {
+    done();
+  }
+}
+
+void Journal::wait_to_send(const session::Session& session) {
+  if (!current_.senders.empty() && current_.senders.back().first == session.id()) return;
+  current_.senders.emplace_back(session.id(), session.sid);
+}
+
+Journal::Origin Journal::origin_of(const bus::Message& message, Stream stream) {
+  const auto accepted = static_cast<uint8_t>((message.once().sequence & kAccepted) != 0 ? 2 : 0);
+  return {message.once().incarnation, static_cast<uint8_t>(static_cast<uint8_t>(stream) | accepted)};
+}
+
+bool Journal::knows(const bus::Message& message, Stream stream) const {
+  const auto it = stored_.find(origin_of(message, stream));
+  return it != stored_.end() && message.once().sequence <= it->second;
+}
+
+void Journal::note(const bus::Message& message, Stream stream) {
+  const Origin origin = origin_of(message, stream);
+  stored_[origin] = message.once().sequence;
+  noted_[origin] = message.once().sequence;
+}
+
+std::map<uint64_t, uint64_t> Journal::accepted_seen() const {
+  std::map<uint64_t, uint64_t> seen;
+  for (const auto& [origin, sequence] : stored_) {
+    if (origin.second == 2) seen[origin.first] = sequence;
+  }
+  return seen;
+}
+
+void Journal::restore_seen(const store::Key& key, uint64_t sequence) {
+  stored_[{key.incarnation, key.seen}] = sequence;
+}
+
+void Journal::end_of_turn() {
+  if (batch_.empty()) return;
+  std::string key;
+  std::string value;
+  for (const auto& [origin, sequence] : noted_) {
+    store::seen_key(key, 0, origin.first, origin.second);
+    store::encode_number(value, sequence);
+    batch_.put(key, value);
+  }
+  noted_.clear();
+  while (stored_.size() > kMaxOrigins) {
+    store::seen_key(key, 0, stored_.begin()->first.first, stored_.begin()->first.second);
+    batch_.erase(key);
+    stored_.erase(stored_.begin());
+  }
+  const uint64_t number = number_++;
+  changes_before_ += batch_.changes();
+  Waiting& waiting = under_way_[number];
+  waiting = std::exchange(current_, {});
+  waiting.number = number;
+  waiting.bytes = batch_.bytes();
+  waiting_bytes_ += waiting.bytes;
+  core_.env.store->commit(std::exchange(batch_, {}), [this, number] {
+    const auto it = under_way_.find(number);
+    Waiting done = std::move(it->second);
+    under_way_.erase(it);
+    completed(done);
+  });
+}
+
+void Journal::completed(Waiting& done) {
+  waiting_bytes_ -= done.bytes;
+  for (const TicketId ticket : done.tickets) core_.tickets->done(ticket);
+  for (const auto& [id, sid] : done.senders) {
+    session::Session* session = core_.sessions->by_id(id);
+    if (session != nullptr && session->sid == sid) session->on_stored(done.number);
+  }
+  for (const auto& function : done.functions) function();
+  if (held_back_.empty() || behind()) return;
+  for (const ClientRef ref : std::exchange(held_back_, {})) {
+    if (connection::MqttClient* client = core_.clients->find(ref)) client->resume();
+  }
+}
+
+void Journal::hold_back(connection::MqttClient& client) {
+  held_back_.push_back(ref_of(client));
+  client.pause();
+}
+
+}  // namespace broker
