@@ -231,7 +231,8 @@ void Master::on_tick() {
   std::vector<Heartbeat> heartbeats;
   for (uint32_t slot = 0; slot < supervisor_.slot_count(); ++slot) {
     const metrics::PageRef page = pages_.slot(slot);
-    heartbeats.push_back({page.get(metrics::Gauge::incarnation), page.get(metrics::Gauge::heartbeat_ms)});
+    heartbeats.push_back({page.get(metrics::Gauge::incarnation), page.get(metrics::Gauge::heartbeat_ms),
+                          page.get(metrics::Gauge::loading) != 0});
   }
   status_.sample();
   act(supervisor_.on_tick(heartbeats));

@@ -10,7 +10,7 @@
 namespace master {
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerStatus, name, listening, state, pid, memory, connections, requests, qps,
-                                   clients, sessions, subscriptions, busy)
+                                   clients, sessions, subscriptions, busy, store, store_bytes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ExitCount, group, status, count)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Status, version, config_file, pid, started, now, load_average, groups, all_ready,
                                    workers, exits)
@@ -34,6 +34,7 @@ std::string run_time(int64_t seconds) {
 
 std::string state_text(const WorkerStatus& worker) {
   if (worker.state != "ready") return '[' + worker.state + ']';
+  if (worker.store != "ok") return "[store " + worker.store + ']';
   return worker.busy ? "[busy]" : "[idle]";
 }
 

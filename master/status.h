@@ -21,6 +21,8 @@ struct WorkerStatus {
   uint64_t sessions = 0;
   uint64_t subscriptions = 0;
   bool busy = false;
+  std::string store = "ok";  // or "full", "failing"
+  uint64_t store_bytes = 0;  // on disk
   bool operator==(const WorkerStatus&) const = default;
 };
 

@@ -24,6 +24,11 @@ std::string load_average() {
   return one + ", " + five + ", " + fifteen;
 }
 
+std::string store_health(uint64_t gauge) {
+  constexpr const char* kNames[] = {"ok", "full", "failing"};
+  return gauge < std::size(kNames) ? kNames[gauge] : "unknown";
+}
+
 std::string listening(const config::WorkerGroup& group) {
   std::string text = group.listen.front().url;
   if (group.listen.size() > 1) text += " +" + std::to_string(group.listen.size() - 1);
@@ -77,6 +82,8 @@ WorkerStatus StatusSource::worker(uint32_t slot) const {
   status.clients = page.get(Gauge::clients_connected);
   status.sessions = page.get(Gauge::sessions);
   status.subscriptions = page.get(Gauge::subscriptions);
+  status.store = store_health(page.get(Gauge::store_health));
+  status.store_bytes = page.get(Gauge::store_size_bytes);
   status.busy = page.get(Gauge::busy_since_ms) != 0;
   return status;
 }

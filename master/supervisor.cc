@@ -31,6 +31,7 @@ void Supervisor::spawn(uint32_t index, Actions& actions) {
   slot.state = SlotState::starting;
   slot.incarnation = next_incarnation();
   slot.spawned_at = clock_.now_ms();
+  slot.loading_at = 0;
   slot.killed = false;
   slot.channel_lost_at = 0;
   actions.emplace_back(Spawn{index, slot.incarnation});
@@ -144,19 +145,22 @@ Actions Supervisor::on_tick(std::span<const Heartbeat> heartbeats) {
 }
 
 void Supervisor::judge(uint32_t index, const Heartbeat& heartbeat, Actions& actions) {
-  const Slot& slot = slots_[index];
+  Slot& slot = slots_[index];
   const base::MonoMs now = clock_.now_ms();
+  const bool its_own = heartbeat.incarnation == slot.incarnation;
+  if (its_own && heartbeat.loading) slot.loading_at = heartbeat.at_ms;
   if (slot.state == SlotState::stopping) {
     if (now >= slot.kill_at) kill(index, "a worker does not stop, killing it", actions);
   } else if (slot.channel_lost_at != 0 && now - slot.channel_lost_at > policy_.channel_grace_ms) {
     kill(index, "a worker lost its control channel, killing it", actions);
   } else if (slot.state == SlotState::starting) {
-    if (now - std::max(slot.spawned_at, judge_since_) > policy_.ready_timeout_ms) {
+    const base::MonoMs since = std::max({slot.spawned_at, slot.loading_at, judge_since_});
+    if (now > since && now - since > policy_.ready_timeout_ms) {
       kill(index, "a worker does not get ready, killing it", actions);
     }
   } else {
     base::MonoMs last = std::max(slot.ready_at, judge_since_);
-    if (heartbeat.incarnation == slot.incarnation) last = std::max(last, heartbeat.at_ms);
+    if (its_own) last = std::max(last, heartbeat.at_ms);
     if (now > last && now - last > policy_.stall_timeout_ms) {
       kill(index, "a worker is stuck, killing it", actions);
     }

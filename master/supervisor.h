@@ -6,7 +6,8 @@
 //    └──────── on_exit ───────┴───────────────────┘        each of them with a process may be `stopping` as well
 //
 // - A dead worker is replaced at once; one that keeps dying soon after its start waits longer each time (back-off).
-// - Stuck is dead: a ready worker whose heartbeat is too old is killed, as is one that never gets ready.
+// - Stuck is dead: a ready worker whose heartbeat is too old is killed, as is one that never gets ready. One that loads
+//   its store may take as long as its heart beats.
 // - While a slot has no accepting worker for longer than `adopt_after_ms`, a ready worker accepts on its sockets.
 // - While starting up (until every slot was ready once), a worker that exits with kExitFatal, or that keeps failing
 //   before it is ready, ends the master. Later it is tried again, slowly.
@@ -56,6 +57,7 @@ struct ExitStatus {
 struct Heartbeat {
   uint64_t incarnation = 0;
   base::MonoMs at_ms = 0;
+  bool loading = false;  // it opens and loads its store
 };
 
 // --- actions, to be carried out in order ---
@@ -142,6 +144,7 @@ class Supervisor {
     pid_t pid = 0;  // 0: no process
     uint64_t incarnation = 0;
     base::MonoMs spawned_at = 0;
+    base::MonoMs loading_at = 0;  // the last heartbeat that said so
     base::MonoMs ready_at = 0;
     base::MonoMs down_since = 0;       // since when nobody accepts in this slot
     base::MonoMs respawn_at = 0;       // while down

@@ -30,6 +30,7 @@ metrics::PageRef fresh_page(const metrics::Pages& pages, const control::Boot& bo
   for (uint32_t i = 0; i < static_cast<uint32_t>(Gauge::kCount); ++i) page.set(static_cast<Gauge>(i), 0);
   page.set(Gauge::incarnation, boot.incarnation);
   page.set(Gauge::heartbeat_ms, now);
+  page.set(Gauge::loading, 1);
   return page;
 }
 
@@ -48,6 +49,8 @@ Worker::Worker(control::Boot boot, logging::Log& log)
       pages_(boot_.metrics.get(), boot_.config.slot_count()),
       page_(fresh_page(pages_, boot_, clock_.now_ms())),
       context_(loop_, pool_, page_, log_),
+      store_wake_(loop_, [] {}),
+      store_(store_options()),
       connections_(context_, [this](connection::ClientTransport& transport) { return broker_.open_client(transport); }),
       broker_(environment()),
       bus_(context_, {boot_.slot, boot_.incarnation}, boot_.config.run_dir + "/bus", *this),
@@ -69,6 +72,21 @@ Worker::Worker(control::Boot boot, logging::Log& log)
 
 Worker::~Worker() = default;
 
+// The store is opened before anything that a client could see. Its completions are called in the turn that it wakes.
+store::RocksStore::Options Worker::store_options() {
+  const config::Store& store = boot_.config.store;
+  const uint32_t slots = boot_.config.slot_count();
+  store::RocksStore::Options options;
+  options.path = store::slot_directory(boot_.config.data_dir, boot_.slot);
+  options.layout = {boot_.slot, slots};
+  options.sync =
+      store.sync == config::StoreSync::always ? store::RocksStore::Sync::always : store::RocksStore::Sync::process;
+  options.max_size = store.max_size / slots;
+  options.wake = [this] { store_wake_.send(); };
+  options.progress = [this] { page_.set(Gauge::heartbeat_ms, clock_.now_ms()); };
+  return options;
+}
+
 broker::Environment Worker::environment() {
   broker::Environment e;
   e.config = &boot_.config;
@@ -88,7 +106,8 @@ broker::Environment Worker::environment() {
 }
 
 int Worker::run() {
-  tick_.start(kTickMs, kTickMs, [] {});
+  page_.set(Gauge::loading, 0);
+  tick_.start(kTickMs, kTickMs, [this] { report_store(); });
   check_.start([this] { end_turn(); });
   prepare_.start([this] { before_wait(); });
   log_.info("worker started", {{"incarnation", boot_.incarnation}});
@@ -106,6 +125,23 @@ void Worker::on_ready() {
   log_.info("worker ready", {{"listeners", listeners_.size()}});
 }
 
+void Worker::report_store() {
+  const store::RocksStore::Statistics now = store_.statistics();
+  page_.add(metrics::Counter::store_commits, now.commits - store_reported_.commits);
+  page_.add(metrics::Counter::store_writes, now.writes - store_reported_.writes);
+  page_.add(metrics::Counter::store_written_bytes, now.written_bytes - store_reported_.written_bytes);
+  store_reported_ = now;
+  const store::Health health = store_.health();
+  page_.set(Gauge::store_health, static_cast<uint64_t>(health));
+  page_.set(Gauge::store_pending_bytes, now.pending_bytes);
+  page_.set(Gauge::store_size_bytes, now.size);
+  if (health == store_health_) return;
+  store_health_ = health;
+  if (health == store::Health::ok) return log_.info("the store works again");
+  log_.error(health == store::Health::full ? "the store is full" : "writing to the store fails",
+             {{"error", store_.trouble()}});
+}
+
 // --- turns ---
 
 void Worker::end_turn() {
@@ -118,11 +154,12 @@ void Worker::end_turn() {
   connections_.reap();
   bus_.reap();
   page_.set(Gauge::heartbeat_ms, loop_.now_ms());
-  if (stopping_ && !finished_ && ((connections_.size() == 0 && bus_.drained()) || loop_.now_ms() >= stop_deadline_)) {
+  const bool drained = connections_.size() == 0 && bus_.drained() && !store_.pending();
+  if (stopping_ && !finished_ && (drained || loop_.now_ms() >= stop_deadline_)) {
     channel_.send(control::Stopping{});
     finish(0);
   }
-  if (connections_.pending() || store_.due() || broker_.more_work()) {
+  if (connections_.pending() || broker_.more_work()) {
     if (!again_.active()) again_.start([] {});
   } else if (again_.active()) {
     again_.stop();

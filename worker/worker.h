@@ -21,12 +21,13 @@
 #include "shared/control/boot.h"
 #include "shared/control/channel.h"
 #include "shared/log/log.h"
+#include "shared/loop/async.h"
 #include "shared/loop/hook.h"
 #include "shared/loop/loop.h"
 #include "shared/loop/signal.h"
 #include "shared/loop/timer.h"
 #include "shared/metrics/page.h"
-#include "shared/store/memory_store.h"
+#include "shared/store/rocks_store.h"
 #include "worker/broker/broker.h"
 #include "worker/net/connection_set.h"
 #include "worker/net/context.h"
@@ -53,8 +54,11 @@ class Worker final : net::BusEndpoint {
 
   using Listeners = std::vector<std::unique_ptr<net::Listener>>;
 
+  store::RocksStore::Options store_options();
   broker::Environment environment();
   void on_ready();
+  // What the store has done since the last time, for the page and the log.
+  void report_store();
 
   // --- turns ---
   void end_turn();
@@ -92,7 +96,10 @@ class Worker final : net::BusEndpoint {
   metrics::Pages pages_;
   metrics::PageRef page_;
   net::Context context_;
-  store::MemoryStore store_;
+  loop::Async store_wake_;
+  store::RocksStore store_;
+  store::RocksStore::Statistics store_reported_;
+  store::Health store_health_ = store::Health::ok;
   std::map<std::string, net::Quota> quotas_;  // by group
   net::ConnectionSet connections_;
   broker::Broker broker_;

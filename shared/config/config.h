@@ -57,6 +57,13 @@ struct Mqtt {
   SharedStrategy shared_subscription_strategy = SharedStrategy::round_robin;
 };
 
+enum class StoreSync : uint8_t { process, always };
+
+struct Store {
+  StoreSync sync = StoreSync::process;
+  uint64_t max_size = 0;  // bytes of all slots' stores together, 0 = unlimited
+};
+
 enum class LogLevel : uint8_t { debug, info, warn, error };
 enum class LogFormat : uint8_t { text, json };
 
@@ -79,6 +86,7 @@ struct Config {
   uint32_t drain_rate = 500;
   std::vector<WorkerGroup> workers;  // in the file's order; never empty
   Mqtt mqtt;
+  Store store;
 
   // Slots are numbered over all groups in order: the slot's group and its index in that group.
   uint32_t slot_count() const;

@@ -11,6 +11,7 @@ constexpr std::string_view kLogFormats[] = {"text", "json"};
 constexpr std::string_view kQueueFull[] = {"drop_new", "drop_old", "disconnect"};
 constexpr std::string_view kStrategies[] = {"round_robin",    "random", "sticky",
                                             "hash_client_id", "local",  "least_inflight"};
+constexpr std::string_view kStoreSync[] = {"process", "always"};
 
 template <typename Enum>
 EnumRef enum_ref(Enum& value, std::span<const std::string_view> names) {
@@ -106,6 +107,11 @@ constexpr Option kOptions[] = {
     {"mqtt.shared_subscription_strategy",
      [](Target t) -> Ref { return enum_ref(t.config.mqtt.shared_subscription_strategy, kStrategies); }, 0, 0, "",
      "how a shared subscription picks the member that gets a message"},
+
+    {"store.sync", [](Target t) -> Ref { return enum_ref(t.config.store.sync, kStoreSync); }, 0, 0, "",
+     "what an acknowledgement survives: the death of any process (on disk about once a second), or also a power cut"},
+    {"store.max_size", R(store.max_size), 0, kMaxBytes, "",
+     "bytes of the stores on disk, shared equally by the workers; 0 for no limit"},
 };
 #undef R
 #undef G
@@ -116,8 +122,6 @@ constexpr Absent kAbsent[] = {
     {"auth.allow_anonymous", "true", "authentication"},
     {"auth.password_file", "", "authentication"},
     {"auth.acl_file", "", "authorisation"},
-    {"store.sync", "", "the embedded store"},
-    {"store.max_size", "", "the embedded store"},
     {"workers.*.reloadable", "true", "reload"},
     {"workers.*.context.tls", "", "TLS"},
     {"workers.*.context.proxy_protocol", "false", "the PROXY protocol"},

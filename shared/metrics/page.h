@@ -46,7 +46,10 @@ inline constexpr uint32_t kPageMagic = 0x4D514D50;  // "MQMP"
   X(bus_bytes_sent, "bytes written to other workers")                                    \
   X(bus_bytes_received, "bytes read from other workers")                                 \
   X(sessions_expired, "sessions ended by session expiry")                                \
-  X(wills_published, "wills published")
+  X(wills_published, "wills published")                                                  \
+  X(store_commits, "batches of changes stored")                                          \
+  X(store_writes, "writes to the store that these were merged into")                     \
+  X(store_written_bytes, "bytes of those changes")
 
 #define MM_GAUGES(X)                                                                                 \
   X(heartbeat_ms, "CLOCK_MONOTONIC milliseconds of the last loop turn")                              \
@@ -64,7 +67,11 @@ inline constexpr uint32_t kPageMagic = 0x4D514D50;  // "MQMP"
   X(queued_bytes, "their bytes")                                                                     \
   X(inflight_messages, "messages sent and not acknowledged")                                         \
   X(bus_waiting_bytes, "bytes waiting to be written to other workers")                               \
-  X(send_buffer_bytes, "bytes waiting to be written to clients")
+  X(send_buffer_bytes, "bytes waiting to be written to clients")                                     \
+  X(loading, "1 while the worker opens and loads its store")                                         \
+  X(store_health, "0 the store works, 1 it is full, 2 writing to it fails")                          \
+  X(store_pending_bytes, "bytes of changes waiting to be stored")                                    \
+  X(store_size_bytes, "bytes of the store on disk")
 
 enum class Counter : uint32_t {
 #define X(name, help) name,

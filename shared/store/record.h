@@ -1,6 +1,6 @@
 // What a worker's store holds: one key and one value layout per kind of record. Pure; pinned byte for byte by
-// tests/unit/shared/record_test.cc. Any change of a layout bumps kFormatVersion, and a store of another version is
-// migrated or refused, never misread.
+// tests/unit/shared/store/record_test.cc. Any change of a layout bumps kFormatVersion, and a store of another version
+// is migrated or refused, never misread.
 //
 // A key is one letter and what follows; its numbers are big endian, so that keys sort like them. Values are little
 // endian. Times are wall-clock: a process's own clock means nothing to the next.

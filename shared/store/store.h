@@ -25,6 +25,7 @@ class Batch {
   bool empty() const { return bytes_.empty(); }
   size_t bytes() const { return bytes_.size(); }
   size_t changes() const { return changes_; }
+  size_t puts() const { return puts_; }
   // True if it puts nothing: such a batch is taken even when the store is full.
   bool only_erases() const { return puts_ == 0; }
 

@@ -19,9 +19,9 @@ Status example() {
   status.now = 90061;
   status.load_average = "0.1, 0.2, 0.3";
   status.groups = 1;
-  status.workers = {{"mqtt/0", "mqtt://0.0.0.0:1 +1", "ready", 11, 1536, 3, 40, 5, 2, 1, 7, true},
-                    {"mqtt/1", "mqtt://0.0.0.0:1 +1", "starting", 12, 1024, 1, 2, 0, 0, 0, 0, false},
-                    {"mqtt/2", "mqtt://0.0.0.0:1 +1", "down", 0, 0, 0, 2, 0, 0, 0, 0, false}};
+  status.workers = {{"mqtt/0", "mqtt://0.0.0.0:1 +1", "ready", 11, 1536, 3, 40, 5, 2, 1, 7, true, "ok", 99},
+                    {"mqtt/1", "mqtt://0.0.0.0:1 +1", "starting", 12, 1024, 1, 2, 0, 0, 0, 0, false, "ok", 0},
+                    {"mqtt/2", "mqtt://0.0.0.0:1 +1", "down", 0, 0, 0, 2, 0, 0, 0, 0, false, "ok", 0}};
   status.exits = {{"mqtt", "signal 9", 2}};
   return status;
 }
@@ -34,6 +34,12 @@ TEST_CASE("status: JSON there and back, on one line") {
   CHECK(json.find('\n') == std::string::npos);
   CHECK_THROWS(status_from_json("{}"));
   CHECK_THROWS(status_from_json("no"));
+}
+
+TEST_CASE("status: a worker whose store is in trouble says so") {
+  Status status = example();
+  status.workers[0].store = "full";
+  CHECK(status_tables(status).find("[store full]") != std::string::npos);
 }
 
 TEST_CASE("status: the tables") {

@@ -47,6 +47,7 @@ struct Fixture {
   std::vector<SlotInfo> slots;
   std::optional<Supervisor> supervisor;
   std::set<uint32_t> stuck;
+  bool loading = false;
   pid_t next_pid = 100;
 
   std::string act(const Actions& actions) {
@@ -64,7 +65,7 @@ struct Fixture {
   std::string tick() {
     std::vector<Heartbeat> heartbeats(supervisor->slot_count());
     for (uint32_t i = 0; i < supervisor->slot_count(); ++i) {
-      heartbeats[i] = {supervisor->incarnation(i), stuck.contains(i) ? 0 : clock.mono};
+      heartbeats[i] = {supervisor->incarnation(i), stuck.contains(i) ? 0 : clock.mono, loading};
     }
     return act(supervisor->on_tick(heartbeats));
   }
@@ -210,6 +211,17 @@ TEST_CASE_FIXTURE(Fixture, "supervisor: a worker that does not get ready is kill
   CHECK(pass(1000) == "50: error, kill 0 9");  // once
   CHECK(die(0) == "peers, spawn 0");
   CHECK(pass(policy.ready_timeout_ms) == "");
+}
+
+TEST_CASE_FIXTURE(Fixture, "supervisor: a worker that loads its store may take as long as its heart beats") {
+  start(2);
+  loading = true;
+  CHECK(pass(10 * policy.ready_timeout_ms) == "");
+  stuck = {1};
+  CHECK(pass(policy.ready_timeout_ms) == "50: error, kill 1 9");  // its last heartbeat is long ago
+  loading = false;
+  CHECK(pass(policy.ready_timeout_ms) == "");  // now it has its time to get ready
+  CHECK(pass(1000) == "50: error, kill 0 9");
 }
 
 TEST_CASE_FIXTURE(Fixture, "supervisor: stuck is dead") {

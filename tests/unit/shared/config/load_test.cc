@@ -59,6 +59,7 @@ TEST_CASE("config: every option reaches its field") {
       "zwei.b": {"listen": ["mqtt://[::]:2", "mqtt://10.0.0.1"], "count": "cpu*2"}},
     "mqtt": {"queue_full": "disconnect", "shared_subscription_strategy": "least_inflight", "session_expiry_max": 0,
              "max_queued_bytes": 9007199254740992, "retain_available": false},
+    "store": {"sync": "always", "max_size": 1000000},
     "auth": {"allow_anonymous": true}
   })");
   CHECK(config.run_dir == "/r");
@@ -85,6 +86,8 @@ TEST_CASE("config: every option reaches its field") {
   CHECK(config.mqtt.shared_subscription_strategy == SharedStrategy::least_inflight);
   CHECK(config.mqtt.session_expiry_max == 0);
   CHECK(config.mqtt.max_queued_bytes == 9007199254740992);
+  CHECK(config.store.sync == StoreSync::always);
+  CHECK(config.store.max_size == 1000000);
   CHECK(config.slot_count() == 11);
   CHECK(slot_name(config, 2) == "one/2");
   CHECK(slot_name(config, 3) == "zwei.b/0");

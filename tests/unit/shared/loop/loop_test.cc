@@ -8,8 +8,10 @@
 
 #include <csignal>
 #include <optional>
+#include <thread>
 
 #include "shared/base/unique_fd.h"
+#include "shared/loop/async.h"
 #include "shared/loop/hook.h"
 #include "shared/loop/poll.h"
 #include "shared/loop/signal.h"
@@ -236,4 +238,49 @@ TEST_CASE("hooks: prepare, events and check come in this order each turn") {
   loop.run();
   CHECK(order == "ipcipc");
   CHECK_FALSE(idle.active());
+}
+
+// --- async ---
+
+TEST_CASE("loop: an async sent from another thread wakes the loop") {
+  Loop loop;
+  Timer keeps_going(loop);
+  keeps_going.start(60'000, 0, [] {});
+  int calls = 0;
+  Async async(loop, [&] {
+    ++calls;
+    loop.stop();
+  });
+  std::thread thread([&] { async.send(); });
+  loop.run();
+  thread.join();
+  CHECK(calls == 1);
+}
+
+TEST_CASE("loop: asyncs sent before the loop gets to them are one call") {
+  Loop loop;
+  Timer keeps_going(loop);
+  keeps_going.start(60'000, 0, [] {});
+  int calls = 0;
+  Async async(loop, [&] { ++calls; });
+  async.send();
+  async.send();
+  CHECK(loop.run_pending());
+  CHECK(calls == 1);
+}
+
+TEST_CASE("loop: an async may be destroyed in its callback, and does not keep the loop going") {
+  Loop loop;
+  std::optional<Async> async;
+  std::optional<Timer> keeps_going(loop);
+  keeps_going->start(60'000, 0, [] {});
+  async.emplace(loop, [&] {
+    async.reset();
+    keeps_going.reset();
+  });
+  async->send();
+  loop.run();
+  CHECK_FALSE(async.has_value());
+  Async another(loop, [] {});
+  CHECK_FALSE(loop.run_once());
 }
