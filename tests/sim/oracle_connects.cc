@@ -38,6 +38,7 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
   }
   check_session_present(client, connection, connack.session_present);
   connection.connack_sent = trace_.step();
+  connection.connack_number = connects_;
   connection.session_present = connack.session_present;
   // What is present may be a session that somebody unanswered began after ours had ended with its connection.
   const Unanswered others = unanswered(client, connection);
