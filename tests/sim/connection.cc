@@ -103,7 +103,7 @@ void Connection::close() {
   if (uploading_ && disconnect_handed) settle();  // it was reached, so all before it was looked at
   client_ = nullptr;
   closed_by_broker = context_.trace.step();
-  context_.oracle.closed_by_broker(*this);
+  context_.oracle.closed_by_broker(*this, !unsettled_.empty());
 }
 
 void Connection::on_worker_death() {
@@ -161,16 +161,16 @@ void Connection::on_handed(const proto::Frame& frame) {
     case proto::PacketType::subscribe: {
       proto::Subscribe subscribe;
       if (decode(frame, terms.version, subscribe)) return;
-      auto& filters = subscribing[subscribe.packet_id];
-      for (const proto::SubscribeEntry& entry : subscribe.entries) filters.emplace_back(entry.filter);
-      return context_.oracle.subscribe_handed(*this, filters);
+      Asked& asked = subscribing[subscribe.packet_id];
+      for (const proto::SubscribeEntry& entry : subscribe.entries) asked.filters.emplace_back(entry.filter);
+      return context_.oracle.subscribe_handed(*this, asked);
     }
     case proto::PacketType::unsubscribe: {
       proto::Unsubscribe unsubscribe;
       if (decode(frame, terms.version, unsubscribe)) return;
-      auto& filters = unsubscribing[unsubscribe.packet_id];
-      for (const std::string_view filter : unsubscribe.filters) filters.emplace_back(filter);
-      return context_.oracle.unsubscribe_handed(*this, filters);
+      Asked& asked = unsubscribing[unsubscribe.packet_id];
+      for (const std::string_view filter : unsubscribe.filters) asked.filters.emplace_back(filter);
+      return context_.oracle.unsubscribe_handed(*this, asked);
     }
     case proto::PacketType::disconnect: {
       proto::Disconnect disconnect;

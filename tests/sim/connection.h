@@ -61,12 +61,12 @@ class Connection final : public connection::ClientTransport {
   bool refused = false;            // CONNACK with an error, or one that was not meant
   bool connack_seen = false;       // by the client
   bool client_closed = false;
-  bool lost_early = false;                                   // the client closed, and what it had written last is lost
-  std::optional<proto::ReasonCode> goodbye;                  // of the last packet sent, if it was a DISCONNECT
-  Session* session = nullptr;                                // from the CONNACK on
-  std::map<uint16_t, MessageId> published;                   // handed over, by packet id
-  std::map<uint16_t, std::vector<std::string>> subscribing;  // handed over and unanswered, by packet id
-  std::map<uint16_t, std::vector<std::string>> unsubscribing;
+  bool lost_early = false;                   // the client closed, and what it had written last is lost
+  std::optional<proto::ReasonCode> goodbye;  // of the last packet sent, if it was a DISCONNECT
+  Session* session = nullptr;                // from the CONNACK on
+  std::map<uint16_t, MessageId> published;   // handed over, by packet id
+  std::map<uint16_t, Asked> subscribing;     // handed over and unanswered, by packet id
+  std::map<uint16_t, Asked> unsubscribing;
   std::map<uint16_t, MessageId> arrived;  // QoS > 0 received by the client and not finished
 
   std::string name() const;

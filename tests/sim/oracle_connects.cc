@@ -131,7 +131,7 @@ void Oracle::check_rival(Connection& connection) {
   require(has_rival, connection, "C7: is closed by its worker though no other connection of its client id lasts");
 }
 
-void Oracle::closed_by_broker(Connection& connection) {
+void Oracle::closed_by_broker(Connection& connection, bool unsettled) {
   trace_.line(connection.name(), " is closed by its worker");
   last_leave_ = trace_.step();
   // A CONNECT whose answer takes too long (its client id's home is dead or stands still) is given up.
@@ -144,6 +144,8 @@ void Oracle::closed_by_broker(Connection& connection) {
               "C7: is closed without DISCONNECT 0x8E");
     }
     fire_will(connection, true);
+  } else if (unsettled) {
+    fire_will(connection, false);
   }
 }
 
