@@ -56,11 +56,15 @@ char* Link::append(uint8_t type, uint8_t flags, size_t body_size, const base::Bu
 
 void Link::acknowledge_if_due() {
   if (received_ == acknowledged_) return;
-  if (!ack_soon_ && received_ - acknowledged_ < kAckEvery) return;
+  if (!ack_soon_ && received_ - acknowledged_ < ack_every_) return;
   const uint64_t position = received_;
   std::memcpy(append(kAckType, 0, sizeof position), &position, sizeof position);
   acknowledged_ = received_;
   ack_soon_ = false;
+}
+
+void Link::fit_credit(uint64_t credit) {
+  ack_every_ = std::clamp(credit / 4, kLeastAckEvery, kAckEvery);
 }
 
 bool Link::connected(uint64_t peer_received) {

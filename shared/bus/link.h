@@ -47,7 +47,8 @@ class Link {
  public:
   static constexpr size_t kHeaderSize = 8;
   static constexpr uint8_t kAckType = 0;             // the only type the link itself uses
-  static constexpr uint64_t kAckEvery = 256 * 1024;  // bytes received until an unasked acknowledgement
+  static constexpr uint64_t kAckEvery = 256 * 1024;  // bytes received until an unasked acknowledgement, at most
+  static constexpr uint64_t kLeastAckEvery = 1024;   // an acknowledgement must not be worth another one
   static constexpr uint32_t kMaxBody = 0x7FFFFFFF;
 
   explicit Link(base::ChunkPool& pool) : out_(pool) {}
@@ -68,6 +69,8 @@ class Link {
   uint64_t received() const { return received_; }
   // Appends an acknowledgement if one is due. Call once a turn, before flushing.
   void acknowledge_if_due();
+  // The peer stops sending at `credit` unacknowledged bytes, so it must hear of us well before.
+  void fit_credit(uint64_t credit);
 
   // --- for the carrier ---
   // A connection is up; the peer has processed our stream up to `peer_received`. False: impossible position.
@@ -107,6 +110,7 @@ class Link {
   std::string partial_;  // an incomplete frame
   uint64_t received_ = 0;
   uint64_t acknowledged_ = 0;  // what our last acknowledgement said
+  uint64_t ack_every_ = kAckEvery;
   bool ack_soon_ = false;
   InboundFds inbound_fds_;
 };

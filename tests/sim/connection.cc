@@ -98,10 +98,12 @@ void Connection::close() {
   closing_ = true;
   move(output_.size());
   closing_ = false;
+  if (cut_connack_ && goodbye != proto::ReasonCode::session_taken_over) tell_cut_connack();
+  if (cut_connack_) refused = true;
   if (uploading_ && disconnect_handed) settle();  // it was reached, so all before it was looked at
   client_ = nullptr;
   closed_by_broker = context_.trace.step();
-  context_.oracle.closed_by_broker(*this);
+  context_.oracle.closed_by_broker(*this, !unsettled_.empty());
 }
 
 void Connection::on_worker_death() {
@@ -159,16 +161,16 @@ void Connection::on_handed(const proto::Frame& frame) {
     case proto::PacketType::subscribe: {
       proto::Subscribe subscribe;
       if (decode(frame, terms.version, subscribe)) return;
-      auto& filters = subscribing[subscribe.packet_id];
-      for (const proto::SubscribeEntry& entry : subscribe.entries) filters.emplace_back(entry.filter);
-      return context_.oracle.subscribe_handed(*this, filters);
+      Asked& asked = subscribing[subscribe.packet_id];
+      for (const proto::SubscribeEntry& entry : subscribe.entries) asked.filters.emplace_back(entry.filter);
+      return context_.oracle.subscribe_handed(*this, asked);
     }
     case proto::PacketType::unsubscribe: {
       proto::Unsubscribe unsubscribe;
       if (decode(frame, terms.version, unsubscribe)) return;
-      auto& filters = unsubscribing[unsubscribe.packet_id];
-      for (const std::string_view filter : unsubscribe.filters) filters.emplace_back(filter);
-      return context_.oracle.unsubscribe_handed(*this, filters);
+      Asked& asked = unsubscribing[unsubscribe.packet_id];
+      for (const std::string_view filter : unsubscribe.filters) asked.filters.emplace_back(filter);
+      return context_.oracle.unsubscribe_handed(*this, asked);
     }
     case proto::PacketType::disconnect: {
       proto::Disconnect disconnect;
@@ -185,12 +187,17 @@ void Connection::on_handed(const proto::Frame& frame) {
 void Connection::on_sent(const proto::Frame& frame) {
   goodbye.reset();
   context_.trace.line(name(), " <= ", proto::to_string(frame.type));
+  if (cut_connack_ && frame.type != proto::PacketType::disconnect) tell_cut_connack();
   switch (frame.type) {
     case proto::PacketType::connack: {
       proto::Connack connack;
       if (decode(frame, terms.version, connack)) return;
-      if (closing_) {
-        refused = true;  // in one breath with the DISCONNECT that must not come without it: it was never live
+      // In one breath with the end, and without a session: it may be there only because the DISCONNECT 0x8E of a
+      // connection that was never live must not come without it. What follows it tells.
+      const bool may_be_nominal = closing_ && terms.version == proto::ProtocolVersion::v5 && !connack.session_present &&
+                                  connack.reason == proto::ReasonCode::success;
+      if (may_be_nominal) {
+        cut_connack_ = true;
       } else {
         context_.oracle.connack_sent(*this, connack);
       }
@@ -226,6 +233,12 @@ void Connection::on_sent(const proto::Frame& frame) {
     default:
       return;
   }
+}
+
+// It was live, though for less than a turn.
+void Connection::tell_cut_connack() {
+  cut_connack_ = false;
+  context_.oracle.connack_sent(*this, {});
 }
 
 // At the end of a turn in which the worker was reading, everything handed over has been looked at.

@@ -53,19 +53,20 @@ class Connection final : public connection::ClientTransport {
   Step connect_handed = kNever;
   base::MonoMs accepted_ms = 0;
   Step connack_sent = kNever;      // success
+  uint64_t connack_number = 0;     // in the order of all that were sent
   Step closed_by_broker = kNever;  // transport.close()
   Step told_closed = kNever;       // on_transport_closed(), or its worker died
   bool session_present = false;
   bool disconnect_handed = false;  // without asking for the will
-  bool refused = false;            // CONNACK with an error, or together with the end
+  bool refused = false;            // CONNACK with an error, or one that was not meant
   bool connack_seen = false;       // by the client
   bool client_closed = false;
-  bool lost_early = false;                                   // the client closed, and what it had written last is lost
-  std::optional<proto::ReasonCode> goodbye;                  // of the last packet sent, if it was a DISCONNECT
-  Session* session = nullptr;                                // from the CONNACK on
-  std::map<uint16_t, MessageId> published;                   // handed over, by packet id
-  std::map<uint16_t, std::vector<std::string>> subscribing;  // handed over and unanswered, by packet id
-  std::map<uint16_t, std::vector<std::string>> unsubscribing;
+  bool lost_early = false;                   // the client closed, and what it had written last is lost
+  std::optional<proto::ReasonCode> goodbye;  // of the last packet sent, if it was a DISCONNECT
+  Session* session = nullptr;                // from the CONNACK on
+  std::map<uint16_t, MessageId> published;   // handed over, by packet id
+  std::map<uint16_t, Asked> subscribing;     // handed over and unanswered, by packet id
+  std::map<uint16_t, Asked> unsubscribing;
   std::map<uint16_t, MessageId> arrived;  // QoS > 0 received by the client and not finished
 
   std::string name() const;
@@ -120,6 +121,7 @@ class Connection final : public connection::ClientTransport {
   void on_handed(const proto::Frame& frame);
   void observe_down(std::string_view bytes);
   void on_sent(const proto::Frame& frame);
+  void tell_cut_connack();
   void settle();
 
   Context context_;
@@ -132,6 +134,7 @@ class Connection final : public connection::ClientTransport {
   bool flush_wanted_ = false;
   bool uploading_ = false;
   bool closing_ = false;
+  bool cut_connack_ = false;  // written with the end, and maybe not meant: see on_sent()
   proto::Framer up_observer_;
   proto::Framer down_observer_;
   proto::Framer inbound_;          // the client's own

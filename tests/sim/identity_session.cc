@@ -51,11 +51,11 @@ void Identity::handle(Connection& connection, const proto::Frame& frame) {
 void Identity::on_connack(Connection& connection, const proto::Connack& connack) {
   clients_.trace.line(connection.name(), " received CONNACK", connack.session_present ? " with session" : "");
   connection.connack_seen = true;
-  if (current_ != nullptr && current_->connack_sent > connection.connack_sent) return drop(connection, true);
+  if (current_ != nullptr && current_->connack_number > connection.connack_number) return drop(connection, true);
   // The application works with the newest connection; of the older ones it reads nothing more.
   const std::vector<Connection*> others(open_.begin(), open_.end());
   for (Connection* other : others) {
-    if (other != &connection && other->connack_sent < connection.connack_sent) drop(*other, true);
+    if (other != &connection && other->connack_number < connection.connack_number) drop(*other, true);
   }
   current_ = &connection;
   // Another of its connections may have begun a new session in between, and its CONNACK come later than this one.

@@ -45,12 +45,22 @@ struct Message {
   std::string payload() const { return erases ? std::string() : name() + std::string(padding, 'x'); }
 };
 
+// A SUBSCRIBE or UNSUBSCRIBE that a worker has.
+struct Asked {
+  std::vector<std::string> filters;
+  uint64_t number = 0;
+};
+
 struct Subscription {
   std::string filter;     // as subscribed, "$share/..." included
   Step asked = kNever;    // SUBSCRIBE was given to the worker
   Step granted = kNever;  // SUBACK was sent
   Step unasked = kNever;  // UNSUBSCRIBE was given to the worker
   Step revoked = kNever;  // UNSUBACK was sent
+  // Of the SUBSCRIBE that made it and the UNSUBSCRIBE that ended it (0: none): a client may ask again and again before
+  // it is answered once.
+  uint64_t asked_by = 0;
+  uint64_t unasked_by = 0;
 
   bool shared() const;
   bool matches(std::string_view topic) const;

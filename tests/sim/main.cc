@@ -69,6 +69,21 @@ bool parse(int argc, char** argv, Options& o) {
   return true;
 }
 
+// In how many runs something was dropped, and so counted: whether the bounds are reached at all.
+struct Reached {
+  uint64_t credit = 0;
+  uint64_t slow = 0;
+  uint64_t queue = 0;
+};
+Reached reached;
+
+void note_reached(const Simulation& simulation) {
+  using metrics::Counter;
+  reached.credit += simulation.world.total(Counter::publish_dropped_bus) > 0;
+  reached.slow += simulation.world.total(Counter::publish_dropped_slow) > 0;
+  reached.queue += simulation.world.total(Counter::publish_dropped_queue) > 0;
+}
+
 // Runs it; on failure once more, with the trace. True: all is well.
 template <typename Run>
 bool check(const Settings& settings, const std::string& name, bool print_all, Run run, uint64_t* hash = nullptr) {
@@ -79,6 +94,7 @@ bool check(const Settings& settings, const std::string& name, bool print_all, Ru
     Simulation simulation(quiet);
     run(simulation);
     if (hash != nullptr) *hash = simulation.trace.hash();
+    note_reached(simulation);
     if (!simulation.failed()) {
       if (print_all) std::fputs(simulation.trace.report(true).c_str(), stdout);
       return true;
@@ -151,6 +167,8 @@ int run_seeds(const Options& o) {
     if (!o.keep_going) break;
   }
   std::printf("mqtt-sim: %lu seeds from %lu, %lu steps each, %d failed\n", done, o.first, o.steps, failures);
+  std::printf("  with messages dropped for want of credit: %lu, for a slow reader: %lu, for a full queue: %lu\n",
+              reached.credit, reached.slow, reached.queue);
   return failures;
 }
 

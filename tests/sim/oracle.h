@@ -4,13 +4,15 @@
 // socket ("sent"), what clients received, and which processes died. A fault excuses what it must and nothing else:
 //   - a worker's death excuses the sessions it owned, QoS 0 messages and unacknowledged ones handed to it, and messages
 //     in motion towards a session that it owned, or was about to own, since the host was last quiet (see World);
-//   - a link's cut, a stopped worker and slow clients excuse nothing, except QoS 0 messages that were counted as
-//   dropped.
+//   - a link's cut, a stopped worker and slow clients excuse nothing, except what was counted as dropped: QoS 0 for
+//   want
+//     of credit or room, QoS 1 and 2 for a full queue.
 #pragma once
 
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,15 +46,16 @@ class Oracle {
   void connection_made(Connection& connection);
   void connect_handed(Connection& connection);
   void connack_sent(Connection& connection, const proto::Connack& connack);
-  void closed_by_broker(Connection& connection);
+  // `unsettled`: not everything handed over was looked at, its DISCONNECT maybe neither.
+  void closed_by_broker(Connection& connection, bool unsettled);
   void hung_up(Connection& connection, bool unsettled);
   void process_died(Process& process);
 
   // --- subscriptions ---
-  void subscribe_handed(Connection& connection, const std::vector<std::string>& filters);
-  void suback_sent(Connection& connection, const std::vector<std::string>& filters, const proto::Suback& suback);
-  void unsubscribe_handed(Connection& connection, const std::vector<std::string>& filters);
-  void unsuback_sent(Connection& connection, const std::vector<std::string>& filters);
+  void subscribe_handed(Connection& connection, Asked& asked);  // fills in its number
+  void suback_sent(Connection& connection, const Asked& asked, const proto::Suback& suback);
+  void unsubscribe_handed(Connection& connection, Asked& asked);  // likewise
+  void unsuback_sent(Connection& connection, const Asked& asked);
 
   // --- after everything healed and came to rest ---
   void check_answered();
@@ -100,8 +103,17 @@ class Oracle {
   void check_copy(Connection& connection, Message& message, Receipt& receipt, const proto::Publish& publish);
   void check_order(Connection& connection, const Message& message);
   bool firm(const Message& message, bool qos0) const;
-  void check_owed(Client& client, uint64_t& dropped_qos0);
-  void check_shared(const Message& message);
+  // What is missing and may be, as far as the workers have counted it.
+  struct Missing {
+    // One drop for want of credit is all copies of a message for one worker.
+    std::set<std::pair<MessageId, const Process*>> qos0;
+    std::set<std::pair<MessageId, std::string>> queued;  // QoS 1 and 2, by session or group
+  };
+  void check_owed(Client& client, Missing& missing);
+  void check_shared(const Message& message, Missing& missing);
+  void check_counted(const Missing& missing);
+  uint64_t dropped_qos0() const;
+  uint64_t dropped_queued() const;
   bool dominates(const RetainedWrite& later, const RetainedWrite& earlier) const;
 
   World& world_;
@@ -112,6 +124,7 @@ class Oracle {
   std::map<std::string, std::vector<RetainedWrite>, std::less<>> retained_;
   Step last_death_ = 0;
   Step last_leave_ = 0;  // a member of a shared group left, lost its connection or died
+  uint64_t asked_ = 0;   // SUBSCRIBE and UNSUBSCRIBE
   uint64_t deliveries_ = 0;
   uint64_t connects_ = 0;
   uint64_t takeovers_ = 0;

@@ -38,6 +38,7 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
   }
   check_session_present(client, connection, connack.session_present);
   connection.connack_sent = trace_.step();
+  connection.connack_number = connects_;
   connection.session_present = connack.session_present;
   // What is present may be a session that somebody unanswered began after ours had ended with its connection.
   const Unanswered others = unanswered(client, connection);
@@ -130,7 +131,7 @@ void Oracle::check_rival(Connection& connection) {
   require(has_rival, connection, "C7: is closed by its worker though no other connection of its client id lasts");
 }
 
-void Oracle::closed_by_broker(Connection& connection) {
+void Oracle::closed_by_broker(Connection& connection, bool unsettled) {
   trace_.line(connection.name(), " is closed by its worker");
   last_leave_ = trace_.step();
   // A CONNECT whose answer takes too long (its client id's home is dead or stands still) is given up.
@@ -143,6 +144,8 @@ void Oracle::closed_by_broker(Connection& connection) {
               "C7: is closed without DISCONNECT 0x8E");
     }
     fire_will(connection, true);
+  } else if (unsettled) {
+    fire_will(connection, false);
   }
 }
 

@@ -84,7 +84,8 @@ void Oracle::accepted(Connection&, MessageId id) {
 }
 
 void Oracle::ack_sent(Connection& connection, MessageId id, proto::ReasonCode reason) {
-  require(!is_error(reason), connection, text(message(id).name(), " is refused: ", proto::to_string(reason)));
+  const bool full = reason == proto::ReasonCode::quota_exceeded && dropped_queued() + dropped_qos0() > 0;
+  require(!is_error(reason) || full, connection, text(message(id).name(), " is refused: ", proto::to_string(reason)));
   if (message(id).acked == kNever) message(id).acked = trace_.step();
 }
 
@@ -191,45 +192,53 @@ void Oracle::receipt_acked(Connection& connection, MessageId id, uint16_t packet
 
 // --- subscriptions ---
 
-void Oracle::subscribe_handed(Connection& connection, const std::vector<std::string>& filters) {
+void Oracle::subscribe_handed(Connection& connection, Asked& asked) {
+  asked.number = ++asked_;
   if (connection.session == nullptr) return;
   auto& all = connection.session->subscriptions;
-  for (const std::string& filter : filters) {
+  for (const std::string& filter : asked.filters) {
     const bool active = std::any_of(
         all.begin(), all.end(), [&filter](const Subscription& s) { return s.filter == filter && s.unasked == kNever; });
-    if (!active) all.push_back({filter, trace_.step()});
+    if (active) continue;
+    Subscription& s = all.emplace_back();
+    s.filter = filter;
+    s.asked = trace_.step();
+    s.asked_by = asked.number;
   }
 }
 
-void Oracle::suback_sent(Connection& connection, const std::vector<std::string>& filters, const proto::Suback& suback) {
-  trace_.line(connection.name(), " <= SUBACK ", filters.front());
-  require(suback.reasons.size() == filters.size(), connection, "SUBACK answers another number of filters");
+void Oracle::suback_sent(Connection& connection, const Asked& asked, const proto::Suback& suback) {
+  trace_.line(connection.name(), " <= SUBACK ", asked.filters.front());
+  require(suback.reasons.size() == asked.filters.size(), connection, "SUBACK answers another number of filters");
   for (const proto::ReasonCode reason : suback.reasons) {
     require(static_cast<uint8_t>(reason) == static_cast<uint8_t>(connection.owner.profile().qos), connection,
             "SUBACK grants another QoS than asked");
   }
   if (connection.session == nullptr) return;
   for (Subscription& s : connection.session->subscriptions) {
-    const bool meant = std::find(filters.begin(), filters.end(), s.filter) != filters.end();
-    if (meant && s.unasked == kNever && s.granted == kNever) s.granted = trace_.step();
+    const bool meant = std::find(asked.filters.begin(), asked.filters.end(), s.filter) != asked.filters.end();
+    if (meant && s.asked_by <= asked.number && s.unasked == kNever && s.granted == kNever) s.granted = trace_.step();
   }
 }
 
-void Oracle::unsubscribe_handed(Connection& connection, const std::vector<std::string>& filters) {
+void Oracle::unsubscribe_handed(Connection& connection, Asked& asked) {
+  asked.number = ++asked_;
   if (connection.session == nullptr) return;
   last_leave_ = trace_.step();
   for (Subscription& s : connection.session->subscriptions) {
-    const bool meant = std::find(filters.begin(), filters.end(), s.filter) != filters.end();
-    if (meant && s.unasked == kNever) s.unasked = trace_.step();
+    const bool meant = std::find(asked.filters.begin(), asked.filters.end(), s.filter) != asked.filters.end();
+    if (!meant || s.unasked != kNever) continue;
+    s.unasked = trace_.step();
+    s.unasked_by = asked.number;
   }
 }
 
-void Oracle::unsuback_sent(Connection& connection, const std::vector<std::string>& filters) {
-  trace_.line(connection.name(), " <= UNSUBACK ", filters.front());
+void Oracle::unsuback_sent(Connection& connection, const Asked& asked) {
+  trace_.line(connection.name(), " <= UNSUBACK ", asked.filters.front());
   if (connection.session == nullptr) return;
   for (Subscription& s : connection.session->subscriptions) {
-    const bool meant = std::find(filters.begin(), filters.end(), s.filter) != filters.end();
-    if (meant && s.unasked != kNever && s.revoked == kNever) s.revoked = trace_.step();
+    const bool meant = std::find(asked.filters.begin(), asked.filters.end(), s.filter) != asked.filters.end();
+    if (meant && s.unasked != kNever && s.unasked_by <= asked.number && s.revoked == kNever) s.revoked = trace_.step();
   }
 }
 

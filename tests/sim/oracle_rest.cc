@@ -28,21 +28,34 @@ bool Oracle::firm(const Message& m, bool qos0) const {
 }
 
 void Oracle::check_delivered() {
-  const uint64_t counted =
-      world_.total(metrics::Counter::publish_dropped_slow) + world_.total(metrics::Counter::publish_dropped_bus);
-  uint64_t dropped_qos0 = 0;
+  Missing missing;
   for (auto& [id, client] : clients_) {
     // What an offline session has in its queue shows when it comes back.
-    if (client.session != nullptr && client.owner->live()) check_owed(client, dropped_qos0);
+    if (client.session != nullptr && client.owner->live()) check_owed(client, missing);
   }
-  if (dropped_qos0 > counted) {
-    trace_.fail(
-        text("C5: ", dropped_qos0, " QoS 0 messages are missing, but only ", counted, " were counted as dropped"), {});
-  }
-  for (const Message& m : messages_) check_shared(m);
+  for (const Message& m : messages_) check_shared(m, missing);
+  check_counted(missing);
 }
 
-void Oracle::check_owed(Client& client, uint64_t& dropped_qos0) {
+uint64_t Oracle::dropped_qos0() const {
+  return world_.total(metrics::Counter::publish_dropped_slow) + world_.total(metrics::Counter::publish_dropped_bus);
+}
+
+uint64_t Oracle::dropped_queued() const {
+  return world_.total(metrics::Counter::publish_dropped_queue);
+}
+
+void Oracle::check_counted(const Missing& missing) {
+  const auto check = [this](std::string_view what, size_t count, uint64_t counted) {
+    if (count > counted) {
+      trace_.fail(text("C5: ", count, what, " are missing, but only ", counted, " were counted as dropped"), {});
+    }
+  };
+  check(" QoS 0 messages", missing.qos0.size(), dropped_qos0());
+  check(" QoS 1 and 2 messages", missing.queued.size(), dropped_queued());
+}
+
+void Oracle::check_owed(Client& client, Missing& missing) {
   const Session& session = *client.session;
   for (const auto& [id, owed] : session.owed) {
     const Message& m = message(id);
@@ -55,11 +68,14 @@ void Oracle::check_owed(Client& client, uint64_t& dropped_qos0) {
     if (!firm(m, owed.by_connection)) continue;
     if (owed.by_connection && std::min(m.qos, session.qos) == proto::QoS::at_most_once) {
       trace_.line(client.owner->name(), " misses QoS 0 ", m.name());
-      if (world_.total(metrics::Counter::publish_dropped_slow) + world_.total(metrics::Counter::publish_dropped_bus) >
-          0) {
-        ++dropped_qos0;
+      if (dropped_qos0() > 0) {
+        missing.qos0.emplace(id, &client.owner->process);
         continue;
       }
+    } else if (dropped_queued() > 0) {
+      trace_.line(client.owner->name(), " misses ", m.name());
+      missing.queued.emplace(id, session.client);
+      continue;
     }
     trace_.fail(text(client.owner->name(), ": C5/C6: ", m.name(), ' ', m.topic, " of ", m.client, " (QoS ",
                      static_cast<int>(m.qos), m.acked != kNever ? ", acknowledged" : "", ") never arrived"),
@@ -67,7 +83,7 @@ void Oracle::check_owed(Client& client, uint64_t& dropped_qos0) {
   }
 }
 
-void Oracle::check_shared(const Message& m) {
+void Oracle::check_shared(const Message& m, Missing& missing) {
   if (!m.topic.starts_with("g/") || !m.members.empty() || m.handings == 0) return;
   if (last_leave_ >= m.handed && m.qos != proto::QoS::at_least_once) return;  // it may have gone with its member
   if (!firm(m, true)) return;
@@ -79,9 +95,21 @@ void Oracle::check_shared(const Message& m) {
     if (m.qos != proto::QoS::at_least_once && last_death_ != 0 && world_.end_of_mourning(last_death_) >= m.handed) {
       continue;  // it may have been given to a member who was dead already
     }
-    // A member's worker that had accepted it died with it. Before the PUBACK the publisher's worker still has it.
-    if (m.qos == proto::QoS::at_least_once && m.acked <= last_death_) continue;
+    // A member's worker that had accepted it died with it. Before the PUBACK the publisher's worker still has it; of
+    // a publisher that has gone nobody sees when that would have been.
+    const bool maybe_acked = m.connection != nullptr && m.connection->over();
+    const Step acked = m.acked == kNever && maybe_acked ? m.connection->over_at() : m.acked;
+    if (m.qos == proto::QoS::at_least_once && acked <= last_death_) continue;
     if (session->shaken >= m.handed) continue;
+    if (m.qos == proto::QoS::at_most_once && dropped_qos0() > 0) {
+      missing.qos0.emplace(m.id, nullptr);
+      return;
+    }
+    if (m.qos != proto::QoS::at_most_once && dropped_queued() > 0) {
+      trace_.line("the group misses ", m.name());
+      missing.queued.emplace(m.id, "");
+      return;
+    }
     trace_.fail(text(m.name(), ' ', m.topic, " of ", m.client, " came to no member of the group, but ",
                      client.owner->name(), " is there"),
                 {m.name(), id});
@@ -93,6 +121,8 @@ bool Oracle::dominates(const RetainedWrite& later, const RetainedWrite& earlier)
   const Message& b = messages_[earlier.id - 1];
   const bool sure = a.acked != kNever || (a.accepted && a.connection->process.alive);
   if (!sure) return false;
+  // Its home may have had no credit.
+  if (a.qos == proto::QoS::at_most_once && world_.total(metrics::Counter::publish_dropped_bus) > 0) return false;
   if (a.qos == proto::QoS::exactly_once && a.handings > 1) return false;  // one of its sendings only was looked at
   if (later.connection == earlier.connection) return true;
   return b.handings == 1 && b.acked != kNever && b.acked < a.handed;
@@ -109,7 +139,9 @@ std::vector<std::string> Oracle::retained_candidates(std::string_view topic) con
     for (size_t j = i + 1; j < writes.size() && !beaten; ++j) beaten = dominates(writes[j], writes[i]);
     const Message& m = messages_[writes[i].id - 1];
     if (!beaten) out.push_back(m.payload());
-    all_sure = all_sure || m.acked != kNever || (m.accepted && m.connection->process.alive);
+    const bool undropped =
+        m.qos != proto::QoS::at_most_once || world_.total(metrics::Counter::publish_dropped_bus) == 0;
+    all_sure = all_sure || m.acked != kNever || (m.accepted && m.connection->process.alive && undropped);
   }
   if (!all_sure) out.push_back("");
   return out;

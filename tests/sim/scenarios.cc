@@ -206,6 +206,20 @@ void shared_group_and_a_leaving_member(Simulation& s, uint64_t variant) {
   for (int i = 0; i < 3; ++i) stage.publish_all("pub", "g/1");
 }
 
+// What a member had in flight when it left the group, and loses with its session, is another member's.
+void a_session_ends_after_leaving_its_group(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("pub", 1);
+  stage.join("m1", variant % 2, {"$share/flock/g/+"}, false);
+  stage.join("m2", 2, {"$share/flock/g/+"});
+  stage["m1"].set_paused(true);
+  for (int i = 0; i < 4; ++i) stage.publish_all("pub", "g/0");
+  s.steps(60);
+  stage["m1"].unsubscribe("$share/flock/g/+");
+  s.steps(variant);
+  stage["m1"].drop(true);
+}
+
 Settings four_workers() {
   Settings settings;
   settings.workers = 4;
@@ -238,6 +252,7 @@ const std::vector<Scenario>& scenarios() {
       {"shared-group", 40, four_workers(), shared_group},
       {"shared-group-and-a-death", 180, four_workers(), shared_group_and_a_death},
       {"shared-group-and-a-leaving-member", 180, four_workers(), shared_group_and_a_leaving_member},
+      {"a-session-ends-after-leaving-its-group", 60, three_workers(), a_session_ends_after_leaving_its_group},
   };
   return all;
 }

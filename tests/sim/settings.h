@@ -19,9 +19,13 @@ struct Settings {
   uint32_t workers = 3;
   uint64_t steps = 2000;
   uint32_t clients = 7;
-  size_t pipe_capacity = 4096;    // of one direction between two workers
-  size_t socket_capacity = 4096;  // of one direction of a client's connection
-  size_t chunk = 256;             // the largest piece delivered at once is drawn up to this
+  size_t pipe_capacity = 4096;              // of one direction between two workers
+  size_t socket_capacity = 4096;            // of one direction of a client's connection
+  size_t chunk = 256;                       // the largest piece delivered at once is drawn up to this
+  uint64_t link_credit = 16 * 1024 * 1024;  // broker::Environment
+  uint32_t max_queued_messages = 0;         // config::Mqtt, and the next two
+  uint64_t max_queued_bytes = 64 * 1024 * 1024;
+  bool drop_old = false;
   Faults faults;
   bool racing = true;  // several CONNECTs of one client id at once
   bool shared = true;  // shared subscriptions

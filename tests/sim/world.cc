@@ -19,6 +19,9 @@ World::World(const Settings& settings, base::Random& random, Trace& trace)
   group.count = settings.workers;
   config_.workers.push_back(group);
   config_.mqtt.sys_interval = 0;
+  config_.mqtt.max_queued_messages = settings.max_queued_messages;
+  config_.mqtt.max_queued_bytes = settings.max_queued_bytes;
+  config_.mqtt.queue_full = settings.drop_old ? config::QueueFull::drop_old : config::QueueFull::drop_new;
   disks_.resize(settings.workers);
   for (uint32_t slot = 0; slot < settings.workers; ++slot) {
     pages_.push_back(std::make_unique<metrics::Page>());
@@ -55,6 +58,7 @@ broker::Environment World::environment(Process& process) {
       trace_.line(line);
     };
   }
+  e.link_credit = settings_.link_credit;
   e.flush_link = [this, &process](uint32_t, bus::Link& link) { flush_link(process, link); };
   e.on_ready = [this, &process] {
     process.ready = true;

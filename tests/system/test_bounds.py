@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import os
 import resource
+import select
 import selectors
 import signal
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mm import packets
-from mm.broker import MOSQUITTO, Broker, eventually
+from mm.broker import MOSQUITTO, Broker, alive
 from mm.client import Client
 from mm.fixtures import Marker
 from mm.packets import V311, Type
@@ -132,6 +133,35 @@ def test_a_replay_of_more_messages_than_a_client_may_have_queued(fresh, connect)
         assert {sub.receive(retain=True, qos=1).topic for _ in expected} == expected
         sub.expect_nothing()
         sub.disconnect()
+
+
+def test_retained_values_published_while_their_home_is_being_replaced(fresh, connect):
+    """Else what is acknowledged between a worker's death and the first turn of its replacement is kept by nobody: the
+    topics whose home it is have no retained message afterwards."""
+    broker = fresh(3)
+    pub = connect(at=broker, worker=0)
+    publish_all(pub, ((f"before/{number}", b"x") for number in range(100)), retain=True)
+    dead = broker.pid_of(1)
+    os.kill(dead, signal.SIGKILL)
+    while alive(dead):
+        pass
+    back = Client(broker.port(1))
+    back.send(packets.connect("back"))
+    expected = {}
+    for batch in itertools.count():
+        values = {f"kept/{batch}/{number}": b"%d" % number for number in range(40)}
+        publish_all(pub, values.items(), retain=True)
+        expected |= values
+        if select.select([back.socket], [], [], 0)[0]:  # the CONNACK of the replacement
+            break
+    assert broker.pid_of(1) != dead
+    back.close()
+    for worker in range(3):
+        sub = connect(at=broker, worker=worker, timeout=30)
+        sub.subscribe("kept/#", qos=1)
+        messages = [sub.receive(retain=True, qos=1) for _ in expected]
+        assert {message.topic: message.payload for message in messages} == expected
+        Marker(pub, sub).expect_nothing()
 
 
 # ---------------------------------------------------------------- a worker's turn, memory and descriptors

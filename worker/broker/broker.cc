@@ -308,6 +308,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
 
   // --- PeerEvents ---
   void on_peer_linked(Peer& peer) override {
+    peer.link.fit_credit(core_.env.link_credit);
     interest_.sync_to(peer);
     claims_.sync_to(peer);
     takeovers_.sync_to(peer);

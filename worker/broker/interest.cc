@@ -131,6 +131,7 @@ void Interest::remove_all(session::Session& session) {
     const session::OwnShare share = session.subscriptions.shares().back();
     unsubscribe_shared(session, share.group, share.filter);
   }
+  core_.shared->on_member_ended(session);
   while (!session.subscriptions.all().empty()) {
     const session::OwnSubscription own = session.subscriptions.all().back();
     session.subscriptions.remove(own.node);

@@ -172,7 +172,6 @@ void SharedDispatch::on_member_online(session::Session& session) {
 }
 
 void SharedDispatch::on_member_offline(session::Session& session) {
-  if (session.subscriptions.shares().empty()) return;
   for (const session::OwnShare& share : session.subscriptions.shares()) {
     router::SharedGroup* group = core_.tree.find_group(share.filter, share.group);
     if (group == nullptr) continue;
@@ -192,6 +191,10 @@ void SharedDispatch::on_member_left(session::Session& session, std::string_view 
   redistribute(session, false, session.take_shared([&](const session::GroupName& of) {
     return of.filter == filter && of.name == name;
   }));
+}
+
+void SharedDispatch::on_member_ended(session::Session& session) {
+  redistribute(nullptr, session.take_shared([](const session::GroupName&) { return true; }));
 }
 
 void SharedDispatch::on_group_changed(router::SharedGroup& group) {

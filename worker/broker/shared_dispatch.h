@@ -38,10 +38,12 @@ class SharedDispatch {
 
   // --- members ---
   void on_member_online(session::Session& session);
-  // Gives on what the session has of its groups, as far as somebody else is live.
+  // Gives on what the session has of its groups and of those it left, as far as somebody else is live.
   void on_member_offline(session::Session& session);
   // The session has just left this group.
   void on_member_left(session::Session& session, std::string_view filter, std::string_view name);
+  // The session ends, and has left its groups. What it had in flight of a group that it left before goes on, too.
+  void on_member_ended(session::Session& session);
   // Members were added, here or elsewhere: what waits for offline members here may have somewhere to go.
   void on_group_changed(router::SharedGroup& group);
   // Deletes the group if nobody is in it any more.

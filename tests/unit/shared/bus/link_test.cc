@@ -151,6 +151,17 @@ TEST_CASE("link: an acknowledgement goes back unasked after enough bytes") {
   CHECK(p.a.link.acked() == p.a.link.end());
 }
 
+TEST_CASE("link: a peer with little credit is acknowledged before it has used it up") {
+  Pair p;
+  constexpr uint64_t kCredit = 8192;
+  p.b.link.fit_credit(kCredit);
+  for (int i = 0; i < 100 && p.a.link.outstanding() < kCredit; ++i) {
+    p.a.say(std::string(100, 'x'));
+    p.exchange();
+  }
+  CHECK(p.a.link.outstanding() < kCredit);
+}
+
 TEST_CASE("link: two idle ends do not acknowledge each other for ever") {
   Pair p;
   p.a.say("x", bus::kAckSoon);

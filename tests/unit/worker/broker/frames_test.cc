@@ -1,0 +1,228 @@
+// The bytes of the small frames between workers, as a broker makes them: a change here needs a new kBusVersion.
+// (The frame's head is link_test's, messages are message_codec_test's.)
+#include <doctest/doctest.h>
+
+#include "tests/support/broker_world.h"
+
+using bus::FrameType;
+using bus::kAckSoon;
+using support::BrokerClient;
+using support::BrokerWorld;
+using support::Lines;
+using support::ScriptedPeer;
+
+namespace {
+
+constexpr const char* kEpoch = " 000ab953240a0600 ";  // of the first grant: the wall clock in microseconds
+
+std::string frame(FrameType type, const std::string& dialect, uint8_t flags = 0) {
+  return ScriptedPeer::frame(type, dialect, flags);
+}
+// A text behind its length, as bus::Writer writes it. REQUIRES: shorter than 10 bytes.
+std::string text(const std::string& s) {
+  return " 0" + std::to_string(s.size()) + "00 \"" + s + "\" ";
+}
+
+// Worker 0 of two is real; the test is worker 1.
+struct Fixture {
+  BrokerWorld world;
+  ScriptedPeer peer;
+
+  explicit Fixture(uint32_t workers = 2) : world(workers, {.mqtt = {}, .started = 1}), peer(world) {
+    peer.send(FrameType::sync_end);
+    REQUIRE(peer.run());
+    peer.frames();
+  }
+  std::string here(const std::string& prefix) const { return world.at_home(0, prefix); }
+  std::string there(const std::string& prefix) const { return world.at_home(1, prefix); }
+  Lines frames() {
+    REQUIRE(peer.run());
+    return peer.frames();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("frames: what a new peer is told first") {
+  BrokerWorld world(2, {.mqtt = {}, .started = 1});
+  ScriptedPeer peer(world);
+  REQUIRE(peer.run());
+  CHECK(peer.frames() == Lines{frame(FrameType::sync_end, "", kAckSoon)});
+}
+
+TEST_CASE_FIXTURE(Fixture, "frames: route") {
+  BrokerClient passing(world, 0), lasting(world, 0);
+  passing.connect(here("a"));
+  lasting.connect(here("b"), {.clean = true, .expiry = 60});
+  frames();
+  const std::string t = here("t");
+  passing.subscribe(t);
+  CHECK(frames() == Lines{frame(FrameType::route, "01 00" + text(t), kAckSoon)});
+  lasting.subscribe(t);
+  CHECK(frames() == Lines{frame(FrameType::route, "01 01" + text(t), kAckSoon)});
+  lasting.unsubscribe(t);
+  CHECK(frames().empty());
+  passing.unsubscribe(t);
+  CHECK(frames() == Lines{frame(FrameType::route, "00 00" + text(t))});
+}
+
+TEST_CASE_FIXTURE(Fixture, "frames: share") {
+  BrokerClient one(world, 0), two(world, 0);
+  one.connect(here("a"));
+  two.connect(here("b"), {.clean = true, .expiry = 60});
+  frames();
+  one.subscribe("$share/g/t");
+  CHECK(frames() == Lines{frame(FrameType::share, "01000000 00000000" + text("g") + text("t"), kAckSoon)});
+  two.subscribe("$share/g/t");
+  CHECK(frames() == Lines{frame(FrameType::share, "02000000 00000000" + text("g") + text("t"), kAckSoon)});
+  two.drop();
+  CHECK(frames() == Lines{frame(FrameType::share, "01000000 01000000" + text("g") + text("t"), kAckSoon)});
+}
+
+TEST_CASE_FIXTURE(Fixture, "frames: claim, grant, held and release, as the claimant has them") {
+  const std::string id = there("c");
+  BrokerClient client(world, 0);
+  client.connect(id);
+  CHECK(frames() == Lines{frame(FrameType::claim, "0100000000000000" + text(id), kAckSoon)});
+  peer.send(FrameType::grant, "0100000000000000 0900000000000000 00 00000000 0000000000000000");
+  CHECK(frames() == Lines{frame(FrameType::held, "0100000000000000 00" + text(id))});
+  CHECK(client.received().size() == 1);
+  client.disconnect();
+  CHECK(frames() == Lines{frame(FrameType::release, "0900000000000000" + text(id))});
+}
+
+TEST_CASE_FIXTURE(Fixture, "frames: held says what became of the claim") {
+  const std::string id = there("c");
+  BrokerClient client(world, 0);
+  client.connect(id);
+  client.drop();
+  frames();
+  peer.send(FrameType::grant, "0100000000000000 0900000000000000 00 00000000 0000000000000000");
+  CHECK(frames() == Lines{frame(FrameType::held, "0100000000000000 03" + text(id))});
+}
+
+TEST_CASE_FIXTURE(Fixture, "frames: superseded, to the claimant") {
+  BrokerClient client(world, 0);
+  client.connect(there("c"));
+  frames();
+  peer.send(FrameType::superseded, "0100000000000000");
+  REQUIRE(peer.run());
+  CHECK(client.closed);
+}
+
+TEST_CASE_FIXTURE(Fixture, "frames: claim, grant and superseded, as the home has them") {
+  const std::string id = here("c");
+  peer.send(FrameType::claim, "0500000000000000" + text(id));
+  CHECK(frames() == Lines{frame(FrameType::grant,
+                                std::string("0500000000000000") + kEpoch + "00 00000000 0000000000000000", kAckSoon)});
+  peer.send(FrameType::claim, "0600000000000000" + text(id));
+  peer.send(FrameType::claim, "0700000000000000" + text(id));
+  CHECK(frames().empty());
+  peer.send(FrameType::held, "0500000000000000 03" + text(id));  // its client had gone
+  CHECK(frames().size() == 1);
+  peer.send(FrameType::held, "0700000000000000 00" + text(id));
+  CHECK(frames() == Lines{frame(FrameType::superseded, "0600000000000000", kAckSoon)});
+  peer.send(FrameType::claim, "0800000000000000" + text(id));
+  const Lines granted = frames();
+  REQUIRE(granted.size() == 1);
+  const std::string holder = frame(FrameType::grant, "01 01000000 0700000000000000").substr(2);
+  CHECK(granted[0].ends_with(holder));
+}
+
+TEST_CASE_FIXTURE(Fixture, "frames: holding, what a new home is told") {
+  const std::string id = there("c");
+  BrokerClient client(world, 0);
+  client.connect(id);
+  peer.send(FrameType::grant, "0100000000000000 0900000000000000 00 00000000 0000000000000000");
+  REQUIRE(peer.run());
+  world.announce();
+  world[0].peer_gone(peer.id);
+  ScriptedPeer next(world, 1, 8);
+  REQUIRE(next.run());
+  CHECK(next.frames() == Lines{frame(FrameType::holding, "0900000000000000 0000000000000000" + text(id)),
+                               frame(FrameType::sync_end, "", kAckSoon)});
+}
+
+TEST_CASE_FIXTURE(Fixture, "frames: retain_query and retain_cancel, to a topic's home") {
+  BrokerClient client(world, 0);
+  client.connect(here("c"));
+  const std::string topic = there("t");
+  frames();
+  client.subscribe(topic);
+  CHECK(frames() == Lines{frame(FrameType::route, "01 00" + text(topic), kAckSoon),
+                          frame(FrameType::retain_query, "0100000000000000 0000100000000000" + text(topic))});
+  client.unsubscribe(topic);
+  CHECK(frames() ==
+        Lines{frame(FrameType::route, "00 00" + text(topic)), frame(FrameType::retain_cancel, "0100000000000000")});
+}
+
+TEST_CASE_FIXTURE(Fixture, "frames: retain_credit, when half of it is used up") {
+  BrokerClient client(world, 0);
+  client.connect(here("c"));
+  client.subscribe("#");
+  frames();
+  bus::Message::Fields fields;
+  const std::string payload(200'000, 'x');
+  fields.topic = "t";
+  fields.payload = payload;
+  fields.retain = true;
+  const bus::MessageRef message = bus::Message::make(fields);
+  for (int i = 0; i < 3; ++i) peer.send(FrameType::retain_item, "0100000000000000", *message);
+  uint64_t taken = 3 * message->footprint();
+  std::string bytes = ScriptedPeer::bytes("0100000000000000");
+  for (int i = 0; i < 8; ++i, taken >>= 8) bytes += static_cast<char>(taken);
+  CHECK(frames() == Lines{ScriptedPeer::frame_raw(FrameType::retain_credit, bytes)});
+}
+
+TEST_CASE_FIXTURE(Fixture, "frames: retain_end, behind what a filter matches") {
+  peer.send(FrameType::retain_query, "0400000000000000 0000100000000000" + text("none"));
+  CHECK(frames() == Lines{frame(FrameType::retain_end, "0400000000000000")});
+}
+
+TEST_CASE("frames: departed, asked and answered") {
+  Fixture f(3);
+  const broker::PeerId gone = f.peer.id;
+  f.world.announce({gone, {2, 9}});
+  ScriptedPeer other(f.world, 2, 9, {gone});
+  other.send(FrameType::sync_end);
+  REQUIRE(other.run());
+  other.frames();
+  f.world.announce({other.id});
+  f.world[0].peer_gone(gone);
+  REQUIRE(other.run());
+  CHECK(other.frames() == Lines{frame(FrameType::departed, "01000000 0700000000000000 01", kAckSoon)});
+  other.send(FrameType::departed, "01000000 0700000000000000 01");
+  REQUIRE(other.run());
+  CHECK(other.frames() == Lines{frame(FrameType::departed, "01000000 0700000000000000 00", kAckSoon)});
+}
+
+TEST_CASE("frames: a body that is a byte short or long is malformed") {
+  struct Row {
+    FrameType type;
+    const char* body;
+  };
+  const Row rows[] = {
+      {FrameType::route, "01 00 0100 \"t\""},
+      {FrameType::share, "01000000 00000000 0100 \"g\" 0100 \"t\""},
+      {FrameType::grant, "0100000000000000 0900000000000000 00 00000000 0000000000000000"},
+      {FrameType::superseded, "0100000000000000"},
+      {FrameType::held, "0100000000000000 00 0100 \"c\""},
+      {FrameType::release, "0900000000000000 0100 \"c\""},
+      {FrameType::holding, "0900000000000000 0000000000000000 0100 \"c\""},
+      {FrameType::retain_query, "0100000000000000 0000100000000000 0100 \"t\""},
+      {FrameType::retain_end, "0100000000000000"},
+      {FrameType::retain_credit, "0100000000000000 0000100000000000"},
+      {FrameType::retain_cancel, "0100000000000000"},
+      {FrameType::departed, "01000000 0600000000000000 00"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(static_cast<int>(row.type));
+    for (const int change : {0, -1, 1}) {
+      Fixture f;
+      std::string body = support::ScriptedPeer::bytes(row.body);
+      body.resize(body.size() + static_cast<size_t>(change));
+      f.peer.send_raw(row.type, body);
+      CHECK(f.peer.run() == (change == 0));
+    }
+  }
+}
