@@ -68,7 +68,9 @@ Worker::Worker(control::Boot boot, logging::Log& log)
       drain_(loop_),
       check_(loop_),
       prepare_(loop_),
-      again_(loop_) {}
+      again_(loop_) {
+  broker_.load();
+}
 
 Worker::~Worker() = default;
 

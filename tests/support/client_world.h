@@ -59,6 +59,7 @@ class FakeHost final : public connection::Host {
                  std::vector<proto::ReasonCode> reasons) override;
   std::vector<proto::ReasonCode> unsubscribe(connection::MqttClient& client, const proto::Unsubscribe& packet) override;
   void on_client_closed(connection::MqttClient& client, Ending ending) override;
+  void when_stored(connection::MqttClient&, std::function<void()> then) override { then(); }
   void on_client_room(connection::MqttClient&) override { ++rooms; }
   void close_later(connection::MqttClient& client, proto::ReasonCode reason, const char* what) override;
   void defer(connection::MqttClient& client) override { deferred.push_back(&client); }

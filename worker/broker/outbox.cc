@@ -14,8 +14,12 @@ void Outbox::add(uint32_t slot, store::Purpose purpose, const bus::MessageRef& m
   Peer::Unstored& entry = to.waiting.emplace_back();
   entry.message = message;
   entry.purpose = purpose;
-  store(slot, entry);
-  core_.journal->wait(core_.tickets->wait_here());
+  if (purpose == store::Purpose::retain) {
+    entry.ticket = core_.tickets->wait();
+  } else {
+    store(slot, entry);
+    core_.journal->wait(core_.tickets->wait_here());
+  }
   to.bytes += message->footprint();
   if (to.bytes > core_.env.link_credit && client != nullptr) {
     to.held_back.push_back(ref_of(*client));
@@ -28,8 +32,10 @@ void Outbox::on_unstored(const WorkerId& peer, base::Ring<Peer::Unstored> unstor
   for (; !unstored.empty(); unstored.pop_front()) {
     Peer::Unstored entry = std::move(unstored.front());
     if (!entry.message) continue;
-    if (entry.number == 0) store(peer.slot, entry);
-    core_.journal->wait(std::exchange(entry.ticket, kNoTicket));
+    if (entry.purpose != store::Purpose::retain) {
+      if (entry.number == 0) store(peer.slot, entry);
+      core_.journal->wait(std::exchange(entry.ticket, kNoTicket));
+    }
     to.bytes += entry.message->footprint();
     to.waiting.push_back(std::move(entry));
   }

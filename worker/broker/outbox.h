@@ -1,6 +1,8 @@
 // Messages for the worker of a slot that is dead: what it had not confirmed when it died, and what is published to its
 // durable sessions and its retained topics until its replacement is there. They are stored, so PUBACKs rest on that,
-// and are sent to the replacement before anything else, in the order they were published.
+// and are sent to the replacement before anything else, in the order they were published. Retained messages wait, too,
+// but their PUBACKs with them: only their home can put the changes of several workers into the order of their
+// acknowledgements.
 #pragma once
 
 #include <cstdint>

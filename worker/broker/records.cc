@@ -20,6 +20,8 @@ namespace {
 
 using session::Inflight;
 
+constexpr uint64_t kHeartbeatEvery = 4096;  // records: a long load is work, not a hang
+
 store::SubscriptionRecord record_of(const router::SubscriptionOptions& o) {
   return {o.qos, o.no_local, o.retain_as_published, o.retain_handling, o.identifier};
 }
@@ -239,6 +241,7 @@ void Records::load() {
 }
 
 void Records::load_record(std::string_view text, std::string_view value) {
+  if (++loaded_ % kHeartbeatEvery == 0) core_.page.set(metrics::Gauge::heartbeat_ms, core_.now());
   const std::optional<store::Key> key = store::parse_key(text);
   if (!key) unreadable(text);
   bool ok = true;

@@ -75,6 +75,7 @@ class Records final : public session::Recorder {
   std::string key_;
   std::string value_;
   store::Now loaded_at_;
+  uint64_t loaded_ = 0;                            // records
   std::unordered_map<uint64_t, Loading> loading_;  // by sid
 };
 

@@ -40,8 +40,8 @@ session::Session& Sessions::create(std::string client_id) {
 
 void Sessions::end(session::Session& session) {
   core_.retained->cancel(session);
+  core_.interest->remove_all(session);  // what it had of groups is given on, and stored until it is safe there
   core_.records->erase_all(session);
-  core_.interest->remove_all(session);
   core_.claims->release(session);
   destroy(session);
 }

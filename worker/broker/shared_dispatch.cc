@@ -194,7 +194,7 @@ void SharedDispatch::on_member_left(session::Session& session, std::string_view 
 }
 
 void SharedDispatch::on_member_ended(session::Session& session) {
-  redistribute(nullptr, session.take_shared([](const session::GroupName&) { return true; }));
+  redistribute(session, false, session.take_shared([](const session::GroupName&) { return true; }));
 }
 
 void SharedDispatch::on_group_changed(router::SharedGroup& group) {

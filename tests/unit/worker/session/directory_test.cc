@@ -321,6 +321,7 @@ TEST_CASE_FIXTURE(Fixture, "directory: random claims, ends and deaths leave one 
       open.pop_back();
     } else {
       directory.on_worker_gone(worker);
+      directory.on_worker_synced({worker.slot, worker.incarnation + 1000});
     }
     for (const std::string& line : replies()) {
       if (line.find("holder") == std::string::npos) continue;
@@ -328,7 +329,10 @@ TEST_CASE_FIXTURE(Fixture, "directory: random claims, ends and deaths leave one 
       REQUIRE(open.size() == 1);
     }
   }
-  for (const WorkerId& worker : workers) directory.on_worker_gone(worker);
+  for (const WorkerId& worker : workers) {
+    directory.on_worker_gone(worker);
+    directory.on_worker_synced({worker.slot, worker.incarnation + 1000});
+  }
   CHECK(directory.size() == 0);
 }
 
