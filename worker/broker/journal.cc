@@ -63,6 +63,7 @@ std::map<uint64_t, uint64_t> Journal::accepted_seen() const {
 
 void Journal::restore_seen(const store::Key& key, uint64_t sequence) {
   stored_[{key.incarnation, key.seen}] = sequence;
+  if (key.seen == 0) core_.seen[key.incarnation] = sequence;
 }
 
 void Journal::end_of_turn() {
