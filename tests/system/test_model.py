@@ -23,25 +23,13 @@ from mm import packets
 from mm.client import LENIENT, Client, Closed
 from mm.fixtures import seeds
 from mm.packets import V5, V31, V311, Reason, Type
+from mm.topics import matches
 
 TOPICS = ["a", "a/b", "a/b/c", "b", "b/c", "/", "a//b", "$x/a"]
 WILDCARDS = ["#", "+", "a/#", "+/b", "a/+", "+/+", "a/+/c", "+/#", "$x/#"]
 FILTERS = TOPICS if LENIENT else TOPICS + WILDCARDS  # Mosquitto 2.0.11 may take the lower QoS where filters overlap
 CLIENTS, ROUNDS, STEPS = 8, 12, 30
 EXPIRY = {"session_expiry_interval": 600}
-
-
-def matches(name, topic):
-    """The specification's rules, word for word and slowly."""
-    if topic.startswith("$") and name[0] in "+#":
-        return False
-    levels, words = name.split("/"), topic.split("/")
-    for number, level in enumerate(levels):
-        if level == "#":
-            return True
-        if number >= len(words) or level not in ("+", words[number]):
-            return False
-    return len(levels) == len(words)
 
 
 class Person:

@@ -150,6 +150,10 @@ class Broker:
 
     def start(self):
         self.spawn()
+        return self.ready()
+
+    def ready(self):
+        """Wait until there is an answer on every port."""
         deadline = time.monotonic() + START_TIMEOUT
         rounds = 4 * self.workers if self._shared_port else 1
         for port in self._ports * rounds:
@@ -199,6 +203,29 @@ class Broker:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self.process.wait()
+
+    def kill_workers(self, *workers):
+        """SIGKILL for these workers, or all of them at once; wait until every slot is ready again."""
+        victims = [self.pid_of(worker) for worker in workers or range(self.workers)]
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not any(map(alive, victims)), "the end of workers")
+        self.all_ready()
+
+    def kill_master(self):
+        """SIGKILL for the master; wait until its workers are gone as well. start() begins anew."""
+        family = children(self.process.pid)
+        self.process.kill()
+        self.process.wait()
+        eventually(lambda: not any(map(alive, family)), "the end of the workers of a dead master")
+
+    def all_ready(self):
+        """Wait until every slot has a worker that is ready; an answer on its port may come from another."""
+        def ready():
+            return subprocess.run([binary(), "status", "-c", str(self.config_file)], cwd=self.directory, timeout=20,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
+        eventually(ready, "all workers ready", START_TIMEOUT)
+        return self.ready()
 
     def remove(self):
         if self._temporary:
