@@ -344,20 +344,37 @@ void BrokerClient::take_output() {
   if (client_ != nullptr && !closed) client_->on_flushed();
 }
 
-Lines BrokerClient::received() {
+template <typename F>
+void BrokerClient::read(F&& each) {
   take_output();
-  Lines lines;
   const std::string raw = std::exchange(inbox_, {});
   std::string_view input = raw;
   proto::Framer framer(proto::kMaxPacketSize);
   proto::Frame frame;
   while (framer.next(input, frame) == proto::Framer::Result::frame) {
     const auto packet = proto::decode_any(frame, version_);
-    const auto* error = std::get_if<proto::DecodeError>(&packet);
-    lines.push_back(error != nullptr ? std::string("not a packet: ") + error->what
-                                     : proto::describe(std::get<proto::Packet>(packet)));
+    REQUIRE(std::holds_alternative<proto::Packet>(packet));
+    each(std::get<proto::Packet>(packet));
   }
   REQUIRE_FALSE(framer.mid_packet());
+}
+
+Lines BrokerClient::received() {
+  Lines lines;
+  read([&](const proto::Packet& packet) {
+    const std::string line = proto::describe(packet);
+    const size_t properties = line.find(" {");
+    const size_t end = line.find('}', properties);
+    lines.push_back(properties == std::string::npos ? line : line.substr(0, properties) + line.substr(end + 1));
+  });
+  return lines;
+}
+
+Lines BrokerClient::payloads() {
+  Lines lines;
+  read([&](const proto::Packet& packet) {
+    if (const auto* publish = std::get_if<proto::Publish>(&packet)) lines.emplace_back(publish->payload);
+  });
   return lines;
 }
 

@@ -123,8 +123,10 @@ class BrokerClient final : public connection::ClientTransport {
   void disconnect();  // DISCONNECT
   void drop();        // without
 
-  // The packets since the last call.
+  // The packets since the last call, without their properties.
   Lines received();
+  // The payloads of the PUBLISHes among them.
+  Lines payloads();
 
   bool closed = false;  // by the broker
   bool reading = true;
@@ -138,6 +140,8 @@ class BrokerClient final : public connection::ClientTransport {
  private:
   friend class BrokerWorld;
   void take_output();
+  template <typename F>
+  void read(F&& each);
   void send(std::string_view bytes);
   uint16_t next_id() { return ++last_id_; }
 

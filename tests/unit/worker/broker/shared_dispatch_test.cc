@@ -1,0 +1,128 @@
+// A group's message goes to one member somewhere, and finds another when that one goes.
+#include "worker/broker/shared_dispatch.h"
+
+#include "tests/support/broker_world.h"
+
+using support::BrokerClient;
+using support::BrokerWorld;
+using support::Lines;
+
+namespace {
+
+constexpr const char* kGroup = "$share/g/t";
+
+struct Fixture {
+  Fixture() {
+    pub.connect(world.at_home(0, "pub"));
+    pub.received();
+  }
+  void join(BrokerClient& member, uint32_t slot, const std::string& name, uint32_t expiry = 0) {
+    member.connect(world.at_home(slot, name), {.clean = true, .expiry = expiry});
+    member.subscribe(kGroup, 1);
+    member.received();
+  }
+  BrokerWorld world{3};
+  BrokerClient pub{world, 0};
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Fixture, "shared_dispatch: members of all workers take turns") {
+  BrokerClient a(world, 0), b(world, 1), c(world, 2);
+  join(a, 0, "a");
+  join(b, 1, "b");
+  join(c, 2, "c");
+  for (int i = 0; i < 9; ++i) pub.publish("t", std::to_string(i), 1);
+  for (BrokerClient* member : {&a, &b, &c}) CHECK(member->payloads().size() == 3);
+  CHECK(pub.received().size() == 9);
+}
+
+TEST_CASE_FIXTURE(Fixture, "shared_dispatch: a worker whose member has just left refuses, the next one is asked") {
+  BrokerClient gone(world, 1), other(world, 2);
+  join(gone, 1, "gone");
+  join(other, 2, "other");
+  world.hold(1, 0);
+  gone.unsubscribe(kGroup);
+  for (int i = 0; i < 4; ++i) pub.publish("t", std::to_string(i), 1);
+  world.hold(1, 0, false);
+  world.run();
+  Lines arrived = other.payloads();
+  std::sort(arrived.begin(), arrived.end());
+  CHECK(arrived == Lines{"0", "1", "2", "3"});
+  CHECK(pub.received().size() == 4);
+  CHECK(gone.payloads().empty());
+}
+
+TEST_CASE_FIXTURE(Fixture, "shared_dispatch: PUBACK waits until a member's worker has accepted") {
+  BrokerClient member(world, 1);
+  join(member, 1, "member");
+  world.hold(1, 0);
+  pub.publish("t", "hi", 1);
+  CHECK(pub.received().empty());
+  world.hold(1, 0, false);
+  world.run();
+  CHECK(pub.received().size() == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "shared_dispatch: what a worker had not accepted when it died goes to another member") {
+  BrokerClient doomed(world, 1), other(world, 2);
+  join(doomed, 1, "doomed");
+  join(other, 2, "other");
+  world.hold(0, 1);
+  for (int i = 0; i < 4; ++i) pub.publish("t", std::to_string(i), 1);
+  CHECK(other.payloads().size() == 2);
+  world.kill(1);
+  world.run();
+  CHECK(other.payloads().size() == 2);
+  CHECK(pub.received().size() == 4);
+}
+
+TEST_CASE_FIXTURE(Fixture, "shared_dispatch: what a member did not acknowledge goes to another when it goes") {
+  BrokerClient going(world, 1), other(world, 2);
+  join(going, 1, "going");
+  pub.publish("t", "hi", 1);
+  CHECK(going.payloads() == Lines{"hi"});
+  join(other, 2, "other");
+  SUBCASE("offline") {
+    going.drop();
+  }
+  SUBCASE("for good") {
+    going.disconnect();
+  }
+  CHECK(other.payloads() == Lines{"hi"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "shared_dispatch: also when it has left the group before") {
+  BrokerClient leaving(world, 1), other(world, 2);
+  join(leaving, 1, "leaving");
+  pub.publish("t", "hi", 1);
+  join(other, 2, "other");
+  leaving.unsubscribe(kGroup);
+  CHECK(other.payloads().empty());  // it may still acknowledge
+  BrokerClient again(world, 0);
+  SUBCASE("and loses its connection") {
+    leaving.drop();
+  }
+  SUBCASE("and begins anew elsewhere") {
+    again.connect(world.at_home(1, "leaving"));
+  }
+  CHECK(other.payloads() == Lines{"hi"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "shared_dispatch: while nobody is live it waits for the first who is") {
+  BrokerClient member(world, 1), other(world, 2);
+  join(member, 1, "member", 60);
+  member.drop();
+  pub.publish("t", "hi", 1);
+  CHECK(pub.received().size() == 1);
+  SUBCASE("the member comes back") {
+    BrokerClient back(world, 1);
+    back.connect(world.at_home(1, "member"), {.clean = false, .expiry = 60});
+    CHECK(back.payloads() == Lines{"hi"});
+  }
+  SUBCASE("another one joins") {
+    other.connect(world.at_home(2, "other"));
+    other.subscribe(kGroup, 1);
+    CHECK(other.payloads() == Lines{"hi"});
+  }
+}
