@@ -5,7 +5,8 @@
 // A key is one letter and what follows; its numbers are big endian, so that keys sort like them. Values are little
 // endian. Times are wall-clock: a process's own clock means nothing to the next.
 //
-//   M name                    meta: "M" "format" -> u32 version; "M" "layout" -> u32 slot, u32 slots of the host
+//   M name                    meta: "M" "format" -> u32 version; "M" "layout" -> u32 slot, u32 slots of the host;
+//                             "M" "alive" -> u64 ms: when the worker was last seen at work, to a second or so
 //   S sid                     a session's head                        sid: u64, unique in its store
 //   B sid filter              one subscription: u8 0, filter; or u8 1, u16 size of the group's name, name, filter
 //   Q sid position            a message for the session, in the order it must be sent          position: u64

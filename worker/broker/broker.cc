@@ -438,6 +438,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   static void on_house_keeping(base::TimerNode& node) {
     Impl& self = static_cast<HouseKeeping&>(node).impl;
     self.retained_.sweep();
+    if (self.clients_.size() != 0) self.records_.write_alive();
     uint64_t waiting = 0;
     self.peers_.for_each([&](const Peer& peer) { waiting += peer.link.end() - peer.link.written(); });
     self.core_.page.set(metrics::Gauge::bus_waiting_bytes, waiting);

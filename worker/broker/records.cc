@@ -20,6 +20,7 @@ namespace {
 
 using session::Inflight;
 
+constexpr base::MonoMs kAliveEveryMs = 1000;
 constexpr uint64_t kHeartbeatEvery = 4096;  // records: a long load is work, not a hang
 
 store::SubscriptionRecord record_of(const router::SubscriptionOptions& o) {
@@ -89,6 +90,7 @@ void Records::write_head(session::Session& session) {
   store::session_key(key_, session.sid);
   store::encode(value_, record);
   core_.journal->put(key_, value_);
+  if (record.disconnected_at == 0) write_alive();
 }
 
 void Records::write_all(session::Session& session) {
@@ -228,6 +230,14 @@ uint64_t Records::batch() const {
   return core_.journal->batch();
 }
 
+void Records::write_alive() {
+  if (alive_written_ != 0 && core_.now() < alive_written_ + kAliveEveryMs) return;
+  alive_written_ = core_.now();
+  store::meta_key(key_, "alive");
+  store::encode_number(value_, core_.journal->now().wall);
+  core_.journal->put(key_, value_);
+}
+
 // --- start ---
 
 void Records::load() {
@@ -247,6 +257,7 @@ void Records::load_record(std::string_view text, std::string_view value) {
   bool ok = true;
   switch (key->kind) {
     case store::Kind::meta:
+      if (key->text == "alive") ok = store::decode_number(value, alive_);
       break;
     case store::Kind::session: {
       Loading& loading = loading_[key->sid];
@@ -366,7 +377,7 @@ void Records::load_session(uint64_t sid, Loading& loading) {
     core_.page.add(metrics::Gauge::inflight_messages, 1);
   }
   core_.claims->restore(session);
-  core_.sessions->on_restored(session, loaded_at_.wall);
+  core_.sessions->on_restored(session, loaded_at_.wall, alive_ != 0 ? alive_ : loaded_at_.wall);
 }
 
 }  // namespace broker

@@ -44,6 +44,9 @@ class Records final : public session::Recorder {
   void wait_to_send(const session::Session& session) override;
   uint64_t batch() const override;
 
+  // The time, for a successor: clients that are connected now were until then.
+  void write_alive();
+
   // --- start ---
   // Brings back everything that is stored. Before the first peer and client. Throws std::runtime_error for what cannot
   // be read.
@@ -75,7 +78,9 @@ class Records final : public session::Recorder {
   std::string key_;
   std::string value_;
   store::Now loaded_at_;
-  uint64_t loaded_ = 0;                            // records
+  uint64_t loaded_ = 0;  // records
+  store::WallMs alive_ = 0;
+  base::MonoMs alive_written_ = 0;
   std::unordered_map<uint64_t, Loading> loading_;  // by sid
 };
 

@@ -101,10 +101,14 @@ void Sessions::arm(session::Session& session, uint64_t offline_ms) {
 }
 
 // Its connection, if it had one, died with the worker, and so uncleanly.
-void Sessions::on_restored(session::Session& session, uint64_t wall_ms) {
+void Sessions::on_restored(session::Session& session, uint64_t wall_ms, uint64_t alive_ms) {
   const bool was_connected = session.disconnected_at == 0;
-  if (was_connected) session.disconnected_at = wall_ms;
-  if (!session.durable()) {
+  if (was_connected) session.disconnected_at = std::min(alive_ms, wall_ms);
+  // A clock that was set back makes no time.
+  const uint64_t offline = wall_ms > session.disconnected_at ? wall_ms - session.disconnected_at : 0;
+  const bool over = session.expiry_interval != kNever && offline >= uint64_t{session.expiry_interval} * 1000;
+  if (over) {
+    if (session.durable()) core_.page.add(metrics::Counter::sessions_expired);
     fire_will(session);
     end(session);
     return;
@@ -113,8 +117,7 @@ void Sessions::on_restored(session::Session& session, uint64_t wall_ms) {
     if (session.will && session.will->delay == 0) fire_will(session);
     core_.records->write_head(session);
   }
-  // A clock that was set back makes no time.
-  arm(session, wall_ms > session.disconnected_at ? wall_ms - session.disconnected_at : 0);
+  arm(session, offline);
 }
 
 void Sessions::settle_before_takeover(session::Session& session, bool discard) {

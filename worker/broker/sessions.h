@@ -36,8 +36,8 @@ class Sessions {
   void settle_before_takeover(session::Session& session, bool discard);
   // A session without a connection: starts its expiry.
   void go_offline(session::Session& session);
-  // A session has come from the store.
-  void on_restored(session::Session& session, uint64_t wall_ms);
+  // A session has come from the store. `alive_ms`: when this worker's predecessor was last at work, wall clock.
+  void on_restored(session::Session& session, uint64_t wall_ms, uint64_t alive_ms);
 
   // Sessions in the client ids' table.
   size_t size() const { return by_client_id_.size(); }
