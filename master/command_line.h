@@ -10,7 +10,8 @@
 
 namespace master {
 
-enum class Command : uint8_t { start, stop, status, check, version, help };
+enum class Command : uint8_t { start, stop, status, check, store, version, help };
+enum class StoreAction : uint8_t { info, export_records, import_records, check };
 
 struct Arguments {
   Command command = Command::start;
@@ -20,6 +21,8 @@ struct Arguments {
   bool quiet = false;
   bool json = false;
   bool options = false;
+  StoreAction store_action = StoreAction::info;
+  std::string store_file;  // to export to, to import from; empty: standard output, standard input
 };
 
 // `words` without the program's name. The arguments, or what is wrong in one line.

@@ -9,6 +9,7 @@
 #include "master/error.h"
 #include "master/master.h"
 #include "master/status.h"
+#include "master/store_commands.h"
 #include "master/worker_process.h"
 #include "shared/config/dump.h"
 #include "shared/config/load.h"
@@ -133,6 +134,15 @@ int check(const Arguments& arguments) {
   return kExitOk;
 }
 
+int store(const Arguments& arguments) {
+  const config::Loaded loaded = load(arguments);
+  if (!loaded.ok()) {
+    print_problems(loaded, arguments);
+    return kExitUsage;
+  }
+  return run_store_command(loaded.config, arguments);
+}
+
 }  // namespace
 
 int run_command(const Arguments& arguments) {
@@ -146,6 +156,8 @@ int run_command(const Arguments& arguments) {
         return status(arguments);
       case Command::check:
         return check(arguments);
+      case Command::store:
+        return store(arguments);
       case Command::version:
         print("mqtt-master " MM_VERSION "\n");
         return kExitOk;

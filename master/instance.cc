@@ -82,6 +82,13 @@ void prepare_directories(const config::Config& config, const Identity& identity)
   }
 }
 
+void become(const Identity& identity) {
+  if (!identity.switches) return;
+  if (initgroups(identity.user.c_str(), identity.gid) != 0 || setgid(identity.gid) != 0 || setuid(identity.uid) != 0) {
+    throw system_error("cannot run as " + identity.user);
+  }
+}
+
 base::UniqueFd lock_directory(const std::string& directory) {
   const std::string path = directory + "/lock";
   base::UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));

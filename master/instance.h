@@ -24,6 +24,9 @@ Identity resolve_identity(const config::Config& config);
 // Makes run_dir, data_dir and those of the log file (0700), and gives what the workers write to to their user.
 void prepare_directories(const config::Config& config, const Identity& identity);
 
+// This process is that user from now on. Throws Error.
+void become(const Identity& identity);
+
 // Takes an flock on DIRECTORY/lock. The lock lasts as long as any process has the descriptor (or a copy) open, so what
 // a dead master left running keeps it. Throws Error, naming the holder.
 base::UniqueFd lock_directory(const std::string& directory);

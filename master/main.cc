@@ -9,12 +9,17 @@
 #include "master/command_line.h"
 #include "master/commands.h"
 #include "master/title.h"
+#include "master/worker_process.h"
 #include "shared/control/boot.h"
 #include "shared/control/worker_entry.h"
 
 int main(int argc, char** argv) {
   prctl(PR_SET_NAME, "mqtt-master");  // executed through /proc/self/exe it would be "exe"
   if (std::optional<control::Boot> boot = control::take_boot_record()) return worker::worker_main(std::move(*boot));
+
+  if (argc == 4 && std::string_view(argv[1]) == master::kPrepareStores) {
+    return master::prepare_stores_main(argv[2], argv[3]);
+  }
 
   const std::vector<std::string_view> words(argv + 1, argv + argc);
   const auto parsed = master::parse_command_line(words);

@@ -76,6 +76,7 @@ Master::Master(config::Config config, Options options)
       status_(config_, supervisor_, pages_, clock_),
       channels_(config_.slot_count()),
       tick_(loop_) {
+  prepare_stores(options_.executable, config_, identity_, data_lock_.get());
   control_.emplace(loop_, control_socket_path(config_.run_dir),
                    [this](const auto& request) { return answer(request); });
   pid_file_.emplace(config_.pid_file, getpid());

@@ -5,6 +5,7 @@
 #include <linux/close_range.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -13,8 +14,10 @@
 #include <system_error>
 #include <vector>
 
+#include "master/error.h"
 #include "shared/control/boot.h"
 #include "shared/control/channel.h"
+#include "shared/store/stores.h"
 
 extern char** environ;
 
@@ -29,10 +32,11 @@ struct Birth {
   std::vector<int> inherited;
   const Identity& identity;
   pid_t parent;
+  int standard_error = -1;  // -1: ours
 };
 
 [[noreturn]] void fail(const char* what) {
-  std::fprintf(stderr, "mqtt-master: cannot start a worker: %s: %s\n", what, std::strerror(errno));
+  std::fprintf(stderr, "mqtt-master: cannot start a process: %s: %s\n", what, std::strerror(errno));
   _exit(control::kExitFatal);
 }
 
@@ -71,8 +75,9 @@ void die_with_parent(pid_t parent) {
   if (getppid() != parent) _exit(0);
 }
 
-[[noreturn]] void become_worker(Birth& birth) {
+[[noreturn]] void become(Birth& birth) {
   reset_signals();
+  if (birth.standard_error >= 0 && dup2(birth.standard_error, STDERR_FILENO) < 0) _exit(control::kExitFatal);
   inherit_only(birth.inherited);
   drop_privileges(birth.identity);
   die_with_parent(birth.parent);
@@ -80,12 +85,28 @@ void die_with_parent(pid_t parent) {
   fail(birth.executable);
 }
 
-std::vector<char*> environment_with(std::string& entry) {
+std::vector<char*> environment() {
   std::vector<char*> envp;
   for (char** variable = environ; *variable != nullptr; ++variable) envp.push_back(*variable);
-  envp.push_back(entry.data());
   envp.push_back(nullptr);
   return envp;
+}
+
+std::vector<char*> environment_with(std::string& entry) {
+  std::vector<char*> envp = environment();
+  envp.insert(envp.end() - 1, entry.data());
+  return envp;
+}
+
+std::string read_to_end(int fd) {
+  std::string text;
+  char buffer[1024];
+  for (;;) {
+    const ssize_t size = read(fd, buffer, sizeof buffer);
+    if (size < 0 && errno == EINTR) continue;
+    if (size <= 0) return text;
+    text.append(buffer, static_cast<size_t>(size));
+  }
 }
 
 }  // namespace
@@ -112,8 +133,41 @@ SpawnedWorker spawn_worker(SpawnRequest request) {
 
   const pid_t pid = fork();
   if (pid < 0) throw std::system_error(errno, std::generic_category(), "fork");
-  if (pid == 0) become_worker(birth);
+  if (pid == 0) become(birth);
   return {pid, std::move(ours)};
+}
+
+void prepare_stores(const std::string& executable, const config::Config& config, const Identity& identity, int lock) {
+  if (store::stores_prepared(config.data_dir, config.slot_count())) return;
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) throw system_error("pipe");
+  const base::UniqueFd ours(ends[0]);
+  base::UniqueFd theirs(ends[1]);
+  std::string words[] = {"mqtt-master: stores", kPrepareStores, config.data_dir, std::to_string(config.slot_count())};
+  Birth birth{executable.c_str(), {}, environment(), {lock}, identity, getpid(), theirs.get()};
+  for (std::string& word : words) birth.argv.push_back(word.data());
+  birth.argv.push_back(nullptr);
+  const pid_t pid = fork();
+  if (pid < 0) throw system_error("fork");
+  if (pid == 0) become(birth);
+  theirs.reset();
+  std::string said = read_to_end(ours.get());
+  int status = 0;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
+  while (said.ends_with('\n')) said.pop_back();
+  throw Error(said.empty() ? "the stores could not be prepared: their process has died" : said);
+}
+
+int prepare_stores_main(const std::string& data_dir, const std::string& slots) {
+  try {
+    store::prepare_stores(data_dir, static_cast<uint32_t>(std::stoul(slots)));
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
 }
 
 }  // namespace master

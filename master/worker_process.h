@@ -28,6 +28,15 @@ struct SpawnedWorker {
 // process. Throws std::system_error if it cannot be made.
 SpawnedWorker spawn_worker(SpawnRequest request);
 
+// Has the stores in the data directory brought to the configured number of slots, if they are not, by this program run
+// once more: RocksDB's threads have no place in the master. Waits for it. It runs as the workers do. Throws Error with
+// what it said.
+void prepare_stores(const std::string& executable, const config::Config& config, const Identity& identity, int lock);
+
+// What that process does; its exit code.
+int prepare_stores_main(const std::string& data_dir, const std::string& slots);
+inline constexpr const char* kPrepareStores = "--prepare-stores";  // DATA_DIR SLOTS
+
 // As many files as the hard limit allows; the workers inherit that.
 void raise_file_limit();
 

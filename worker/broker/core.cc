@@ -1,14 +1,11 @@
 #include "worker/broker/core.h"
 
+#include "shared/base/home.h"
+
 namespace broker {
 
-// FNV-1a, finished so that low bits are good. All workers must agree on it, also across versions on one bus.
 uint32_t Core::home_of(std::string_view key) const {
-  uint64_t hash = 0xCBF29CE484222325ULL;
-  for (const char c : key) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001B3ULL;
-  hash ^= hash >> 32;
-  hash *= 0x9E3779B97F4A7C15ULL;
-  return static_cast<uint32_t>((hash >> 32) % slots);
+  return base::home_of(key, slots);
 }
 
 }  // namespace broker

@@ -36,6 +36,22 @@ TEST_CASE("command line: options go before and after the command") {
   CHECK(good({"--help"}).command == Command::help);
 }
 
+TEST_CASE("command line: store takes an action, and some of them a file") {
+  CHECK(good({"store", "info", "--json"}).json);
+  CHECK(good({"store", "check", "-c", "w"}).store_action == StoreAction::check);
+  CHECK(good({"-c", "w", "store", "export"}).store_file.empty());
+  const Arguments arguments = good({"store", "import", "-c", "w", "dump.json"});
+  CHECK(arguments.command == Command::store);
+  CHECK(arguments.store_action == StoreAction::import_records);
+  CHECK(arguments.store_file == "dump.json");
+  CHECK(bad({"store"}) == "store needs an action: info, export, import or check");
+  CHECK(bad({"store", "burn"}) == "unknown action store burn");
+  CHECK(bad({"store", "info", "file"}) == "one word too many: file");
+  CHECK(bad({"store", "export", "a", "b"}) == "one word too many: b");
+  CHECK(bad({"store", "check", "--json"}) == "--json does not go with store check");
+  CHECK(bad({"info"}) == "unknown command info");
+}
+
 TEST_CASE("command line: what is wrong is said in a line") {
   CHECK(bad({"dance"}) == "unknown command dance");
   CHECK(bad({"--dance"}) == "unknown option --dance");
@@ -47,8 +63,8 @@ TEST_CASE("command line: what is wrong is said in a line") {
 }
 
 TEST_CASE("command line: the help names every command and option") {
-  for (const char* word :
-       {"start", "stop", "status", "check", "version", "-c, --config", "-d, --daemonize", "--json"}) {
+  for (const char* word : {"start", "stop", "status", "check", "store", "import", "version", "-c, --config",
+                           "-d, --daemonize", "--json"}) {
     CHECK(usage().find(word) != std::string::npos);
   }
 }

@@ -1,0 +1,431 @@
+#include "shared/store/rebuild.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "proto/topic.h"
+#include "shared/base/home.h"
+#include "shared/base/unique_fd.h"
+#include "shared/store/record_check.h"
+#include "shared/store/stores.h"
+
+namespace store {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kBatchBytes = 1024 * 1024;
+// Times stay as they are stored.
+constexpr Now kAsStored{0, 0};
+
+std::string prefix(Kind kind) {
+  return {static_cast<char>(kind)};
+}
+
+void sync_directory(const std::string& path) {
+  const base::UniqueFd fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd || fsync(fd.get()) != 0) throw Error(path, std::strerror(errno), "to sync it");
+}
+
+void check(const RocksDb::Outcome& outcome, const std::string& path) {
+  if (!outcome.ok()) throw Error(path, outcome.error, "to write to it");
+}
+
+[[noreturn]] void malformed(std::string_view key) {
+  throw Error(describe_key(key), "a malformed record", "what mqtt-master writes; see mqtt-master store check");
+}
+
+bool newer(const bus::Message& a, const bus::Message& b) {
+  return std::pair(a.once().incarnation, a.once().sequence) > std::pair(b.once().incarnation, b.once().sequence);
+}
+
+}  // namespace
+
+std::string slot_in(const std::string& stores, uint32_t slot) {
+  return stores + "/slot-" + std::to_string(slot);
+}
+
+std::optional<uint32_t> noted_slots(const std::string& stores) {
+  uint32_t slots = 0;
+  std::ifstream file(stores + "/slots");
+  if (!(file >> slots)) return std::nullopt;
+  return slots;
+}
+
+void note_slots(const std::string& stores, uint32_t slots) {
+  if (mkdir(stores.c_str(), 0700) != 0 && errno != EEXIST) throw Error(stores, std::strerror(errno), "to make it");
+  const std::string path = stores + "/slots";
+  const std::string text = std::to_string(slots) + '\n';
+  const base::UniqueFd fd(open((path + ".new").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!fd || write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || fsync(fd.get()) != 0 ||
+      rename((path + ".new").c_str(), path.c_str()) != 0) {
+    throw Error(path, std::strerror(errno), "to write it");
+  }
+  sync_directory(stores);
+}
+
+void replace_stores(const std::string& fresh, const std::string& stores) {
+  const unsigned flags = fs::exists(stores) ? RENAME_EXCHANGE : RENAME_NOREPLACE;
+  if (renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, stores.c_str(), flags) != 0) {
+    throw Error(stores, "that " + fresh + " cannot take its place (" + std::strerror(errno) + ")",
+                "a file system that can exchange two directories");
+  }
+  // What was there may go only when nothing can bring it back.
+  sync_directory(fs::path(stores).parent_path());
+  fs::remove_all(fresh);
+}
+
+// --- StoreWriter ---
+
+StoreWriter::StoreWriter(const std::string& path, const Layout& layout)
+    : path_(path), db_(RocksDb::Options{.path = path, .layout = layout}) {}
+
+void StoreWriter::put(std::string_view key, std::string_view value) {
+  batch_.put(key, value);
+  if (batch_.bytes() >= kBatchBytes) write();
+}
+
+void StoreWriter::erase(std::string_view key) {
+  batch_.erase(key);
+}
+
+std::optional<std::string> StoreWriter::get(std::string_view key) {
+  write();
+  return db_.get(key);
+}
+
+void StoreWriter::write() {
+  const Batch batch = std::exchange(batch_, {});
+  const Batch* batches[] = {&batch};
+  if (!batch.empty()) check(db_.write(batches, false), path_);
+}
+
+void StoreWriter::finish() {
+  write();
+  check(db_.flush(), path_);
+  check(db_.sync(), path_);
+}
+
+// --- the subscriptions of one store, to deliver its outbox ---
+
+class Rebuild::Subscriptions {
+ public:
+  struct Entry {
+    uint64_t sid;
+    SubscriptionRecord options;
+  };
+
+  explicit Subscriptions(const Source& source) {
+    source.db->for_each(prefix(Kind::subscription), [&](std::string_view bytes, std::string_view value) {
+      const std::optional<Key> key = parse_key(bytes);
+      Entry entry{};
+      if (!key || !decode(value, entry.options)) malformed(bytes);
+      entry.sid = key->sid;
+      if (!source.sessions.contains(entry.sid)) return true;
+      const std::string filter(key->text);
+      if (key->shared) {
+        groups_[{std::string(key->group), filter}].push_back(entry);
+      } else {
+        (proto::has_wildcard(filter) ? wild_ : exact_)[filter].push_back(entry);
+      }
+      return true;
+    });
+  }
+
+  // By session.
+  std::map<uint64_t, std::vector<Entry>> matching(std::string_view topic) const {
+    std::map<uint64_t, std::vector<Entry>> found;
+    const auto add = [&](const std::vector<Entry>& entries) {
+      for (const Entry& entry : entries) found[entry.sid].push_back(entry);
+    };
+    if (const auto it = exact_.find(std::string(topic)); it != exact_.end()) add(it->second);
+    for (const auto& [filter, entries] : wild_) {
+      if (proto::matches(filter, topic)) add(entries);
+    }
+    return found;
+  }
+  const std::vector<Entry>* group(const std::string& name, const std::string& filter) const {
+    const auto it = groups_.find({name, filter});
+    return it == groups_.end() ? nullptr : &it->second;
+  }
+
+ private:
+  std::unordered_map<std::string, std::vector<Entry>> exact_;
+  std::unordered_map<std::string, std::vector<Entry>> wild_;
+  std::map<std::pair<std::string, std::string>, std::vector<Entry>> groups_;
+};
+
+// --- Rebuild ---
+
+Rebuild::Rebuild(std::vector<std::string> sources, std::string stores, uint32_t slots)
+    : source_directories_(std::move(sources)), stores_(std::move(stores)), fresh_(stores_ + ".new"), slots_(slots) {}
+
+void Rebuild::run() {
+  fs::remove_all(fresh_);
+  open_sources();
+  for (size_t i = 0; i < sources_.size(); ++i) choose_sessions(i);
+  place_sessions();
+  for (Source& source : sources_) note_seen(source);
+  open_targets();
+  for (Source& source : sources_) copy(source);
+  copy_retained();
+  deliver_outboxes();
+  for (const auto& target : targets_) target->finish();
+  targets_.clear();
+  sources_.clear();
+  note_slots(fresh_, slots_);
+  sync_directory(fresh_);
+  replace_stores(fresh_, stores_);
+}
+
+void Rebuild::open_sources() {
+  for (size_t set = 0; set < source_directories_.size(); ++set) {
+    for (const uint32_t slot : stored_slots(source_directories_[set])) {
+      Source source;
+      source.set = set;
+      source.db = std::make_unique<RocksDb>(
+          RocksDb::Options{.path = slot_in(source_directories_[set], slot), .layout = {}, .read_only = true});
+      sources_.push_back(std::move(source));
+    }
+  }
+}
+
+void Rebuild::open_targets() {
+  if (mkdir(fresh_.c_str(), 0700) != 0) throw Error(fresh_, std::strerror(errno), "to make it");
+  for (uint32_t slot = 0; slot < slots_; ++slot) {
+    targets_.push_back(std::make_unique<StoreWriter>(slot_in(fresh_, slot), Layout{slot, slots_}));
+  }
+  next_accepted_.assign(slots_, 1);
+}
+
+void Rebuild::choose_sessions(size_t index) {
+  sources_[index].db->for_each(prefix(Kind::session), [&](std::string_view bytes, std::string_view value) {
+    const std::optional<Key> key = parse_key(bytes);
+    SessionRecord session;
+    if (!key || !decode(value, session)) malformed(bytes);
+    const Winner candidate{index, key->sid, session.epoch};
+    const auto [it, fresh] = winners_.try_emplace(session.client_id, candidate);
+    if (!fresh && candidate.epoch > it->second.epoch) it->second = candidate;
+    return true;
+  });
+}
+
+void Rebuild::place_sessions() {
+  std::vector<uint64_t> next_sid(slots_, 1);
+  for (const auto& [client_id, winner] : winners_) {
+    Source& source = sources_[winner.source];
+    Session session;
+    const uint32_t slot = source.db->layout().slot;
+    session.moved = source.set != 0 || slot >= slots_;
+    session.slot = session.moved ? base::home_of(client_id, slots_) : slot;
+    session.sid = next_sid[session.slot]++;
+    session.client_id = client_id;
+    source.sessions.emplace(winner.sid, std::move(session));
+  }
+  winners_.clear();
+}
+
+// Which incarnations' messages may still be routed again, and what of them a store has seen.
+void Rebuild::note_seen(Source& source) {
+  source.db->for_each(prefix(Kind::seen), [&](std::string_view bytes, std::string_view value) {
+    const std::optional<Key> key = parse_key(bytes);
+    uint64_t sequence = 0;
+    if (!key || !decode_number(value, sequence)) malformed(bytes);
+    source.seen.push_back({key->slot, key->incarnation, key->seen, sequence});
+    return true;
+  });
+  source.db->for_each(prefix(Kind::accepted), [&](std::string_view bytes, std::string_view value) {
+    PendingRecord pending;
+    if (!decode(value, pending, kAsStored)) malformed(bytes);
+    pending_incarnations_.insert(pending.message->once().incarnation);
+    return true;
+  });
+}
+
+void Rebuild::copy(Source& source) {
+  source.db->for_each({}, [&](std::string_view bytes, std::string_view value) {
+    const std::optional<Key> key = parse_key(bytes);
+    if (!key) malformed(bytes);
+    copy_record(source, *key, value);
+    return true;
+  });
+}
+
+void Rebuild::copy_record(Source& source, const Key& key, std::string_view value) {
+  const auto it = source.sessions.find(key.sid);
+  Session* const session = it == source.sessions.end() ? nullptr : &it->second;
+  const uint32_t slot = source.db->layout().slot;
+  switch (key.kind) {
+    case Kind::session:
+      if (session != nullptr) copy_session(source, *session, value);
+      return;
+    case Kind::subscription:
+      if (session == nullptr) return;
+      key.shared ? share_key(key_, session->sid, key.group, key.text) : subscription_key(key_, session->sid, key.text);
+      return targets_[session->slot]->put(key_, value);
+    case Kind::delivery:
+      if (session == nullptr) return;
+      session->next_position = std::max(session->next_position, key.number + 1);
+      delivery_key(key_, session->sid, key.number);
+      return targets_[session->slot]->put(key_, value);
+    case Kind::progress:
+      if (session == nullptr) return;
+      progress_key(key_, session->sid, key.number);
+      return targets_[session->slot]->put(key_, value);
+    case Kind::incoming:
+      if (session == nullptr) return;
+      incoming_key(key_, session->sid, static_cast<uint16_t>(key.number));
+      return targets_[session->slot]->put(key_, value);
+    case Kind::accepted: {
+      const uint32_t target = slot % slots_;
+      accepted_key(key_, next_accepted_[target]++);
+      return targets_[target]->put(key_, value);
+    }
+    case Kind::seen:
+      if (source.set != 0 || slot >= slots_) return;  // its sessions take it along
+      seen_key(key_, key.slot, key.incarnation, key.seen);
+      return targets_[slot]->put(key_, value);
+    case Kind::meta:
+    case Kind::outbox:
+    case Kind::retained:
+      return;  // elsewhere
+  }
+}
+
+void Rebuild::copy_session(const Source& source, const Session& session, std::string_view value) {
+  session_key(key_, session.sid);
+  if (!session.moved) return targets_[session.slot]->put(key_, value);
+  SessionRecord record;
+  if (!decode(value, record)) malformed(key_);
+  for (const Mark& seen : source.seen) {
+    if (!pending_incarnations_.contains(seen.incarnation)) continue;
+    const auto same = std::ranges::find_if(record.marks, [&](const Mark& mark) {
+      return mark.slot == seen.slot && mark.incarnation == seen.incarnation && mark.kind == seen.kind;
+    });
+    if (same == record.marks.end()) {
+      record.marks.push_back(seen);
+    } else {
+      same->sequence = std::max(same->sequence, seen.sequence);
+    }
+  }
+  encode(value_, record);
+  targets_[session.slot]->put(key_, value_);
+}
+
+// --- retained messages ---
+
+void Rebuild::copy_retained() {
+  for (Source& source : sources_) copy_retained(source, true);
+  for (Source& source : sources_) copy_retained(source, false);
+}
+
+void Rebuild::copy_retained(Source& source, bool at_home) {
+  const Layout layout = source.db->layout();
+  source.db->for_each(prefix(Kind::retained), [&](std::string_view bytes, std::string_view value) {
+    const std::optional<Key> key = parse_key(bytes);
+    const bus::MessageRef message = read_message(value, kAsStored);
+    if (!key || !message) malformed(bytes);
+    if ((base::home_of(key->text, layout.slots) == layout.slot) != at_home) return true;
+    StoreWriter& target = *targets_[base::home_of(key->text, slots_)];
+    // Within one set of stores each topic is at home once.
+    if (!at_home || source.set != 0) {
+      const std::optional<std::string> other = target.get(bytes);
+      const bus::MessageRef rival = other ? read_message(*other, kAsStored) : bus::MessageRef();
+      if (rival && (!at_home || !newer(*message, *rival))) return true;
+    }
+    target.put(bytes, value);
+    return true;
+  });
+}
+
+// A change of a retained message that its home has not heard of.
+void Rebuild::set_retained(const bus::Message& message) {
+  StoreWriter& target = *targets_[base::home_of(message.topic(), slots_)];
+  retained_key(key_, message.topic());
+  const std::optional<std::string> other = target.get(key_);
+  const bus::MessageRef rival = other ? read_message(*other, kAsStored) : bus::MessageRef();
+  if (rival && rival->once().incarnation == message.once().incarnation && !newer(message, *rival)) return;
+  if (message.payload().empty()) return target.erase(key_);
+  value_.clear();
+  append_message(value_, message, kAsStored);
+  target.put(key_, value_);
+}
+
+// --- outboxes ---
+
+Rebuild::Source* Rebuild::source_of(size_t set, uint32_t slot) {
+  const auto it = std::ranges::find_if(
+      sources_, [&](const Source& source) { return source.set == set && source.db->layout().slot == slot; });
+  return it == sources_.end() ? nullptr : &*it;
+}
+
+void Rebuild::deliver_outboxes() {
+  std::map<const Source*, Subscriptions> subscriptions;
+  for (const Source& from : sources_) {
+    from.db->for_each(prefix(Kind::outbox), [&](std::string_view bytes, std::string_view value) {
+      const std::optional<Key> key = parse_key(bytes);
+      PendingRecord pending;
+      if (!key || !decode(value, pending, kAsStored)) malformed(bytes);
+      if (pending.purpose == Purpose::retain) return set_retained(*pending.message), true;
+      Source* const to = source_of(from.set, key->slot);
+      if (to == nullptr) return true;
+      deliver(*to, subscriptions.try_emplace(to, *to).first->second, pending);
+      return true;
+    });
+  }
+}
+
+void Rebuild::deliver(Source& to, const Subscriptions& subscriptions, const PendingRecord& pending) {
+  const bus::Message& message = *pending.message;
+  using Entries = std::vector<Subscriptions::Entry>;
+  const bool shared = pending.purpose == Purpose::shared;
+  const auto enqueue = [&](uint64_t old_sid, const Entries& entries) {
+    Session& session = to.sessions.at(old_sid);
+    auto qos = proto::QoS::at_most_once;
+    bool retain = false;
+    std::vector<uint32_t> ids;
+    for (const Subscriptions::Entry& entry : entries) {
+      if (entry.options.no_local && message.publisher() == session.client_id) continue;
+      qos = std::max(qos, std::min(message.qos(), entry.options.qos));
+      retain = retain || (entry.options.retain_as_published && message.retain());
+      if (entry.options.identifier != 0) ids.push_back(entry.options.identifier);
+    }
+    if (qos == proto::QoS::at_most_once || has(to, old_sid, message)) return;
+    delivery_key(key_, session.sid, session.next_position++);
+    encode_delivery(value_, {}, qos, retain, ids.data(), ids.size(), shared, pending.group, pending.filter, message,
+                    kAsStored);
+    targets_[session.slot]->put(key_, value_);
+  };
+  if (shared) {
+    const Entries* members = subscriptions.group(pending.group, pending.filter);
+    if (members != nullptr) enqueue(members->front().sid, {members->front()});
+    return;
+  }
+  for (const auto& [sid, entries] : subscriptions.matching(message.topic())) enqueue(sid, entries);
+}
+
+// The sender may have died after the message had been stored, and before it could take it out of its outbox.
+bool Rebuild::has(Source& source, uint64_t old_sid, const bus::Message& message) {
+  Session& session = source.sessions.at(old_sid);
+  if (!session.queued) {
+    session.queued.emplace();
+    delivery_key(key_, old_sid, 0);
+    source.db->for_each(key_.substr(0, key_.size() - 8), [&](std::string_view bytes, std::string_view value) {
+      DeliveryRecord delivery;
+      if (!decode(value, delivery, kAsStored)) malformed(bytes);
+      session.queued->insert({delivery.message->once().incarnation, delivery.message->once().sequence});
+      return true;
+    });
+  }
+  return !session.queued->insert({message.once().incarnation, message.once().sequence}).second;
+}
+
+}  // namespace store
