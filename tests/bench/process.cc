@@ -60,8 +60,7 @@ bool Process::stop(int signal) {
   const std::vector<pid_t> tree = process_tree(pid_);
   kill(pid_, signal);
   if (!ended_within(kLongStopMilliseconds)) return false;
-  const auto gone = [](pid_t pid) { return kill(pid, 0) != 0; };
-  for (int waited = 0; !std::ranges::all_of(tree, gone); waited += 5) {
+  for (int waited = 0; std::ranges::any_of(tree, runs); waited += 5) {
     if (waited >= kStopMilliseconds) return false;
     usleep(5000);
   }

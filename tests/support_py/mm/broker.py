@@ -197,7 +197,7 @@ class Broker:
 
     def kill(self):
         """Kill whatever is left."""
-        if self.process is not None:
+        if self.process is not None and self.process.poll() is None:
             family = [self.process.pid, *children(self.process.pid)]
             for pid in family:
                 with contextlib.suppress(ProcessLookupError):
