@@ -71,6 +71,9 @@ TEST_CASE("wire: acknowledgements are as the specification has them") {
 TEST_CASE("wire: CONNECT and SUBSCRIBE are as the specification has them") {
   CHECK(encode_connect("id", Protocol::kMqtt311) == "\x10\x0e\x00\x04MQTT\x04\x02\x01\x2c\x00\x02id"s);
   CHECK(encode_connect("id", Protocol::kMqtt5) == "\x10\x0f\x00\x04MQTT\x05\x02\x01\x2c\x00\x00\x02id"s);
+  CHECK(encode_connect("id", Protocol::kMqtt311, true) == "\x10\x0e\x00\x04MQTT\x04\x00\x01\x2c\x00\x02id"s);
+  CHECK(encode_connect("id", Protocol::kMqtt5, true) ==
+        "\x10\x14\x00\x04MQTT\x05\x00\x01\x2c\x05\x11\x00\x00\x0e\x10\x00\x02id"s);
   CHECK(encode_subscribe(1, {"t"}, 2, Protocol::kMqtt311) == "\x82\x06\x00\x01\x00\x01t\x02"s);
   CHECK(encode_subscribe(1, {"t"}, 2, Protocol::kMqtt5) == "\x82\x07\x00\x01\x00\x00\x01t\x02"s);
 }
@@ -114,5 +117,8 @@ TEST_CASE("operation: every one has a plan in which each filter list belongs to 
   CHECK(make_plan("fan-in", options).filters.size() == 1);
   CHECK(make_plan("fan-out", options).topics.size() == 1);
   CHECK(make_plan("fan-out", options).copies == 7);
+  CHECK(make_plan("durable-fan-out", options).copies == 7);
+  CHECK(make_plan("durable-fan-out", options).durable);
+  CHECK_FALSE(make_plan("pairs", options).durable);
   CHECK(make_plan("wildcard", options).filters[4].size() == 1 + 20 / 5);
 }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -13,6 +14,7 @@
 
 #include "tests/bench/handshake.h"
 #include "tests/bench/interrupt.h"
+#include "tests/bench/operation.h"
 #include "tests/bench/process_tree.h"
 #include "tests/bench/socket.h"
 
@@ -21,7 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr uint64_t kStartNanoseconds = 20'000'000'000;
+constexpr uint64_t kStartNanoseconds = 120'000'000'000;
 
 fs::path make_directory() {
   std::string pattern = fs::temp_directory_path() / "mqtt-bench.XXXXXX";
@@ -35,21 +37,25 @@ fs::path write_file(const fs::path& path, const std::string& text) {
 }
 
 std::string mqtt_master_config(uint16_t port, const BrokerKind& kind, const Options& options) {
-  const nlohmann::json config = {
+  nlohmann::json config = {
       {"run_dir", "run"},
       {"data_dir", "data"},
       {"log_level", "warn"},
       {"workers", {{"mqtt", {{"listen", {"mqtt://127.0.0.1:" + std::to_string(port)}}, {"count", kind.workers}}}}},
       {"mqtt", {{"max_inflight", options.inflight}, {"max_queued_messages", 0}}}};
+  if (!kind.store.empty() && kind.store != "default") config["store"] = {{"sync", kind.store}};
   return config.dump(2);
 }
 
-std::string mosquitto_config(uint16_t port, const Options& options) {
+std::string mosquitto_config(uint16_t port, const fs::path& directory, bool persistent, const Options& options) {
   // Started by root it would become another user, who cannot read the directory; so it stays who it is.
   const passwd* user = getpwuid(getuid());
   return "listener " + std::to_string(port) + " 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n" +
-         "max_inflight_messages " + std::to_string(options.inflight) +
-         "\nlog_type none\npersistence false\nset_tcp_nodelay true\nsys_interval 0\n" +
+         "max_inflight_messages " + std::to_string(options.inflight) + "\nlog_type none\n" +
+         (persistent ? "persistence true\nautosave_interval 1800\nautosave_on_changes false\npersistence_location " +
+                           directory.string() + "/\n"
+                     : "persistence false\n") +
+         "set_tcp_nodelay true\nsys_interval 0\n" +
          (user != nullptr ? "user " + std::string(user->pw_name) + "\n" : "");
 }
 
@@ -57,7 +63,8 @@ std::vector<std::string> command_line(const BrokerKind& kind, uint16_t port, con
                                       const Options& options) {
   if (kind.name == "forwarder") return {"/proc/self/exe", "forwarder", std::to_string(port)};
   if (kind.name == "mosquitto") {
-    return {options.mosquitto, "-c", write_file(directory / "mosquitto.conf", mosquitto_config(port, options))};
+    return {options.mosquitto, "-c",
+            write_file(directory / "mosquitto.conf", mosquitto_config(port, directory, !kind.store.empty(), options))};
   }
   return {fs::absolute(options.binary), "-c",
           write_file(directory / "workers.json", mqtt_master_config(port, kind, options))};
@@ -66,7 +73,7 @@ std::vector<std::string> command_line(const BrokerKind& kind, uint16_t port, con
 }  // namespace
 
 bool can_run(const BrokerKind& kind, const std::string& operation, int qos) {
-  return kind.name != "forwarder" || (qos == 0 && operation != "wildcard");
+  return kind.name != "forwarder" || (qos == 0 && operation != "wildcard" && !is_durable(operation));
 }
 
 std::string version_of(const std::string& broker, const Options& options) {
@@ -81,10 +88,12 @@ std::string version_of(const std::string& broker, const Options& options) {
   return text.substr(0, text.find('\n'));
 }
 
-Broker::Broker(const BrokerKind& kind, const Options& options) : directory_(make_directory()), port_(free_port()) {
+Broker::Broker(const BrokerKind& kind, const Options& options)
+    : workers_(kind.workers), protocol_(options.protocol), directory_(make_directory()), port_(free_port()) {
   try {
-    process_ = std::make_unique<Process>(command_line(kind, port_, directory_, options), directory_ / "output.log");
-    wait_until_ready(kind.workers, options.protocol);
+    command_ = command_line(kind, port_, directory_, options);
+    process_ = std::make_unique<Process>(command_, directory_ / "output.log");
+    wait_until_ready();
     pids_ = process_tree(process_->pid());
   } catch (...) {
     process_.reset();
@@ -107,18 +116,28 @@ bool Broker::same_processes() const {
   return now == before;
 }
 
-void Broker::wait_until_ready(int workers, Protocol protocol) {
+Broker::Restart Broker::restart(bool kill) {
+  const uint64_t start = now_ns();
+  if (!process_->stop(kill ? SIGKILL : SIGTERM)) throw std::runtime_error("the broker does not stop");
+  const uint64_t stopped = now_ns();
+  process_ = std::make_unique<Process>(command_, directory_ / "output.log");
+  wait_until_ready();
+  pids_ = process_tree(process_->pid());
+  return {static_cast<double>(stopped - start) * 1e-9, static_cast<double>(now_ns() - stopped) * 1e-9};
+}
+
+void Broker::wait_until_ready() {
   // The kernel spreads connections by hash, so a few more than there are workers reach them all.
-  const int probes = workers == 1 ? 1 : workers * 8;
+  const int probes = workers_ == 1 ? 1 : workers_ * 8;
   const uint64_t deadline = now_ns() + kStartNanoseconds;
   for (int answered = 0; answered < probes;) {
     try {
-      open_client(port_, "probe" + std::to_string(answered), {}, 0, protocol);
+      open_client(port_, "probe" + std::to_string(answered), {}, 0, protocol_);
       ++answered;
     } catch (const std::exception& error) {
       if (!process_->running()) throw std::runtime_error("the broker ended at once: " + log_end());
       if (now_ns() > deadline) throw std::runtime_error(std::string(error.what()) + ": " + log_end());
-      usleep(20'000);
+      usleep(2000);
     }
     if (interrupted()) throw std::runtime_error("interrupted");
   }

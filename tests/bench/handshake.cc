@@ -61,9 +61,9 @@ void check_connack(const Frame& frame) {
 }
 
 Fd open_client(uint16_t port, const std::string& client_id, const std::vector<std::string>& filters, int qos,
-               Protocol protocol) {
+               Protocol protocol, bool durable) {
   Fd socket = connect_loopback(port);
-  send_all(socket, encode_connect(client_id, protocol));
+  send_all(socket, encode_connect(client_id, protocol, durable));
   std::string buffer;
   check_connack(read_frame(socket, buffer));
 

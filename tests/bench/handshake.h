@@ -11,7 +11,7 @@ namespace bench {
 
 // Throws when the broker refuses the connection or a filter, or does not answer in time.
 Fd open_client(uint16_t port, const std::string& client_id, const std::vector<std::string>& filters, int qos,
-               Protocol protocol);
+               Protocol protocol, bool durable = false);
 
 // Throws unless the frame is a CONNACK that accepts.
 void check_connack(const Frame& frame);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "tests/bench/histogram.h"
 
@@ -30,6 +31,12 @@ struct Measurement {
     double rss = 0;
   };
   std::optional<Idle> idle;
+
+  struct Figure {
+    std::string name;  // with its unit
+    double value = 0;
+  };
+  std::vector<Figure> figures;  // of operations with several phases
 
   double broker_cpu_us() const { return delivered == 0 ? 0 : broker_cpu * 1e6 / static_cast<double>(delivered); }
   double per_second() const { return seconds > 0 ? static_cast<double>(delivered) / seconds : 0; }

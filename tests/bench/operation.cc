@@ -46,11 +46,21 @@ Plan wildcard(size_t count, size_t filters) {
 }  // namespace
 
 const std::vector<std::string>& operation_names() {
-  static const std::vector<std::string> names = {"connect", "fan-in", "fan-out", "pairs", "paced", "wildcard"};
+  static const std::vector<std::string> names = {"connect",  "fan-in",        "fan-out",         "pairs",    "paced",
+                                                 "wildcard", "durable-pairs", "durable-fan-out", "retained", "offline"};
   return names;
 }
 
+bool is_durable(const std::string& operation) {
+  return operation.starts_with("durable-") || operation == "retained" || operation == "offline";
+}
+
 Plan make_plan(const std::string& operation, const Options& options) {
+  if (operation.starts_with("durable-")) {
+    Plan plan = make_plan(operation.substr(8), options);
+    plan.durable = true;
+    return plan;
+  }
   if (operation == "fan-in") return fan_in(options.pairs);
   if (operation == "fan-out") return fan_out(options.subscribers);
   if (operation == "wildcard") return wildcard(options.pairs, options.filters);

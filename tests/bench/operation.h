@@ -16,9 +16,13 @@ struct Plan {
   std::vector<std::string> topics;                // one to each publisher
   std::vector<std::vector<std::string>> filters;  // one list to each subscriber
   size_t copies = 1;
+  bool durable = false;  // the subscribers' sessions outlive their connections
 };
 
-// REQUIRES: operation is one of operation_names(), but not "connect".
+// Whether the brokers need a store for it; such operations are about QoS 1 and 2.
+bool is_durable(const std::string& operation);
+
+// REQUIRES: operation is one of operation_names() that carries messages: not connect, retained, offline.
 Plan make_plan(const std::string& operation, const Options& options);
 
 }  // namespace bench

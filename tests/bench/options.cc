@@ -65,7 +65,10 @@ const std::vector<Option>& table() {
        [](Options& o, const std::string& v) {
          o.brokers = names(v, {"mqtt-master", "mosquitto", "forwarder"});
        }},
-      {"--ops", "LIST", "of connect, fan-in, fan-out, pairs, paced, wildcard",
+      {"--ops", "LIST",
+       "of connect, fan-in, fan-out, pairs, paced, wildcard, and with a store durable-pairs, durable-fan-out, "
+       "retained, "
+       "offline",
        [](Options& o, const std::string& v) { o.operations = names(v, operation_names()); }},
       {"--qos", "LIST", "of 0, 1, 2", [](Options& o, const std::string& v) { o.qos = numbers(v, 0, 2); }},
       {"--workers", "LIST", "numbers of mqtt-master workers",
@@ -96,6 +99,20 @@ const std::vector<Option>& table() {
        [](Options& o, const std::string& v) { o.window = count(v, 1, 100'000); }},
       {"--inflight", "N", "unacknowledged messages of a publisher at QoS 1 and 2",
        [](Options& o, const std::string& v) { o.inflight = count(v, 1, 10'000); }},
+      {"--store", "LIST", "of process, always: store.sync of mqtt-master; default leaves it out",
+       [](Options& o, const std::string& v) {
+         o.store = names(v, {"default", "process", "always"});
+       }},
+      {"--restart", "HOW", "stop or kill, in retained and offline",
+       [](Options& o, const std::string& v) {
+         o.kill = names(v, {"stop", "kill"}).back() == "kill";
+       }},
+      {"--retained", "N", "messages of retained",
+       [](Options& o, const std::string& v) { o.retained = count(v, 100, 100'000'000); }},
+      {"--sessions", "N", "of offline, in tens",
+       [](Options& o, const std::string& v) { o.sessions = count(v, 10, 1'000'000); }},
+      {"--queued", "N", "messages of offline for each session",
+       [](Options& o, const std::string& v) { o.queued = count(v, 1, 1'000'000); }},
   };
   return options;
 }
@@ -109,6 +126,9 @@ void make_quick(Options& options) {
   options.connections = 500;
   options.filters = 1000;
   options.rate = 4000;
+  options.retained = 5000;
+  options.sessions = 100;
+  options.queued = 20;
 }
 
 }  // namespace

@@ -32,6 +32,13 @@ struct Options {
   size_t window = 128;
   size_t inflight = 20;
 
+  // The operations with a store.
+  std::vector<std::string> store = {"default"};  // store.sync of mqtt-master; default: not in its configuration
+  bool kill = false;                             // restart after SIGKILL instead of a clean stop
+  size_t retained = 1'000'000;
+  size_t sessions = 10'000;
+  size_t queued = 100;
+
   bool quick = false;
 };
 

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -17,6 +18,7 @@ namespace bench {
 namespace {
 
 constexpr int kStopMilliseconds = 10'000;
+constexpr int kLongStopMilliseconds = 300'000;  // for what has a gigabyte to write
 
 [[noreturn]] void become(std::vector<char*>& argv, const char* log, pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -51,6 +53,18 @@ Process::~Process() {
   if (ended_within(kStopMilliseconds)) return;
   for (const pid_t pid : tree) kill(pid, SIGKILL);
   ended_within(kStopMilliseconds);
+}
+
+bool Process::stop(int signal) {
+  if (!running()) return true;
+  const std::vector<pid_t> tree = process_tree(pid_);
+  kill(pid_, signal);
+  if (!ended_within(kLongStopMilliseconds)) return false;
+  for (int waited = 0; std::ranges::any_of(tree, runs); waited += 5) {
+    if (waited >= kStopMilliseconds) return false;
+    usleep(5000);
+  }
+  return true;
 }
 
 bool Process::running() {

@@ -20,6 +20,8 @@ class Process {
 
   pid_t pid() const { return pid_; }
   bool running();
+  // Sends the signal and waits, minutes if it must be, until the process and its children are gone.
+  bool stop(int signal);
 
  private:
   bool ended_within(int milliseconds);

@@ -12,15 +12,20 @@
 namespace bench {
 namespace {
 
-// The parent's pid, 0 for a process that ended meanwhile.
-pid_t parent_of(pid_t pid) {
+// What /proc says of a process from its state on, "S 1 ..."; empty for a process that is not there.
+std::string stat_of(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
   std::string line;
   std::getline(file, line);
   const size_t name_end = line.rfind(')');  // the name may itself hold spaces and brackets
-  if (name_end == std::string::npos || name_end + 4 >= line.size()) return 0;
+  return name_end == std::string::npos || name_end + 4 >= line.size() ? "" : line.substr(name_end + 2);
+}
+
+// The parent's pid, 0 for a process that ended meanwhile.
+pid_t parent_of(pid_t pid) {
+  const std::string stat = stat_of(pid);
   pid_t parent = 0;
-  std::from_chars(line.data() + name_end + 4, line.data() + line.size(), parent);
+  if (!stat.empty()) std::from_chars(stat.data() + 2, stat.data() + stat.size(), parent);
   return parent;
 }
 
@@ -51,6 +56,11 @@ std::vector<pid_t> process_tree(pid_t root) {
     for (auto child = first; child != last; ++child) tree.push_back(child->second);
   }
   return tree;
+}
+
+bool runs(pid_t pid) {
+  const std::string stat = stat_of(pid);
+  return !stat.empty() && stat[0] != 'Z' && stat[0] != 'X';
 }
 
 double cpu_seconds(const std::vector<pid_t>& pids) {

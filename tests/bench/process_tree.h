@@ -10,6 +10,8 @@ namespace bench {
 
 // The process itself first.
 std::vector<pid_t> process_tree(pid_t root);
+// False for a process that ended, even if nobody has waited for it yet.
+bool runs(pid_t pid);
 
 // CPU time of all threads of the processes, those that ended too, in seconds with nanosecond resolution.
 // Throws when one of the processes is gone.

@@ -13,21 +13,29 @@ namespace {
 
 using nlohmann::json;
 
-const BrokerKind kMosquitto{"mosquitto", 1};
-
 std::optional<double> ratio(double value, double base) {
   if (value <= 0 || base <= 0) return std::nullopt;
   return value / base;
 }
 
 // Broker CPU per message over that of another broker, or another number of workers, in the same operation.
-std::optional<double> ratio_to(const BrokerKind& broker, const Result& result, const std::vector<Result>& results) {
-  if (result.broker == broker) return std::nullopt;
+template <typename IsBase>
+std::optional<double> ratio_to(const Result& result, const std::vector<Result>& results, IsBase&& is_base) {
+  if (is_base(result.broker)) return std::nullopt;
   const auto base = std::ranges::find_if(results, [&](const Result& other) {
-    return other.operation == result.operation && other.qos == result.qos && other.broker == broker;
+    return other.operation == result.operation && other.qos == result.qos && is_base(other.broker);
   });
   if (base == results.end()) return std::nullopt;
   return ratio(result.median.broker_cpu_us(), base->median.broker_cpu_us());
+}
+
+std::optional<double> ratio_to_mosquitto(const Result& result, const std::vector<Result>& results) {
+  return ratio_to(result, results, [](const BrokerKind& broker) { return broker.name == "mosquitto"; });
+}
+
+std::optional<double> ratio_to_one_worker(const Result& result, const std::vector<Result>& results) {
+  const BrokerKind one{result.broker.name, 1, result.broker.store};
+  return ratio_to(result, results, [&](const BrokerKind& broker) { return broker == one; });
 }
 
 template <typename... Values>
@@ -87,9 +95,11 @@ json result_json(const Result& result, const std::vector<Result>& all) {
                  {"broker_cpu_us_per_message_most", result.most_us},
                  {"client_cpu_seconds", run.client_cpu},
                  {"client_saturated", run.client_saturated()}};
-  add_ratio(object, "cpu_per_message_ratio", ratio_to(kMosquitto, result, all));
-  add_ratio(object, "cpu_per_message_ratio_to_one_worker", ratio_to({result.broker.name, 1}, result, all));
+  add_ratio(object, "cpu_per_message_ratio", ratio_to_mosquitto(result, all));
+  add_ratio(object, "cpu_per_message_ratio_to_one_worker", ratio_to_one_worker(result, all));
   if (!run.error.empty()) object["error"] = run.error;
+  if (!result.broker.store.empty()) object["store"] = result.broker.store;
+  for (const Measurement::Figure& figure : run.figures) object["figures"][figure.name] = figure.value;
   if (run.idle) object["bytes_per_idle_connection"] = {{"pss", run.idle->pss}, {"rss", run.idle->rss}};
   return object;
 }
@@ -118,7 +128,12 @@ json options_json(const Options& options) {
           {"rate", options.rate},
           {"batch", options.batch},
           {"window", options.window},
-          {"inflight", options.inflight}};
+          {"inflight", options.inflight},
+          {"store", options.store},
+          {"restart", options.kill ? "kill" : "stop"},
+          {"retained", options.retained},
+          {"sessions", options.sessions},
+          {"queued", options.queued}};
 }
 
 }  // namespace
@@ -139,8 +154,8 @@ Result summarise(const std::string& operation, int qos, const BrokerKind& broker
 }
 
 void print_heading(std::ostream& out) {
-  out << "                                                      broker CPU, microseconds   latency, ms\n"
-         "operation qos broker      workers   lost messages/s   each  ratio ratio1w cores    p50     p99     max "
+  out << "                                                            broker CPU, microseconds   latency, ms\n"
+         "operation       qos broker      workers   lost messages/s   each  ratio ratio1w cores    p50     p99     max "
          "client\n";
 }
 
@@ -148,14 +163,17 @@ void print_group(std::ostream& out, const std::vector<Result>& group) {
   for (const Result& result : group) {
     const Measurement& run = result.median;
     const double cores = run.seconds > 0 ? run.broker_cpu / run.seconds : 0;
-    out << format("%-9s %3d %-11s %7d %6llu %10.0f %6.2f %6s %7s %5.2f %6.2f %7.2f %7.2f  %3.0f %%",
+    out << format("%-15s %3d %-11s %7d %6llu %10.0f %6.2f %6s %7s %5.2f %6.2f %7.2f %7.2f  %3.0f %%",
                   result.operation.c_str(), result.qos, result.broker.name.c_str(), result.broker.workers,
                   static_cast<unsigned long long>(run.lost), run.per_second(), run.broker_cpu_us(),
-                  ratio_cell(ratio_to(kMosquitto, result, group)).c_str(),
-                  ratio_cell(ratio_to({result.broker.name, 1}, result, group)).c_str(), cores,
+                  ratio_cell(ratio_to_mosquitto(result, group)).c_str(),
+                  ratio_cell(ratio_to_one_worker(result, group)).c_str(), cores,
                   milliseconds(run.latency.percentile(0.5)), milliseconds(run.latency.percentile(0.99)),
                   milliseconds(run.latency.max()), run.client_share() * 100)
-        << remarks(run) << "\n";
+        << (result.broker.store.empty() ? "" : " store: " + result.broker.store) << remarks(run) << "\n";
+    for (const Measurement::Figure& figure : run.figures) {
+      out << format("    %-36s %14.6g\n", figure.name.c_str(), figure.value);
+    }
   }
   out.flush();
 }
@@ -167,7 +185,11 @@ json to_json(const Options& options, const std::vector<Result>& results) {
   }
   json list = json::array();
   for (const Result& result : results) list.push_back(result_json(result, results));
-  return {{"host", host_json()}, {"versions", versions}, {"options", options_json(options)}, {"results", list}};
+  json object = {{"host", host_json()}, {"versions", versions}, {"options", options_json(options)}, {"results", list}};
+  if (std::ranges::any_of(results, [](const Result& result) { return result.broker.store == "autosave"; })) {
+    object["notes"]["autosave"] = kAutosave;
+  }
+  return object;
 }
 
 std::vector<std::string> faults(const std::vector<Result>& results) {
@@ -175,7 +197,8 @@ std::vector<std::string> faults(const std::vector<Result>& results) {
   for (const Result& result : results) {
     const Measurement& run = result.median;
     const std::string where = result.operation + " at QoS " + std::to_string(result.qos) + " on " + result.broker.name +
-                              " with " + std::to_string(result.broker.workers) + " workers: ";
+                              " with " + std::to_string(result.broker.workers) + " workers" +
+                              (result.broker.store.empty() ? ": " : ", store " + result.broker.store + ": ");
     if (!run.error.empty()) list.push_back(where + "not finished: " + run.error);
     if (result.qos > 0 && run.lost > 0) list.push_back(where + "lost " + std::to_string(run.lost));
     if (result.qos == 2 && run.repeated > 0) list.push_back(where + "repeated " + std::to_string(run.repeated));

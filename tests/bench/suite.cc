@@ -1,29 +1,46 @@
 #include "tests/bench/suite.h"
 
+#include <algorithm>
+
 #include "tests/bench/broker.h"
 #include "tests/bench/connect_storm.h"
 #include "tests/bench/interrupt.h"
+#include "tests/bench/offline.h"
 #include "tests/bench/operation.h"
+#include "tests/bench/retained.h"
 #include "tests/bench/traffic.h"
 
 namespace bench {
 namespace {
 
-std::vector<BrokerKind> broker_kinds(const Options& options) {
+std::vector<BrokerKind> broker_kinds(const Options& options, bool durable) {
+  const std::vector<std::string> stores = durable ? options.store : std::vector<std::string>{""};
   std::vector<BrokerKind> kinds;
   for (const std::string& name : options.brokers) {
     if (name != "mqtt-master") {
-      kinds.push_back({name, 1});
+      kinds.push_back({name, 1, durable ? "autosave" : ""});
       continue;
     }
-    for (const int workers : options.workers) kinds.push_back({name, workers});
+    for (const int workers : options.workers) {
+      for (const std::string& store : stores) kinds.push_back({name, workers, store});
+    }
   }
   return kinds;
 }
 
+std::vector<int> levels(const std::string& operation, const Options& options) {
+  if (operation == "connect") return {0};
+  if (operation == "retained" || operation == "offline") return {1};
+  std::vector<int> qos = options.qos;
+  if (is_durable(operation)) std::erase(qos, 0);
+  return qos;
+}
+
 Measurement run_once(const std::string& operation, int qos, const BrokerKind& kind, const Options& options) {
   try {
-    const Broker broker(kind, options);
+    Broker broker(kind, options);
+    if (operation == "retained") return run_retained(options, broker);
+    if (operation == "offline") return run_offline(options, broker);
     if (operation == "connect") return run_connect_storm(options, broker);
     const Load load{qos, operation == "paced" ? options.rate : 0};
     Traffic traffic(make_plan(operation, options), load, options, broker);
@@ -37,7 +54,7 @@ Measurement run_once(const std::string& operation, int qos, const BrokerKind& ki
 
 std::vector<Result> run_group(const std::string& operation, int qos, const Options& options) {
   std::vector<BrokerKind> kinds;
-  for (const BrokerKind& kind : broker_kinds(options)) {
+  for (const BrokerKind& kind : broker_kinds(options, is_durable(operation))) {
     if (can_run(kind, operation, qos)) kinds.push_back(kind);
   }
   std::vector<std::vector<Measurement>> runs(kinds.size());
@@ -58,9 +75,9 @@ std::vector<Result> run_group(const std::string& operation, int qos, const Optio
 std::vector<Result> run_suite(const Options& options, std::ostream& table) {
   std::vector<Result> results;
   print_heading(table);
+  if (std::ranges::any_of(options.operations, is_durable)) table << "autosave: " << kAutosave << "\n";
   for (const std::string& operation : options.operations) {
-    const std::vector<int> levels = operation == "connect" ? std::vector<int>{0} : options.qos;
-    for (const int qos : levels) {
+    for (const int qos : levels(operation, options)) {
       if (interrupted()) return results;
       const std::vector<Result> group = run_group(operation, qos, options);
       print_group(table, group);

@@ -32,7 +32,8 @@ Traffic::Traffic(const Plan& plan, const Load& load, const Options& options, con
     : load_(load), options_(options), broker_(broker), copies_(plan.copies), batch_(batch_size(plan, load, options)) {
   for (size_t i = 0; i < plan.filters.size(); ++i) {
     const std::string id = "subscriber" + std::to_string(i);
-    const uint32_t endpoint = add_endpoint(open_client(broker.port(), id, plan.filters[i], load.qos, options.protocol));
+    const uint32_t endpoint =
+        add_endpoint(open_client(broker.port(), id, plan.filters[i], load.qos, options.protocol, plan.durable));
     endpoints_[endpoint]->subscriber = static_cast<uint32_t>(i);
   }
   for (size_t i = 0; i < plan.topics.size(); ++i) {

@@ -105,15 +105,17 @@ void write_u16(char* at, uint16_t value) {
   at[1] = static_cast<char>(value & 0xff);
 }
 
-std::string encode_connect(std::string_view client_id, Protocol protocol) {
+std::string encode_connect(std::string_view client_id, Protocol protocol, bool durable) {
   constexpr uint16_t kKeepAliveSeconds = 300;
   constexpr char kCleanStart = 2;
   std::string body;
   append_string(body, "MQTT");
   body.push_back(static_cast<char>(protocol));
-  body.push_back(kCleanStart);
+  body.push_back(durable ? 0 : kCleanStart);
   append_u16(body, kKeepAliveSeconds);
-  if (protocol == Protocol::kMqtt5) body.push_back(0);
+  using namespace std::string_view_literals;
+  constexpr std::string_view kExpiry = "\x05\x11\x00\x00\x0e\x10"sv;
+  if (protocol == Protocol::kMqtt5) body += durable ? kExpiry : "\0"sv;
   append_string(body, client_id);
   return with_fixed_header(0x10, body);
 }

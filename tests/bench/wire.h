@@ -64,7 +64,8 @@ Stamp read_stamp(std::string_view payload);
 void write_stamp(char* payload, const Stamp& stamp);
 void write_u16(char* at, uint16_t value);
 
-std::string encode_connect(std::string_view client_id, Protocol protocol);
+// A durable client has a session that outlives its connection, by an hour at MQTT 5.
+std::string encode_connect(std::string_view client_id, Protocol protocol, bool durable = false);
 std::string encode_subscribe(uint16_t packet_id, const std::vector<std::string>& filters, int qos, Protocol protocol);
 void append_ack(std::string& out, PacketType type, uint16_t packet_id);
 

@@ -8,6 +8,7 @@ from record import Violation
 from mm.topics import matches
 
 SETTLED = 1.0    # a DISCONNECT counts for sure when its worker outlived it by this many seconds
+NOTICED = 0.5    # seconds in which the test sees the end of a connection
 CLOSING = 20.0   # seconds in which a connection that was taken over must end
 
 
@@ -266,8 +267,10 @@ def wills(record):
 
 
 def earliest(record, will):
+    """Before this the delay of a will cannot be over."""
     attempt = record.attempts[will.attempt]
-    return (attempt.alive or attempt.asked).time + will.delay - 0.05
+    known = (attempt.alive or attempt.asked).time
+    return max(known, attempt.ended.time - NOTICED if attempt.ended else known) + will.delay
 
 
 def will_verdict(record, will):
@@ -285,7 +288,7 @@ def will_verdict(record, will):
 def killed_around(record, attempt):
     """Whether its worker was killed so near to the DISCONNECT that it may not have been handled."""
     return any(kill.slot in (-1, attempt.served_by) or attempt.served_by is None for kill in record.kills
-               if attempt.alive.time - SETTLED <= kill.at.time <= attempt.ended.time + SETTLED)
+               if attempt.goodbye.time - SETTLED <= kill.at.time <= attempt.ended.time + SETTLED)
 
 
 def delayed_verdict(record, will, attempt):
@@ -293,6 +296,5 @@ def delayed_verdict(record, will, attempt):
     later = [other for other in record.attempts[attempt.number + 1:] if other.client == attempt.client]
     if not later:
         return "due"
-    deadline = (attempt.alive or attempt.accepted).time + will.delay
-    resumed = [other for other in later if other.accepted and other.accepted.time < deadline]
+    resumed = [other for other in later if other.accepted and other.accepted.time < earliest(record, will)]
     return "forbidden" if resumed else "either"

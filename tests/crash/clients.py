@@ -422,8 +422,8 @@ class Rival(Client):
 
     def on_connack(self, connection, packet):
         if not packet.reason:  # which of the racers found a session nobody can say, but later ones do
-            earlier = [attempt for attempt in self.attempts if attempt.accepted and attempt.ended
-                       and attempt.ended < connection.attempt.asked]
+            earlier = [attempt for attempt in self.attempts if attempt.accepted and attempt.reason is None
+                       and attempt.ended and attempt.ended < connection.attempt.asked]
             connection.attempt.expects = True if earlier else None
             self.current = connection
 

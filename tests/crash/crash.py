@@ -23,12 +23,17 @@ from world import WORKERS, World  # noqa: E402
 
 def run_once(seed, kills, seconds, fault=None, **options):
     """One run; (summary, violations, record). What it leaves behind stays if a contract was broken."""
-    async def run():
-        world = World(seed, kills, seconds, **options)
-        await world.run()
-        return world
+    worlds = []
 
-    world = asyncio.run(run())
+    async def run():
+        worlds.append(World(seed, kills, seconds, **options))
+        await worlds[0].run()
+
+    try:
+        asyncio.run(run())
+    finally:
+        for world in worlds:
+            world.reaper.broker.kill()
     broker = world.reaper.broker
     if world.failure:
         raise RuntimeError(f"the test failed by itself, {broker.directory} is kept\n{world.failure}")

@@ -14,6 +14,7 @@ from record import Kill
 from mm.broker import Broker, alive
 
 READY_TIMEOUT = 40.0   # seconds until a worker is ready after it was killed, back-off included
+GROWN = 2.1            # seconds after which a worker's death is none of a series, for which the master waits before a start
 ORPHAN_TIMEOUT = 10.0  # seconds a worker may outlive its master
 LINE = re.compile(r"^(\d{4}-\S+Z) (\w+) +(\S+) (.*)$")
 
@@ -34,6 +35,15 @@ def parse(line):
     if text.startswith("worker ended") and level == "info":
         return None  # as it should, in a stop
     return calendar.timegm(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S")) + float(stamp[19:-1]), part, text
+
+
+def age_of(pid):
+    """Seconds since a process was started; 0 if it is gone."""
+    try:
+        ticks = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
+    except OSError:
+        return 0.0
+    return float(Path("/proc/uptime").read_text().split()[0]) - ticks / os.sysconf("SC_CLK_TCK")
 
 
 class BrokerEnded(Exception):
@@ -75,22 +85,31 @@ class Reaper:
                 if connection.attempt.worker == slot:
                     connection.abort()
 
+    async def victims(self, least=1):
+        """[((group, slot), pid)], seldom young ones: a slot in which one dies after the other is down for seconds, and
+        then there is little left to kill."""
+        young = self.random.random() < 0.08
+        deadline = time.monotonic() + READY_TIMEOUT
+        while True:
+            found = [(slot, pid) for slot, pid in sorted(self.broker.worker_pids().items())
+                     if young or age_of(pid) > GROWN]
+            if len(found) >= min(least, self.workers):
+                return found
+            if time.monotonic() > deadline:
+                raise BrokerEnded(f"no worker lived for {GROWN} s in {READY_TIMEOUT} s\n{self.broker.diagnosis()}")
+            await asyncio.sleep(0.05)
+
     async def kill_one(self):
-        if victims := list(self.broker.worker_pids().items()):
-            self.kill(*self.random.choice(victims))
+        self.kill(*self.random.choice(await self.victims()))
 
     async def kill_two(self):
-        victims = list(self.broker.worker_pids().items())
-        for victim in self.random.sample(victims, min(2, len(victims))):
+        for victim in self.random.sample(await self.victims(2), min(2, self.workers)):
             self.kill(*victim)
 
     async def kill_starting(self):
         """Kill one, and then the new one in its place, some milliseconds old."""
+        (group, slot), pid = self.random.choice(await self.victims())
         old = children(self.broker.process.pid)
-        victims = [item for item in self.broker.worker_pids().items() if item[1] in old]
-        if not victims:
-            return
-        (group, slot), pid = self.random.choice(victims)
         self.kill((group, slot), pid)
         age = self.random.choice([0, 0.002, 0.01, 0.03, 0.1, 0.3])
         deadline = time.monotonic() + 6
@@ -103,10 +122,7 @@ class Reaper:
 
     async def kill_stopped(self):
         """What a worker has not read is in its sockets when it dies."""
-        victims = list(self.broker.worker_pids().items())
-        if not victims:
-            return
-        slot, pid = self.random.choice(victims)
+        slot, pid = self.random.choice(await self.victims())
         self.signal(pid, signal.SIGSTOP)
         await asyncio.sleep(self.random.uniform(0, 0.4))
         self.kill(slot, pid)

@@ -12,7 +12,7 @@ import tamper  # noqa: E402
 from crash import run_once  # noqa: E402
 
 KILLS = int(os.environ.get("MM_CRASH_KILLS", 100))
-SECONDS = float(os.environ.get("MM_CRASH_SECONDS", 40))
+SECONDS = float(os.environ.get("MM_CRASH_SECONDS", 45))
 SEED = int(os.environ.get("MM_SEED", 1))
 
 
@@ -25,7 +25,7 @@ def run(seed, kills, seconds):
 @pytest.fixture(scope="module")
 def calm():
     """The record of a run without kills, which breaks nothing."""
-    return run(SEED, 0, 12)[1]
+    return run(SEED, 0, 8)[1]
 
 
 @pytest.mark.parametrize("fault", tamper.FAULTS)

@@ -7,7 +7,9 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -795,9 +797,11 @@ def refused(broker, *words):
 
 
 @pytest.fixture
-def used(tmp_path):
-    """A broker that has stopped and left a store with something in it."""
-    broker = Broker(1, directory=tmp_path)
+def used():
+    """A broker that has stopped and left a store with something in it, where everybody may look."""
+    directory = Path(tempfile.mkdtemp(prefix="mm-store-"))
+    directory.chmod(0o755)
+    broker = Broker(1, directory=directory)
     with broker:
         sub = Client(broker.port()).connect("someone", properties=EXPIRY)
         sub.subscribe("t", qos=1)
@@ -806,6 +810,7 @@ def used(tmp_path):
     assert store_of(broker).is_dir(), "no store was made"
     yield broker
     broker.kill()
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def store_of(broker):
@@ -824,8 +829,8 @@ def test_a_store_of_somebody_else(used):
     """The workers run as nobody, who may not read it; once he may, everything is there."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    used.directory.chmod(0o755)
     used.config["user"] = "nobody"
+    shutil.rmtree(used.directory / "run")  # which was made for root
     shutil.chown(used.directory / "data", "nobody")
     shutil.chown(used.directory / "data/store", "nobody")
     refused(used)

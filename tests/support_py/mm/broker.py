@@ -115,7 +115,12 @@ class Broker:
                 "log_file": "run/mqtt-master.log", "log_level": "debug", "workers": groups}
 
     def __enter__(self):
-        return self.start()
+        try:
+            return self.start()
+        except Exception:  # which says all that is worth knowing
+            self.kill()
+            self.remove()
+            raise
 
     def __exit__(self, failure, *_):
         if failure:
@@ -197,7 +202,7 @@ class Broker:
 
     def kill(self):
         """Kill whatever is left."""
-        if self.process is not None:
+        if self.process is not None and self.process.poll() is None:
             family = [self.process.pid, *children(self.process.pid)]
             for pid in family:
                 with contextlib.suppress(ProcessLookupError):
