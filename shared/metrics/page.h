@@ -37,6 +37,7 @@ inline constexpr uint32_t kPageMagic = 0x4D514D50;  // "MQMP"
   X(publish_sent_bytes, "payload bytes of PUBLISH packets sent")                         \
   X(publish_dropped_slow, "QoS 0 messages not sent because the client reads too slowly") \
   X(publish_dropped_queue, "QoS 1 and 2 messages not queued because the queue was full") \
+  X(publish_refused_store, "PUBLISHes refused because the store takes nothing")          \
   X(publish_dropped_expired, "messages that expired before they were sent")              \
   X(publish_dropped_size, "messages larger than the client's maximum packet size")       \
   X(publish_dropped_bus, "QoS 0 messages not sent to another worker for want of credit") \

@@ -142,6 +142,10 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       client.on_refused(proto::ReasonCode::server_unavailable);
       return;
     }
+    if (request.session_expiry != 0 && journal_.stuck()) {
+      client.on_refused(proto::ReasonCode::server_unavailable);  // its session could not be stored
+      return;
+    }
     claims_.claim(client, request);
   }
 
@@ -173,6 +177,10 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       --c->accepting;
       c->publish_complete(pending, reason);
     };
+    if (accept && journal_.refuses()) {
+      --client.accepting;
+      return publisher_.refuse(client);
+    }
     if (accept) {
       // Its packet id is being written: message and identity with it. PUBREC rests on that.
       accepted_.accept(fields, ref_of(client), answer);

@@ -87,6 +87,7 @@ void Journal::end_of_turn() {
   waiting = std::exchange(current_, {});
   waiting.number = number;
   waiting.bytes = batch_.bytes();
+  waiting.since = core_.now();
   waiting_bytes_ += waiting.bytes;
   core_.env.store->commit(std::exchange(batch_, {}), [this, number] {
     const auto it = under_way_.find(number);
@@ -108,6 +109,10 @@ void Journal::completed(Waiting& done) {
   for (const ClientRef ref : std::exchange(held_back_, {})) {
     if (connection::MqttClient* client = core_.clients->find(ref)) client->resume();
   }
+}
+
+bool Journal::stuck() const {
+  return refuses() && !under_way_.empty() && core_.now() >= under_way_.begin()->second.since + kStuckMs;
 }
 
 void Journal::hold_back(connection::MqttClient& client) {

@@ -62,6 +62,8 @@ class Journal {
   // More is not to be accepted from publishers: the store is full, failing or behind.
   bool refuses() const { return core_.env.store->health() != store::Health::ok; }
   bool behind() const { return waiting_bytes_ > kMaxWaiting; }
+  // It refuses, and has not written what waits for a while: who needs it now would wait in vain.
+  bool stuck() const;
   // Calls it when the store has caught up; at once if it has.
   void hold_back(connection::MqttClient& client);
 
@@ -69,11 +71,13 @@ class Journal {
 
  private:
   static constexpr size_t kMaxWaiting = 64 * 1024 * 1024;
+  static constexpr base::MonoMs kStuckMs = 1000;
   static constexpr size_t kMaxOrigins = 512;  // of dead processes, the newest
 
   struct Waiting {
     uint64_t number = 0;
     size_t bytes = 0;
+    base::MonoMs since = 0;
     std::vector<TicketId> tickets;
     std::vector<std::function<void()>> functions;
     std::vector<std::pair<router::SubscriberId, uint64_t>> senders;  // and the session's number in the store

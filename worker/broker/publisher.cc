@@ -27,11 +27,28 @@ connection::PublishOutcome Publisher::publish(connection::MqttClient& client, co
     if (!route(message, &client).matched) core_.page.add(metrics::Counter::publish_no_match);
     return {};
   }
+  if (core_.journal->refuses() && needs_store(*message)) return refuse(client);
   core_.tickets->begin(ref_of(client), pending);
   const Routed routed = route(message, &client);
   const proto::ReasonCode reason = reason_of(routed);
   if (core_.journal->behind()) core_.journal->hold_back(client);
   return {!core_.tickets->end(reason), reason};
+}
+
+bool Publisher::needs_store(const bus::Message& message) {
+  if (message.retain() && core_.home_of(message.topic()) == core_.self.slot) return true;
+  for (const router::LocalSubscription& s : match(message.topic()).local) {
+    if (s.options.qos != proto::QoS::at_most_once && core_.sessions->by_id(s.subscriber)->stored()) return true;
+  }
+  return false;
+}
+
+// The store is full, or cannot be written: no acknowledgement can be true. MQTT 3.x has no other way to say that.
+connection::PublishOutcome Publisher::refuse(connection::MqttClient& client) {
+  core_.page.add(metrics::Counter::publish_refused_store);
+  if (client.is_v5()) return {true, proto::ReasonCode::quota_exceeded};
+  client.close_later(proto::ReasonCode::quota_exceeded, "the store is full");
+  return {false, proto::ReasonCode::success};
 }
 
 proto::ReasonCode Publisher::reason_of(const Routed& routed) {

@@ -20,6 +20,8 @@ class Publisher {
   // A client's PUBLISH.
   connection::PublishOutcome publish(connection::MqttClient& client, const bus::Message::Fields& fields,
                                      uint64_t pending);
+  // The store takes nothing now: answers a PUBLISH that needs it.
+  connection::PublishOutcome refuse(connection::MqttClient& client);
   // Routes a message that was held back; its answer hangs on `ticket`.
   void publish_again(const bus::MessageRef& message, connection::MqttClient* client, TicketId ticket);
   // A message that is stored under an identity of its own (accepted.h), under a new uid. `forget` is called when that
@@ -38,6 +40,8 @@ class Publisher {
     bool taken = false;  // by anyone: not every match refused it for a full queue
   };
   proto::ReasonCode reason_of(const Routed& routed);
+  // It is for sessions or topics that are stored here.
+  bool needs_store(const bus::Message& message);
   Routed route(const bus::MessageRef& message, connection::MqttClient* client);
   void send_to_peers(const bus::MessageRef& message, const router::MatchResult& match, connection::MqttClient* client);
   void deliver_local(const bus::MessageRef& message, const router::MatchResult& match, Routed& routed);

@@ -20,7 +20,6 @@ namespace {
 
 using session::Inflight;
 
-constexpr base::MonoMs kAliveEveryMs = 1000;
 constexpr uint64_t kHeartbeatEvery = 4096;  // records: a long load is work, not a hang
 
 store::SubscriptionRecord record_of(const router::SubscriptionOptions& o) {

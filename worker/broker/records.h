@@ -19,6 +19,8 @@ namespace broker {
 
 class Records final : public session::Recorder {
  public:
+  static constexpr uint64_t kAliveEveryMs = 1000;  // how often write_alive() writes
+
   explicit Records(Core& core) : core_(core) {}
 
   // --- sessions ---

@@ -103,7 +103,8 @@ void Sessions::arm(session::Session& session, uint64_t offline_ms) {
 // Its connection, if it had one, died with the worker, and so uncleanly.
 void Sessions::on_restored(session::Session& session, uint64_t wall_ms, uint64_t alive_ms) {
   const bool was_connected = session.disconnected_at == 0;
-  if (was_connected) session.disconnected_at = std::min(alive_ms, wall_ms);
+  // It may have lived a little longer than it had noted: nothing is to expire, and no will to fire, too early.
+  if (was_connected) session.disconnected_at = std::min(alive_ms + Records::kAliveEveryMs, wall_ms);
   // A clock that was set back makes no time.
   const uint64_t offline = wall_ms > session.disconnected_at ? wall_ms - session.disconnected_at : 0;
   const bool over = session.expiry_interval != kNever && offline >= uint64_t{session.expiry_interval} * 1000;

@@ -75,6 +75,8 @@ class MqttClient final : public Client, public session::Outlet {
   bool paused() const { return paused_; }
   // A new turn, a new budget.
   void continue_parsing();
+  // The same at the end of the turn, from inside a delivery or an answer.
+  void close_later(proto::ReasonCode reason, const char* what) { context_.host->close_later(*this, reason, what); }
   // Says why (MQTT 5) and closes.
   void close(proto::ReasonCode reason, const char* what);
 
