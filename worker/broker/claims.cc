@@ -212,6 +212,7 @@ void Claims::handle_grant(uint64_t number, uint64_t epoch, const std::optional<W
     session::Session* session = core_.sessions->find(claim.id);
     if (session != nullptr) {
       const bool discard = claim.clean_start || !session->durable();
+      claim.changes = core_.journal->changes();
       core_.sessions->settle_before_takeover(*session, discard);
       if (discard) {
         core_.sessions->end(*session);
@@ -298,7 +299,7 @@ void Claims::finish(Map::iterator it, session::Session* session, bool moved) {
   Claim& claim = it->second;
   claim.pulling = false;
   connection::MqttClient* client = client_of(claim);
-  const uint64_t changes = core_.journal->changes();
+  const uint64_t changes = claim.changes.value_or(core_.journal->changes());
   const bool present = session != nullptr;
   if (client != nullptr && !present) {
     if (core_.mqtt.max_sessions != 0 && core_.sessions->size() >= core_.mqtt.max_sessions) {

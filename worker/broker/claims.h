@@ -74,6 +74,7 @@ class Claims final : private session::Directory::Replies {
     uint64_t epoch = 0;
     WorkerId holder;  // where the session is pulled from
     bool pulling = false;
+    std::optional<uint64_t> changes;       // Journal::changes() before a session here was discarded for it
     bool storing = false;                  // `incoming` is complete, and being stored
     session::Session* incoming = nullptr;  // being received
   };

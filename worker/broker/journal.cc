@@ -53,6 +53,10 @@ void Journal::note(const bus::Message& message, Stream stream) {
   noted_[origin] = message.once().sequence;
 }
 
+void Journal::note_passing(const bus::Message& message, Stream stream) {
+  if ((message.once().sequence & kAccepted) != 0) stored_[origin_of(message, stream)] = message.once().sequence;
+}
+
 std::map<uint64_t, uint64_t> Journal::accepted_seen() const {
   std::map<uint64_t, uint64_t> seen;
   for (const auto& [origin, sequence] : stored_) {

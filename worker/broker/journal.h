@@ -52,6 +52,8 @@ class Journal {
   void note(const bus::Message& message, Stream stream);
   // By origin: the last of the messages with an identity of their own (kAccepted).
   std::map<uint64_t, uint64_t> accepted_seen() const;
+  // The message has been here, though nothing of it is stored: should it be routed again, it is known while we live.
+  void note_passing(const bus::Message& message, Stream stream);
   // From the store.
   void restore_seen(const store::Key& key, uint64_t sequence);
 

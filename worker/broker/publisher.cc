@@ -250,7 +250,10 @@ void Publisher::deliver_local(const bus::MessageRef& message, const router::Matc
     }
   }
   merged_.clear();
-  if (core_.journal->changes() == changes) return;
+  if (core_.journal->changes() == changes) {
+    core_.journal->note_passing(*message, Stream::messages);
+    return;
+  }
   core_.journal->note(*message, Stream::messages);
   core_.journal->wait(core_.tickets->wait_here());
 }

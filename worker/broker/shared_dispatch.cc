@@ -1,6 +1,7 @@
 #include "worker/broker/shared_dispatch.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "shared/bus/message_codec.h"
@@ -80,7 +81,8 @@ bool SharedDispatch::place(router::SharedGroup& group, const bus::MessageRef& me
     }
     if (choice->is_local) {
       if (ticket != kNoTicket) core_.tickets->resume(ticket);
-      give(*core_.sessions->by_id(choice->subscriber), group, message);
+      if (message->qos() != proto::QoS::exactly_once || !given_.contains(key_of(*message)))
+        give(*core_.sessions->by_id(choice->subscriber), group, message);
       if (ticket != kNoTicket) core_.tickets->end_resumed();
       return true;
     }
@@ -152,6 +154,7 @@ void SharedDispatch::give(session::Session& session, const router::SharedGroup& 
   delivery.retain = member->options.retain_as_published && message->retain();
   delivery.ids.add(member->options.identifier);
   delivery.group = name_of(group);
+  if (message->qos() == proto::QoS::exactly_once) remember(message->once());
   if (session.inbound) {
     core_.takeovers->hold(session, std::move(delivery));
     return;
@@ -159,6 +162,14 @@ void SharedDispatch::give(session::Session& session, const router::SharedGroup& 
   const uint64_t changes = core_.journal->changes();
   session.deliver(std::move(delivery));
   if (core_.journal->changes() != changes) core_.journal->wait(core_.tickets->wait_here());
+}
+
+void SharedDispatch::remember(const bus::Uid& once) {
+  if (!given_.emplace(once.incarnation, once.sequence).second) return;
+  given_order_.emplace_back(once.incarnation, once.sequence);
+  if (given_order_.size() <= kRemembered) return;
+  given_.erase(given_order_.front());
+  given_order_.pop_front();
 }
 
 void SharedDispatch::on_member_online(session::Session& session) {
@@ -217,9 +228,12 @@ void SharedDispatch::on_group_changed(router::SharedGroup& group) {
 void SharedDispatch::redistribute(const session::Session& from, bool stays, std::vector<session::Delivery> deliveries) {
   for (session::Delivery& delivery : deliveries) {
     // What is stored stays so until it is safe elsewhere.
-    core_.tickets->begin([this, sid = from.sid, position = delivery.position, records = delivery.records] {
-      core_.records->erase_delivery(sid, position, records);
-    });
+    const auto erased = std::make_shared<bool>(false);
+    const auto erase = [this, sid = from.sid, position = delivery.position, records = delivery.records, erased] {
+      if (!std::exchange(*erased, true)) core_.records->erase_delivery(sid, position, records);
+    };
+    core_.tickets->begin(erase);
+    given_.erase(key_of(*delivery.message));
     router::SharedGroup* group = core_.tree.find_group(delivery.group->filter, delivery.group->name);
     const bool placed = group != nullptr && place(*group, delivery.message, kNoTicket, 0);
     if (!placed && stays) {
@@ -227,6 +241,7 @@ void SharedDispatch::redistribute(const session::Session& from, bool stays, std:
       delivery.records = 0;
       core_.sessions->by_id(from.id())->keep(std::move(delivery));
     }
+    if (!core_.tickets->waits_elsewhere()) erase();  // in the batch that gives it to another
     core_.tickets->end();
   }
 }
@@ -245,8 +260,11 @@ bool SharedDispatch::on_publish(Peer& from, std::string_view body, const base::B
     bus::Writer(core_.scratch).put<uint64_t>(token).put<uint8_t>(accepted);
     core_.peers->send(*peer, bus::FrameType::shared_result, 0, core_.scratch);
   };
-  if (!restored_.empty() && restored_.erase({message->once().incarnation, message->once().sequence}) != 0) {
-    answer(true);  // our predecessor had given it to a member, and could not say so any more
+  if (message->qos() == proto::QoS::exactly_once && given_.contains(key_of(*message))) {
+    // A member here has it; who asks again, after a death, was not told any more.
+    core_.tickets->begin([answer] { answer(true); });
+    core_.journal->wait(core_.tickets->wait_here());
+    core_.tickets->end();
     return true;
   }
   if (router::SharedGroup* group = core_.tree.find_group(filter, name)) {

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <set>
@@ -55,7 +56,7 @@ class SharedDispatch {
   void on_peer_gone(const WorkerId& peer);
   void on_peer_synced(Peer& peer);
   // From the store: a member here has this QoS 2 message.
-  void restore(const bus::Uid& once) { restored_.emplace(once.incarnation, once.sequence); }
+  void restore(const bus::Uid& once) { remember(once); }
 
  private:
   struct Outstanding {
@@ -94,7 +95,13 @@ class SharedDispatch {
   uint64_t next_token_ = 1;
   std::unordered_map<uint64_t, Outstanding> outstanding_;
   std::vector<Parked> parked_;
-  std::set<std::pair<uint64_t, uint64_t>> restored_;
+  // QoS 2 messages that members here were given, the last of them: should one be placed again, it is here.
+  static constexpr size_t kRemembered = 16384;
+  using Once = std::pair<uint64_t, uint64_t>;
+  static Once key_of(const bus::Message& message) { return {message.once().incarnation, message.once().sequence}; }
+  void remember(const bus::Uid& once);
+  std::set<Once> given_;
+  std::deque<Once> given_order_;
   std::unordered_map<const router::SharedGroup*, std::shared_ptr<const session::GroupName>> names_;
 };
 
