@@ -7,9 +7,10 @@
 // last sync is kept in a file of its own ("synced", written after each sync, itself never synced: an older number is
 // only a weaker promise), and a store that comes back with less than that is damaged, and is refused.
 //
-// After kill -9 the logs are replayed but not rewritten (no flush), which makes the next opening quick. It also means
-// that the tail of the last process's log may still be unsynced; it is synced before anything that comes after it is
-// called synced, or a power cut would cut the log in the middle.
+// RocksDB notices a log that is torn, but not that one is missing, or ends too early at the end of a record, while a
+// later one is there. So nothing is written to a log before all those before it are synced: not after kill -9, when the
+// last process's logs are replayed but (for a quick start) not rewritten, and not when the log is changed because it
+// has become large. That is why RocksDB never changes logs by itself here; rotate() does.
 //
 // A handle whose write has failed takes nothing any more; open a new one (rocks_store.h does).
 #pragma once
@@ -68,11 +69,12 @@ class RocksDb {
   Outcome write(std::span<const Batch* const> batches, bool sync);
   // All that was written is on disk when it returns.
   Outcome sync();
-  // Moves what is in memory from the log to a table, and waits for it.
+  // Begins a new log; what the one before held goes to a table in the background.
+  Outcome rotate();
+  // As rotate(), and waits for the table; writers wait as well.
   Outcome flush();
-  // Rewrites the tables without what was erased. Long; cancel() ends it early.
+  // Rewrites the tables without what was erased. Long.
   Outcome compact();
-  void cancel();
   // Reads every block of every file. Throws Error.
   void verify() const;
   // The sum of the files' sizes.
@@ -87,10 +89,15 @@ class RocksDb {
   void check_synced() const;
   void note_synced(uint64_t sequence);
   Outcome sync_logs();
+  Outcome change_log(bool wait);
 
   Options options_;
   Layout layout_;
   std::unique_ptr<Handle> db_;
+  const uint64_t log_bytes_;
+  std::mutex log_mutex_;      // who writes to the log or changes it
+  uint64_t written_ = 0;      // to this log, by log_mutex_
+  bool logs_synced_ = false;  // those of processes before, by log_mutex_
   std::mutex sync_mutex_;
   std::set<std::string> synced_logs_;  // that nothing is appended to any more
   std::string synced_newest_;          // the newest log at the last sync

@@ -69,10 +69,6 @@ RocksStore::RocksStore(Options options) : options_(std::move(options)) {
 }
 
 RocksStore::~RocksStore() {
-  {
-    const std::shared_lock lock(db_mutex_);
-    if (db_) db_->cancel();
-  }
   keeper_.reset();
   syncer_.reset();
   {
@@ -237,10 +233,6 @@ bool RocksStore::beyond_reserve() const {
 }
 
 bool RocksStore::reopen() {
-  {
-    const std::shared_lock lock(db_mutex_);
-    if (db_) db_->cancel();
-  }
   const std::unique_lock lock(db_mutex_);
   try {
     db_.reset();
@@ -295,19 +287,25 @@ void RocksStore::look_after_space() {
   if (health_ == Health::full) return reclaim();
   // Tombstones free nothing while they are in memory only, and no write may come that moves them on.
   const uint64_t erases = erases_;
-  if (quiet_looks_ == kQuietLooks && erases - erases_flushed_ >= kWorthFlushing && db_->flush().ok()) {
-    erases_flushed_ = erases;
+  if (quiet_looks_ == kQuietLooks && erases - erases_rotated_ >= kWorthFlushing && db_->rotate().ok()) {
+    erases_rotated_ = erases;
   }
 }
 
+// At one look what is in memory goes to a table, at the next the tables are rewritten.
 void RocksStore::reclaim() {
   const uint64_t changes = changes_;
-  if (changes == changes_compacted_ || looks_until_compaction_ > 0) return;
+  if (looks_until_compaction_ > 0 || (!rotated_ && changes == changes_compacted_)) return;
+  if (!rotated_) {
+    rotated_ = db_->rotate().ok();
+    changes_compacted_ = changes;
+    return;
+  }
   const auto begun = std::chrono::steady_clock::now();
-  if (!db_->flush().ok() || !db_->compact().ok()) return;
+  rotated_ = false;
+  if (!db_->compact().ok()) return;
   const auto took = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - begun);
   looks_until_compaction_ = static_cast<uint64_t>(took.count()) * kCompactionPart / options_.look_every_ms;
-  changes_compacted_ = changes;
   measure();
 }
 
