@@ -455,12 +455,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
 
   bool over_subscription_limit(session::Session& session, std::string_view group, std::string_view filter) {
     if (core_.mqtt.max_subscriptions == 0 || session.subscriptions.size() < core_.mqtt.max_subscriptions) return false;
-    if (!group.empty()) {
-      for (const session::OwnShare& share : session.subscriptions.shares()) {
-        if (share.group == group && share.filter == filter) return false;
-      }
-      return true;
-    }
+    if (!group.empty()) return session.subscriptions.find_share(group, filter) == nullptr;
     const router::NodeId node = core_.tree.find(filter);
     return node == router::kNoNode || session.subscriptions.find(node) == nullptr;
   }
