@@ -126,6 +126,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   }
 
   bool more_work() const { return more_work_; }
+  bool saturated() const { return client_context_.budget <= 0; }
 
   void drain(size_t max) {
     stopping_ = true;
@@ -515,6 +516,9 @@ void Broker::peer_disconnected(PeerId peer) {
 }
 bool Broker::peer_bytes(PeerId peer, std::string_view bytes) {
   return impl_->peers().bytes(peer, bytes);
+}
+bool Broker::saturated() const {
+  return impl_->saturated();
 }
 void Broker::peer_gone(PeerId peer) {
   impl_->peers().gone(peer);
