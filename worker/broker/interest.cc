@@ -119,9 +119,7 @@ void Interest::leave(session::Session& session, router::SharedGroup& group) {
 }
 
 void Interest::remove_all(session::Session& session) {
-  for (const session::OwnShare& share : session.subscriptions.shares()) {
-    core_.records->erase_share(session, share.group, share.filter);
-  }
+  core_.records->erase_subscriptions(session);
   leave_groups(session);
   core_.shared->on_member_ended(session);
   while (!session.subscriptions.all().empty()) {
