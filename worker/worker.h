@@ -84,6 +84,7 @@ class Worker final : net::BusEndpoint {
   void peer_disconnected(const net::Peer& peer) override;
   bool peer_bytes(const net::Peer& peer, std::string_view bytes) override;
   void peer_gone(const net::Peer& peer) override;
+  bool saturated() const override { return broker_.saturated(); }
   void peer_progress(const net::Peer& peer) override;
 
   // What is below uses what is above.

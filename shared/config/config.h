@@ -45,10 +45,10 @@ struct Mqtt {
   uint16_t max_keepalive = 65535;  // seconds; a longer (or no) keep-alive gets Server Keep Alive; 65535 = leave
   uint32_t session_expiry_max = 4294967295;  // seconds; 4294967295 = unlimited
   uint16_t max_topic_levels = 128;
-  uint32_t max_topic_length = 65535;  // bytes
-  uint32_t max_subscriptions = 0;     // per client, 0 = unlimited
-  uint32_t max_sessions = 0;          // per worker, 0 = unlimited
-  uint64_t max_retained = 0;          // on the host, 0 = unlimited
+  uint32_t max_topic_length = 65535;    // bytes
+  uint32_t max_subscriptions = 100000;  // per client, 0 = unlimited
+  uint32_t max_sessions = 0;            // per worker, 0 = unlimited
+  uint64_t max_retained = 0;            // on the host, 0 = unlimited
   bool retain_available = true;
   bool allow_zero_length_client_id = true;
   uint32_t sys_interval = 10;              // seconds between $SYS updates, 0 = off

@@ -310,9 +310,11 @@ void BrokerClient::puback(uint16_t packet_id) {
   world_.run();
 }
 
-void BrokerClient::disconnect() {
+void BrokerClient::disconnect(std::optional<uint32_t> expiry) {
+  proto::Disconnect packet;
+  packet.properties.session_expiry_interval = expiry;
   std::string bytes;
-  encode(proto::Disconnect{}, version_, bytes);
+  encode(packet, version_, bytes);
   send(bytes);
   world_.run();
 }

@@ -10,6 +10,7 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -58,6 +59,7 @@ class BrokerWorld {
 
   uint64_t count(uint32_t slot, metrics::Counter counter) const;
   int64_t gauge(uint32_t slot, metrics::Gauge gauge) const;
+  const store::MemoryStore::Disk& disk(uint32_t slot) const { return workers_[slot]->store.disk(); }
   bool ready(uint32_t slot) const { return workers_[slot]->ready; }
   // A word that starts with `prefix` and has its home there: a client id or a topic.
   std::string at_home(uint32_t slot, const std::string& prefix) const;
@@ -120,8 +122,9 @@ class BrokerClient final : public connection::ClientTransport {
   void write_publish(std::string_view topic, std::string_view payload, int qos = 0, bool retain = false);
   void publish(std::string_view topic, std::string_view payload, int qos = 0, bool retain = false);
   void puback(uint16_t packet_id);
-  void disconnect();  // DISCONNECT
-  void drop();        // without
+  // DISCONNECT; `expiry` is the session's from now on.
+  void disconnect(std::optional<uint32_t> expiry = std::nullopt);
+  void drop();  // without
 
   // The packets since the last call, without their properties.
   Lines received();

@@ -180,7 +180,8 @@ def open_files(count):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_one_write_of_a_thousand_messages_to_a_thousand_subscribers():
+@pytest.mark.parametrize("place", [0, 1], ids=["same-worker", "other-worker"])
+def test_one_write_of_a_thousand_messages_to_a_thousand_subscribers(place):
     """Else all of it is one turn of the loop: nobody else is answered meanwhile, and when it takes longer than
     stall_timeout the worker is killed with all its clients."""
     subscribers, topic = 1000, "fan/out/" + 52 * "x"
@@ -196,7 +197,7 @@ def test_one_write_of_a_thousand_messages_to_a_thousand_subscribers():
             client.subscribe(topic)
             left[client.socket] = count * len(message)
             selector.register(client.socket, selectors.EVENT_READ)
-        pub = stack.enter_context(Client(broker.port(0), V311)).connect("pub")
+        pub = stack.enter_context(Client(broker.port(place), V311)).connect("pub")
         other = stack.enter_context(Client(broker.port(0), V311)).connect("other")
         selector.register(other.socket, selectors.EVENT_READ)
         pub.send(message * count)

@@ -126,6 +126,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   }
 
   bool more_work() const { return more_work_; }
+  bool saturated() const { return client_context_.budget <= 0; }
 
   void drain(size_t max) {
     stopping_ = true;
@@ -455,12 +456,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
 
   bool over_subscription_limit(session::Session& session, std::string_view group, std::string_view filter) {
     if (core_.mqtt.max_subscriptions == 0 || session.subscriptions.size() < core_.mqtt.max_subscriptions) return false;
-    if (!group.empty()) {
-      for (const session::OwnShare& share : session.subscriptions.shares()) {
-        if (share.group == group && share.filter == filter) return false;
-      }
-      return true;
-    }
+    if (!group.empty()) return session.subscriptions.find_share(group, filter) == nullptr;
     const router::NodeId node = core_.tree.find(filter);
     return node == router::kNoNode || session.subscriptions.find(node) == nullptr;
   }
@@ -520,6 +516,9 @@ void Broker::peer_disconnected(PeerId peer) {
 }
 bool Broker::peer_bytes(PeerId peer, std::string_view bytes) {
   return impl_->peers().bytes(peer, bytes);
+}
+bool Broker::saturated() const {
+  return impl_->saturated();
 }
 void Broker::peer_gone(PeerId peer) {
   impl_->peers().gone(peer);

@@ -94,6 +94,10 @@ class Broker {
   // The carrier wrote more of a link outside flush_link (the socket became writable).
   void peer_progress(PeerId peer);
 
+  // As much has been delivered since end_of_turn() as a turn should: read no more than a little of each peer before the
+  // next one.
+  bool saturated() const;
+
   // --- clients ---
   // A new connection. The client lives until it has called transport.close() or was told on_transport_closed(); it is
   // freed at the end of that turn.

@@ -45,15 +45,14 @@ Interest::Subscribed Interest::subscribe_shared(session::Session& session, std::
                                                 std::string_view filter, const router::SubscriptionOptions& options) {
   Subscribed result;
   router::SharedGroup& group = core_.tree.group(filter, group_name);
-  for (session::OwnShare& share : session.subscriptions.shares()) {
-    if (share.filter != filter || share.group != group_name) continue;
-    share.options = options;
+  if (session::OwnShare* share = session.subscriptions.find_share(group_name, filter)) {
+    share->options = options;
     result.existed = true;
   }
   group.set_member(session.id(), options, session.connected());
   core_.records->write_share(session, {std::string(filter), std::string(group_name), options});
   if (!result.existed) {
-    session.subscriptions.shares().push_back({std::string(filter), std::string(group_name), options});
+    session.subscriptions.add_share({std::string(filter), std::string(group_name), options});
     core_.page.add(metrics::Gauge::subscriptions, 1);
     core_.page.add(metrics::Gauge::shared_subscriptions, 1);
     core_.shared->on_group_changed(group);
@@ -93,25 +92,18 @@ void Interest::remove_at(session::Session& session, router::NodeId node, uint32_
 }
 
 bool Interest::unsubscribe_shared(session::Session& session, std::string_view group_name, std::string_view filter) {
-  auto& shares = session.subscriptions.shares();
-  for (size_t i = 0; i < shares.size(); ++i) {
-    if (shares[i].filter != filter || shares[i].group != group_name) continue;
-    core_.records->erase_share(session, group_name, filter);
-    shares.erase(shares.begin() + static_cast<std::ptrdiff_t>(i));
-    router::SharedGroup* group = core_.tree.find_group(filter, group_name);
-    CHECK(group != nullptr);
-    leave(session, *group);
-    core_.shared->on_member_left(session, filter, group_name);
-    core_.shared->release(*group);
-    return true;
-  }
-  return false;
+  if (!session.subscriptions.remove_share(group_name, filter)) return false;
+  core_.records->erase_share(session, group_name, filter);
+  router::SharedGroup* group = core_.tree.find_group(filter, group_name);
+  CHECK(group != nullptr);
+  leave(session, *group);
+  core_.shared->on_member_left(session, filter, group_name);
+  core_.shared->release(*group);
+  return true;
 }
 
 void Interest::leave_groups(session::Session& session) {
-  std::vector<session::OwnShare> shares = std::move(session.subscriptions.shares());
-  session.subscriptions.shares().clear();
-  for (const session::OwnShare& share : shares) {
+  for (const session::OwnShare& share : session.subscriptions.take_shares()) {
     router::SharedGroup* group = core_.tree.find_group(share.filter, share.group);
     CHECK(group != nullptr);
     leave(session, *group);
@@ -127,10 +119,8 @@ void Interest::leave(session::Session& session, router::SharedGroup& group) {
 }
 
 void Interest::remove_all(session::Session& session) {
-  while (!session.subscriptions.shares().empty()) {
-    const session::OwnShare share = session.subscriptions.shares().back();
-    unsubscribe_shared(session, share.group, share.filter);
-  }
+  core_.records->erase_subscriptions(session);
+  leave_groups(session);
   core_.shared->on_member_ended(session);
   while (!session.subscriptions.all().empty()) {
     const session::OwnSubscription own = session.subscriptions.all().back();

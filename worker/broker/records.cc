@@ -141,6 +141,13 @@ void Records::erase_all(session::Session& session) {
   };
   session.inflight().for_each([&](Inflight::Entry& entry) { erase_delivery(entry.delivery); });
   for (size_t i = 0; i < session.queue().size(); ++i) erase_delivery(session.queue()[i]);
+  erase_subscriptions(session);
+  for (const uint16_t id : session.incoming_qos2) incoming(session, id, false);
+  session.sid = 0;
+}
+
+void Records::erase_subscriptions(const session::Session& session) {
+  if (session.sid == 0) return;
   for (const session::OwnSubscription& own : session.subscriptions.all()) {
     store::subscription_key(key_, session.sid, core_.tree.filter_of(own.node));
     core_.journal->erase(key_);
@@ -155,8 +162,6 @@ void Records::erase_all(session::Session& session) {
       core_.journal->erase(key_);
     }
   }
-  for (const uint16_t id : session.incoming_qos2) incoming(session, id, false);
-  session.sid = 0;
 }
 
 // --- messages ---

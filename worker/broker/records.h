@@ -35,6 +35,8 @@ class Records final : public session::Recorder {
   void erase_share(const session::Session& session, std::string_view group, std::string_view filter);
   // A message that was taken out of its session.
   void erase_delivery(uint64_t sid, uint64_t position, uint8_t records);
+  // It ends, and is about to lose its subscriptions: whether it is durable still or not.
+  void erase_subscriptions(const session::Session& session);
   // It has ended, or is stored no more. Its object may live on.
   void erase_all(session::Session& session);
 

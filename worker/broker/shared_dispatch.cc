@@ -40,7 +40,11 @@ router::SharedStrategy strategy_of(config::SharedStrategy strategy) {
 }  // namespace
 
 SharedDispatch::SharedDispatch(Core& core)
-    : core_(core), strategy_(strategy_of(core.mqtt.shared_subscription_strategy)) {}
+    : core_(core),
+      strategy_(strategy_of(core.mqtt.shared_subscription_strategy)),
+      inflight_of_([this](router::SubscriberId member) {
+        return static_cast<uint32_t>(core_.sessions->by_id(member)->inflight().size());
+      }) {}
 
 std::shared_ptr<const session::GroupName> SharedDispatch::name_of(const router::SharedGroup& group) {
   auto& name = names_[&group];
@@ -62,15 +66,9 @@ bool SharedDispatch::place(router::SharedGroup& group, const bus::MessageRef& me
                            uint8_t attempts, connection::MqttClient* client) {
   router::PeerSet unreachable;
   bool dead = false;
-  if (strategy_ == router::SharedStrategy::least_inflight) {
-    for (const router::SharedGroup::Member& member : group.members()) {
-      const session::Session* session = core_.sessions->by_id(member.subscriber);
-      group.set_inflight(member.subscriber, static_cast<uint32_t>(session->inflight().size()));
-    }
-  }
   for (;;) {
-    const auto choice =
-        group.pick(strategy_, message->publisher(), unreachable, true, core_.self.slot, *core_.env.random);
+    const auto choice = group.pick(strategy_, message->publisher(), unreachable, true, core_.self.slot,
+                                   *core_.env.random, inflight_of_);
     if (!choice) {
       if (dead && message->qos() != proto::QoS::at_most_once) {
         park(name_of(group), message, ticket == kNoTicket ? core_.tickets->wait() : ticket, std::nullopt);
@@ -269,7 +267,8 @@ bool SharedDispatch::on_publish(Peer& from, std::string_view body, const base::B
   }
   if (router::SharedGroup* group = core_.tree.find_group(filter, name)) {
     // Offline members take it only when nobody is live anywhere.
-    const auto member = group->pick_local(strategy_, message->publisher(), !group->live_anywhere(), *core_.env.random);
+    const auto member =
+        group->pick_local(strategy_, message->publisher(), !group->live_anywhere(), *core_.env.random, inflight_of_);
     if (member) {
       core_.tickets->begin([answer] { answer(true); });
       give(*core_.sessions->by_id(*member), *group, message);

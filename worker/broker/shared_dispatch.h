@@ -92,6 +92,7 @@ class SharedDispatch {
 
   Core& core_;
   router::SharedStrategy strategy_;
+  const router::SharedGroup::InflightOf inflight_of_;
   uint64_t next_token_ = 1;
   std::unordered_map<uint64_t, Outstanding> outstanding_;
   std::vector<Parked> parked_;

@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -71,14 +72,24 @@ void BusConnection::read_hello() {
 }
 
 void BusConnection::read_link() {
-  for (int i = 0; i < kReadsPerTurn && !closed_; ++i) {
-    if (receive() < kReadAgain) return;
+  for (size_t taken = 0; taken < kReadBudget && !closed_;) {
+    const bool late = owner_.saturated();
+    if (late && taken != 0) return;
+    const size_t asked = late ? kLeastRead : std::min(read_size_, buffer_.size());
+    const size_t size = receive(asked);
+    taken += size;
+    if (!late && owner_.saturated()) {
+      read_size_ = std::max(read_size_ / 4, kLeastRead);
+    } else if (size == asked) {
+      read_size_ = std::min(read_size_ * 2, buffer_.size());
+    }
+    if (size < std::min(asked, kReadAgain)) return;
   }
 }
 
-size_t BusConnection::receive() {
+size_t BusConnection::receive(size_t max) {
   alignas(cmsghdr) char ancillary[CMSG_SPACE(kMaxDescriptors * sizeof(int))];
-  iovec data{buffer_.data(), buffer_.size()};
+  iovec data{buffer_.data(), max};
   msghdr message{};
   message.msg_iov = &data;
   message.msg_iovlen = 1;

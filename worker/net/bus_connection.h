@@ -22,6 +22,8 @@ class BusConnection {
     virtual void on_hello(BusConnection& connection, const Hello& hello) = 0;
     // False: malformed.
     virtual bool on_bytes(BusConnection& connection, std::string_view bytes) = 0;
+    // What is read from now on should wait for the next turn, all but a little.
+    virtual bool saturated() const = 0;
     // More was written after the socket had been full.
     virtual void on_progress(BusConnection& connection) = 0;
     // End of stream, error or malformed input. Called once; never after close().
@@ -48,14 +50,17 @@ class BusConnection {
  private:
   static constexpr int kMaxVectors = 64;
   static constexpr size_t kWriteBudget = 8 * 1024 * 1024;  // in one flush
-  static constexpr int kReadsPerTurn = 4;
+  static constexpr size_t kReadBudget = 1024 * 1024;       // in one turn
+  static constexpr size_t kLeastRead = 8 * 1024;
   static constexpr size_t kReadAgain = 32 * 1024;  // a read that brought as much may have left something behind
 
   void on_poll(int events);
   void read_hello();
+  // Reads until nothing is left, the owner has enough or the budget is used up. How much is asked for at once follows
+  // what the peer's bytes cost: a few kilobytes may be a million deliveries.
   void read_link();
-  // Bytes read; 0: nothing now. Reports a closed connection itself.
-  size_t receive();
+  // Bytes read, at most `max`; 0: nothing now. Reports a closed connection itself.
+  size_t receive(size_t max);
   ssize_t send_some(const iovec* vectors, int count, int attachment);
   void fail(std::string_view reason);
   void poll_again();
@@ -64,6 +69,7 @@ class BusConnection {
   Owner& owner_;
   std::span<char> buffer_;
   bus::Link* link_ = nullptr;
+  size_t read_size_ = kLeastRead;
   size_t hello_size_ = 0;  // read so far
   Hello::Bytes hello_{};
   bool blocked_ = false;  // waiting for the socket to become writable

@@ -21,6 +21,8 @@ class BusEndpoint {
   virtual bool peer_bytes(const Peer& peer, std::string_view bytes) = 0;
   // The process is dead, and everything it had written to us has been passed to peer_bytes().
   virtual void peer_gone(const Peer& peer) = 0;
+  // This turn has enough to do already: little more is read of any peer.
+  virtual bool saturated() const = 0;
   // More of the link was written outside of LocalBus::flush().
   virtual void peer_progress(const Peer& peer) = 0;
 };

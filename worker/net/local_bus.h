@@ -57,6 +57,7 @@ class LocalBus final : BusConnection::Owner {
 
   void on_hello(BusConnection& connection, const Hello& hello) override;
   bool on_bytes(BusConnection& connection, std::string_view bytes) override;
+  bool saturated() const override { return endpoint_.saturated(); }
   void on_progress(BusConnection& connection) override;
   void on_closed(BusConnection& connection, std::string_view reason) override;
 

@@ -30,14 +30,14 @@ uint32_t count_of(const SharedGroup::Remote& remote, bool live) {
 
 // --- local members ---
 
-std::vector<SharedGroup::Member>::iterator SharedGroup::place_of(SubscriberId subscriber) {
-  return std::lower_bound(members_.begin(), members_.end(), subscriber,
-                          [](const Member& m, SubscriberId s) { return m.subscriber < s; });
-}
-
 SharedGroup::Member* SharedGroup::find(SubscriberId subscriber) {
-  const auto place = place_of(subscriber);
-  return place != members_.end() && place->subscriber == subscriber ? &*place : nullptr;
+  if (!index_.empty()) {
+    const auto it = index_.find(subscriber);
+    return it == index_.end() ? nullptr : &members_[it->second];
+  }
+  const auto it = std::find_if(members_.begin(), members_.end(),
+                               [subscriber](const Member& m) { return m.subscriber == subscriber; });
+  return it == members_.end() ? nullptr : &*it;
 }
 
 const SharedGroup::Member* SharedGroup::member(SubscriberId subscriber) const {
@@ -53,7 +53,14 @@ void SharedGroup::note_live(SubscriberId subscriber, bool live) {
 
 void SharedGroup::set_member(SubscriberId subscriber, const SubscriptionOptions& options, bool live) {
   Member* m = find(subscriber);
-  if (m == nullptr) m = &*members_.insert(place_of(subscriber), Member{.subscriber = subscriber, .options = {}});
+  if (m == nullptr) {
+    m = &members_.emplace_back(Member{.subscriber = subscriber, .options = {}});
+    if (!index_.empty()) {
+      index_[subscriber] = static_cast<uint32_t>(members_.size() - 1);
+    } else if (members_.size() > kIndexFrom) {
+      for (uint32_t i = 0; i < members_.size(); ++i) index_[members_[i].subscriber] = i;
+    }
+  }
   m->options = options;
   m->live = live;
   note_live(subscriber, live);
@@ -66,14 +73,16 @@ void SharedGroup::set_live(SubscriberId subscriber, bool live) {
   note_live(subscriber, live);
 }
 
-void SharedGroup::set_inflight(SubscriberId subscriber, uint32_t inflight) {
-  if (Member* m = find(subscriber)) m->inflight = inflight;
-}
-
 bool SharedGroup::remove_member(SubscriberId subscriber) {
-  if (find(subscriber) == nullptr) return false;
+  Member* m = find(subscriber);
+  if (m == nullptr) return false;
   note_live(subscriber, false);
-  members_.erase(place_of(subscriber));
+  if (!index_.empty()) {
+    index_[members_.back().subscriber] = static_cast<uint32_t>(m - members_.data());
+    index_.erase(subscriber);
+  }
+  *m = members_.back();
+  members_.pop_back();
   return true;
 }
 
@@ -147,18 +156,20 @@ SharedGroup::Choice SharedGroup::nth(uint64_t n, Pool pool, const PeerSet& refus
 }
 
 // Among equals in turn.
-SubscriberId SharedGroup::least_inflight_local() {
+SharedGroup::Idle SharedGroup::least_inflight_local(const InflightOf& inflight_of) {
   const uint64_t start = local_turn_++;
-  const Member* best = nullptr;
-  for (size_t i = 0; i < live_.size(); ++i) {
-    const Member* m = member(live_[(start + i) % live_.size()]);
-    if (best == nullptr || m->inflight < best->inflight) best = m;
+  Idle best{.subscriber = 0, .inflight = UINT32_MAX};
+  for (size_t i = 0; i < std::min(live_.size(), kCandidates); ++i) {
+    const SubscriberId subscriber = live_[(start + i) % live_.size()];
+    const uint32_t inflight = inflight_of(subscriber);
+    if (i == 0 || inflight < best.inflight) best = {subscriber, inflight};
   }
-  return best->subscriber;
+  return best;
 }
 
 // A peer counts with its in-flight messages per live member. Among equals in turn, this worker being one of them.
-SharedGroup::Choice SharedGroup::least_inflight(const PeerSet& refused, bool local_allowed) {
+SharedGroup::Choice SharedGroup::least_inflight(const PeerSet& refused, bool local_allowed,
+                                                const InflightOf& inflight_of) {
   Choice best;
   uint64_t best_inflight = 0;
   uint64_t best_live = 0;  // 0: none yet
@@ -176,15 +187,15 @@ SharedGroup::Choice SharedGroup::least_inflight(const PeerSet& refused, bool loc
       const Remote& r = remotes_[w];
       if (r.live > 0 && !refused.contains(r.peer)) consider({.peer = r.peer}, r.inflight, r.live);
     } else if (local_allowed && !live_.empty()) {
-      const SubscriberId subscriber = least_inflight_local();
-      consider({.is_local = true, .subscriber = subscriber}, member(subscriber)->inflight, 1);
+      const Idle idle = least_inflight_local(inflight_of);
+      consider({.is_local = true, .subscriber = idle.subscriber}, idle.inflight, 1);
     }
   }
   return best;
 }
 
 SubscriberId SharedGroup::pick_from(Pool pool, SharedStrategy strategy, std::string_view publisher,
-                                    base::Random& random) {
+                                    base::Random& random, const InflightOf& inflight_of) {
   // Offline members are only asked for when there are no live ones: then they are all members.
   const size_t count = pool == Pool::live ? live_.size() : members_.size();
   auto at = [&](uint64_t i) { return pool == Pool::live ? live_[i] : members_[i].subscriber; };
@@ -194,7 +205,7 @@ SubscriberId SharedGroup::pick_from(Pool pool, SharedStrategy strategy, std::str
     case SharedStrategy::hash_client_id:
       return at(member_hash(publisher) % count);
     case SharedStrategy::least_inflight:
-      if (pool == Pool::live) return least_inflight_local();
+      if (pool == Pool::live) return least_inflight_local(inflight_of).subscriber;
       break;
     case SharedStrategy::sticky: {
       const Member* kept = local_sticky_ ? member(*local_sticky_) : nullptr;
@@ -209,15 +220,16 @@ SubscriberId SharedGroup::pick_from(Pool pool, SharedStrategy strategy, std::str
 }
 
 std::optional<SubscriberId> SharedGroup::pick_local(SharedStrategy strategy, std::string_view publisher,
-                                                    bool offline_too, base::Random& random) {
-  if (!live_.empty()) return pick_from(Pool::live, strategy, publisher, random);
+                                                    bool offline_too, base::Random& random,
+                                                    const InflightOf& inflight_of) {
+  if (!live_.empty()) return pick_from(Pool::live, strategy, publisher, random, inflight_of);
   if (!offline_too || members_.empty()) return std::nullopt;
-  return pick_from(Pool::offline, strategy, publisher, random);
+  return pick_from(Pool::offline, strategy, publisher, random, inflight_of);
 }
 
 std::optional<SharedGroup::Choice> SharedGroup::pick(SharedStrategy strategy, std::string_view publisher,
                                                      const PeerSet& refused, bool local_allowed, uint32_t self_peer,
-                                                     base::Random& random) {
+                                                     base::Random& random, const InflightOf& inflight_of) {
   Pool pool = Pool::live;
   uint64_t sum = weight(pool, refused, local_allowed);
   if (sum == 0) {
@@ -246,11 +258,11 @@ std::optional<SharedGroup::Choice> SharedGroup::pick(SharedStrategy strategy, st
       if (!choice.is_local) choice = nth(turn_++ % sum, pool, refused, local_allowed, self_peer);
       break;
     case SharedStrategy::least_inflight:
-      if (pool == Pool::live) return least_inflight(refused, local_allowed);
+      if (pool == Pool::live) return least_inflight(refused, local_allowed, inflight_of);
       choice = nth(turn_++ % sum, pool, refused, local_allowed, self_peer);
       break;
   }
-  if (choice.is_local) choice.subscriber = pick_from(pool, strategy, publisher, random);
+  if (choice.is_local) choice.subscriber = pick_from(pool, strategy, publisher, random, inflight_of);
   if (strategy == SharedStrategy::sticky) sticky_ = choice;
   return choice;
 }

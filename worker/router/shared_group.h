@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "shared/base/random.h"
@@ -20,8 +22,7 @@ class SharedGroup {
   struct Member {
     SubscriberId subscriber = 0;
     SubscriptionOptions options;
-    bool live = false;      // connected now
-    uint32_t inflight = 0;  // of messages of all kinds in flight to this client (least_inflight)
+    bool live = false;  // connected now
   };
   struct Remote {
     uint32_t peer = 0;
@@ -30,6 +31,9 @@ class SharedGroup {
     uint32_t inflight = 0;  // messages this worker assigned to that peer and that were not accepted yet
   };
 
+  // Messages in flight to a local member; asked by least_inflight only.
+  using InflightOf = std::function<uint32_t(SubscriberId)>;
+
   SharedGroup(std::string_view filter, std::string_view name) : filter_(filter), name_(name) {}
   const std::string& filter() const { return filter_; }
   const std::string& name() const { return name_; }
@@ -37,7 +41,6 @@ class SharedGroup {
   // --- local members ---
   void set_member(SubscriberId subscriber, const SubscriptionOptions& options, bool live);
   void set_live(SubscriberId subscriber, bool live);
-  void set_inflight(SubscriberId subscriber, uint32_t inflight);
   bool remove_member(SubscriberId subscriber);
   const Member* member(SubscriberId subscriber) const;
   const std::vector<Member>& members() const { return members_; }
@@ -65,16 +68,22 @@ class SharedGroup {
   // weigh a peer by its number of members; sticky keeps the choice while that member or peer has a live member; hash
   // maps the publisher's client id onto the live members ordered by (worker, subscriber), so the same publisher keeps
   // its member while the group does not change; local prefers this worker's live members (round-robin among them),
-  // otherwise round-robin; least_inflight compares the local members' and the peers' (per live member) in-flight
-  // numbers.
+  // otherwise round-robin; least_inflight compares the peers' in-flight numbers (per live member) with that of the
+  // least busy local member, of a large group among some members in turn.
   std::optional<Choice> pick(SharedStrategy strategy, std::string_view publisher, const PeerSet& refused,
-                             bool local_allowed, uint32_t self_peer, base::Random& random);
+                             bool local_allowed, uint32_t self_peer, base::Random& random,
+                             const InflightOf& inflight_of);
   // Among local members only: live ones first, otherwise offline ones if `offline_too`.
   std::optional<SubscriberId> pick_local(SharedStrategy strategy, std::string_view publisher, bool offline_too,
-                                         base::Random& random);
+                                         base::Random& random, const InflightOf& inflight_of);
 
   bool was_live = false;  // live_anywhere() when the dispatcher last looked
-  NodeId node = kNoNode;  // the tree's: where it hangs
+  struct Anchor {
+    NodeId node = kNoNode;
+    uint32_t entry = 0;
+    uint32_t index = 0;
+  };
+  Anchor anchor;  // the tree's: where it hangs
 
  private:
   // What a choice weighs: live members if there are any among the candidates, otherwise offline ones.
@@ -83,24 +92,34 @@ class SharedGroup {
   uint64_t weight(Pool pool, const PeerSet& refused, bool local_allowed) const;
   bool keeps(const Choice& choice, Pool pool, const PeerSet& refused, bool local_allowed) const;
   Choice nth(uint64_t n, Pool pool, const PeerSet& refused, bool local_allowed, uint32_t self_peer) const;
-  Choice least_inflight(const PeerSet& refused, bool local_allowed);
-  SubscriberId least_inflight_local();
-  SubscriberId pick_from(Pool pool, SharedStrategy strategy, std::string_view publisher, base::Random& random);
+  Choice least_inflight(const PeerSet& refused, bool local_allowed, const InflightOf& inflight_of);
+  struct Idle {
+    SubscriberId subscriber = 0;
+    uint32_t inflight = 0;
+  };
+  Idle least_inflight_local(const InflightOf& inflight_of);
+  SubscriberId pick_from(Pool pool, SharedStrategy strategy, std::string_view publisher, base::Random& random,
+                         const InflightOf& inflight_of);
 
-  std::vector<Member>::iterator place_of(SubscriberId subscriber);
   std::vector<Remote>::iterator remote_place_of(uint32_t peer);
   Member* find(SubscriberId subscriber);
   void note_live(SubscriberId subscriber, bool live);
 
   std::string filter_;
   std::string name_;
-  std::vector<Member> members_;               // ordered by subscriber
-  std::vector<SubscriberId> live_;            // ordered
-  std::vector<Remote> remotes_;               // ordered by peer
-  uint64_t turn_ = 0;                         // round-robin
-  uint64_t local_turn_ = 0;                   // round-robin among local members
-  std::optional<Choice> sticky_;              // of pick()
-  std::optional<SubscriberId> local_sticky_;  // of pick_local()
+  // Of the live members least_inflight looks at no more than these for a message.
+  static constexpr size_t kCandidates = 16;
+  // Past this many an index replaces the linear search.
+  static constexpr size_t kIndexFrom = 32;
+
+  std::vector<Member> members_;
+  std::unordered_map<SubscriberId, uint32_t> index_;  // of members_, if there are many
+  std::vector<SubscriberId> live_;                    // ordered
+  std::vector<Remote> remotes_;                       // ordered by peer
+  uint64_t turn_ = 0;                                 // round-robin
+  uint64_t local_turn_ = 0;                           // round-robin among local members
+  std::optional<Choice> sticky_;                      // of pick()
+  std::optional<SubscriberId> local_sticky_;          // of pick_local()
 };
 
 }  // namespace router

@@ -73,13 +73,16 @@ void TopicNodes::prune(NodeId id) {
 
 uint32_t TopicNodes::find_peer(NodeId id, uint32_t peer) const {
   uint32_t e = nodes[id].others;
-  while (e != kNoEntry && (entries[e].is_group || entries[e].peer != peer)) e = entries[e].next;
-  return e;
+  while (e != kNoEntry && !entries[e].is_group && entries[e].peer != peer) e = entries[e].next;
+  return e == kNoEntry || entries[e].is_group ? kNoEntry : e;
 }
 
 uint32_t TopicNodes::add_peer(NodeId id, uint32_t peer) {
-  const uint32_t e = link(id);
+  const uint32_t e = entries.take();
   TopicEntry& entry = entries[e];
+  entry.node = id;
+  entry.next = nodes[id].others;
+  nodes[id].others = e;
   entry.peer = static_cast<uint8_t>(peer);
   uint32_t& first = first_of_peer[peer];
   if (first != kNoEntry) entries[first].previous_of_peer = e;
@@ -88,36 +91,38 @@ uint32_t TopicNodes::add_peer(NodeId id, uint32_t peer) {
   return e;
 }
 
+uint32_t& TopicNodes::first_group(NodeId id) {
+  uint32_t* at = &nodes[id].others;
+  while (*at != kNoEntry && !entries[*at].is_group) at = &entries[*at].next;
+  return *at;
+}
+
 uint32_t TopicNodes::add_group(NodeId id, uint32_t group) {
-  const uint32_t e = link(id);
-  entries[e].is_group = true;
-  entries[e].group = group;
+  const uint32_t e = entries.take();
+  uint32_t& first = first_group(id);
+  if (first != kNoEntry) entries[first].parent = e;
+  TopicEntry& entry = entries[e];
+  entry.node = id;
+  entry.next = first;
+  entry.is_group = true;
+  entry.group = group;
+  first = e;
   return e;
 }
 
 void TopicNodes::erase_group(uint32_t entry) {
-  unlink(entry);
+  const TopicEntry gone = entries[entry];
+  (gone.parent == kNoEntry ? first_group(gone.node) : entries[gone.parent].next) = gone.next;
+  if (gone.next != kNoEntry) entries[gone.next].parent = gone.parent;
   entries[entry] = TopicEntry{};
   entries.give(entry);
 }
 
-uint32_t TopicNodes::link(NodeId id) {
-  const uint32_t e = entries.take();
-  entries[e].node = id;
-  entries[e].next = nodes[id].others;
-  nodes[id].others = e;
-  return e;
-}
-
-void TopicNodes::unlink(uint32_t entry) {
-  uint32_t* at = &nodes[entries[entry].node].others;
-  while (*at != entry) at = &entries[*at].next;
-  *at = entries[entry].next;
-}
-
 void TopicNodes::erase_peer(uint32_t entry) {
-  unlink(entry);
   const TopicEntry gone = entries[entry];
+  uint32_t* at = &nodes[gone.node].others;
+  while (*at != entry) at = &entries[*at].next;
+  *at = gone.next;
   const uint32_t previous = gone.previous_of_peer;
   (previous == kNoEntry ? first_of_peer[gone.peer] : entries[previous].parent) = gone.parent;
   if (gone.parent != kNoEntry) entries[gone.parent].previous_of_peer = previous;

@@ -32,7 +32,8 @@ struct TopicNode {
 };
 static_assert(sizeof(TopicNode) == 48);
 
-// A peer's interest in a filter, or a shared group at it. The entries of a node form a list, and those of a peer.
+// A peer's interest in a filter, or a shared group at it. The entries of a node form a list, the peers (kMaxPeers at
+// most) in front of the groups; those of a peer form one, too.
 struct TopicEntry {
   NodeId node = kNoNode;
   uint32_t next = kNoEntry;  // at the same node
@@ -40,7 +41,8 @@ struct TopicEntry {
     uint32_t previous_of_peer = kNoEntry;
     uint32_t group;  // its index in the tree
   };
-  uint32_t parent = kNoEntry;  // next of the same peer (and the arena's link of free ones)
+  // Next of the same peer; of a group the one before it at the same node. (The arena's link of free ones.)
+  uint32_t parent = kNoEntry;
   uint8_t peer = 0;
   bool durable = false;
   bool is_group = false;
@@ -88,8 +90,8 @@ struct TopicNodes {
  private:
   NodeId child(NodeId parent, std::string_view level) const;
   NodeId make_child(NodeId parent, std::string_view level);
-  uint32_t link(NodeId id);
-  void unlink(uint32_t entry);
+  // Where the node's list has its first group, or its end.
+  uint32_t& first_group(NodeId id);
 };
 
 }  // namespace router

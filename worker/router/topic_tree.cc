@@ -26,8 +26,11 @@ struct TopicTree::Impl : TopicNodes {
   };
 
   Impl() : TopicNodes(base::entropy()) {}
+  uint32_t group_key(NodeId node, std::string_view name) const { return child_key(node, hasher(name)); }
   bool read_level(proto::LevelReader& reader);
   void collect(NodeId id, const std::vector<std::unique_ptr<SharedGroup>>& groups, MatchResult& result) const;
+
+  LevelTable group_table;  // (node, name) to the group's index + 1
 
   // Scratch of match(), kept so that it allocates nothing.
   std::vector<Level> levels;
@@ -145,9 +148,10 @@ void TopicTree::drop_kept(uint32_t peer) {
 SharedGroup& TopicTree::group(std::string_view filter, std::string_view name) {
   if (SharedGroup* existing = find_group(filter, name)) return *existing;
   const NodeId id = impl_->reach(filter);
-  impl_->add_group(id, static_cast<uint32_t>(all_groups_.size()));
   SharedGroup& made = *all_groups_.emplace_back(std::make_unique<SharedGroup>(filter, name));
-  made.node = id;
+  made.anchor = {.node = id, .index = static_cast<uint32_t>(all_groups_.size() - 1)};
+  made.anchor.entry = impl_->add_group(id, made.anchor.index);
+  impl_->group_table.insert(impl_->group_key(id, name), made.anchor.index + 1);
   ++generation_;
   return made;
 }
@@ -155,25 +159,27 @@ SharedGroup& TopicTree::group(std::string_view filter, std::string_view name) {
 SharedGroup* TopicTree::find_group(std::string_view filter, std::string_view name) const {
   const NodeId id = impl_->lookup(filter);
   if (id == kNoNode) return nullptr;
-  for (uint32_t e = impl_->nodes[id].others; e != kNoEntry; e = impl_->entries[e].next) {
-    const TopicEntry& entry = impl_->entries[e];
-    if (entry.is_group && all_groups_[entry.group]->name() == name) return all_groups_[entry.group].get();
-  }
-  return nullptr;
+  const uint32_t found = impl_->group_table.find(impl_->group_key(id, name), [&](uint32_t number) {
+    const SharedGroup& group = *all_groups_[number - 1];
+    return group.anchor.node == id && group.name() == name;
+  });
+  return found == 0 ? nullptr : all_groups_[found - 1].get();
 }
 
 bool TopicTree::release_group(SharedGroup& group) {
   if (!group.empty()) return false;
-  auto entry_of = [this](const SharedGroup& g) {
-    uint32_t e = impl_->nodes[g.node].others;
-    while (!impl_->entries[e].is_group || all_groups_[impl_->entries[e].group].get() != &g) e = impl_->entries[e].next;
-    return e;
-  };
-  const uint32_t e = entry_of(group);
-  const TopicEntry gone = impl_->entries[e];
-  impl_->entries[entry_of(*all_groups_.back())].group = gone.group;
-  impl_->erase_group(e);
-  std::swap(all_groups_[gone.group], all_groups_.back());
+  const SharedGroup::Anchor gone = group.anchor;
+  impl_->group_table.erase(impl_->group_key(gone.node, group.name()), gone.index + 1);
+  impl_->erase_group(gone.entry);
+  SharedGroup& last = *all_groups_.back();
+  if (&last != &group) {  // it takes the place
+    const uint32_t key = impl_->group_key(last.anchor.node, last.name());
+    impl_->group_table.erase(key, last.anchor.index + 1);
+    impl_->group_table.insert(key, gone.index + 1);
+    impl_->entries[last.anchor.entry].group = gone.index;
+    last.anchor.index = gone.index;
+    std::swap(all_groups_[gone.index], all_groups_.back());
+  }
   all_groups_.pop_back();
   impl_->prune(gone.node);
   ++generation_;
@@ -246,8 +252,9 @@ size_t TopicTree::size() const {
 }
 
 size_t TopicTree::memory() const {
-  return sizeof(Impl) + impl_->nodes.memory() + impl_->entries.memory() + impl_->table.memory() + impl_->heap_bytes +
-         all_groups_.capacity() * sizeof(SharedGroup*) + all_groups_.size() * sizeof(SharedGroup);
+  return sizeof(Impl) + impl_->nodes.memory() + impl_->entries.memory() + impl_->table.memory() +
+         impl_->group_table.memory() + impl_->heap_bytes + all_groups_.capacity() * sizeof(SharedGroup*) +
+         all_groups_.size() * sizeof(SharedGroup);
 }
 
 uint32_t TopicTree::node_count() const {

@@ -153,7 +153,7 @@ class TopicTree {
 
   struct Impl;
   std::unique_ptr<Impl> impl_;
-  std::vector<std::unique_ptr<SharedGroup>> all_groups_;
+  std::vector<std::unique_ptr<SharedGroup>> all_groups_;  // each knows its index
   uint64_t generation_ = 0;
 };
 

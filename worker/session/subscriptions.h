@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -17,7 +18,7 @@ struct OwnSubscription {
   router::SubscriptionOptions options;
 };
 
-// Membership of a shared group; few a client, so kept plainly.
+// Membership of a shared group.
 struct OwnShare {
   std::string filter;
   std::string group;
@@ -30,8 +31,14 @@ class Subscriptions {
   void add(const OwnSubscription& subscription);
   void remove(router::NodeId node);
   const std::vector<OwnSubscription>& all() const { return all_; }
-  std::vector<OwnShare>& shares() { return shares_; }
+
+  OwnShare* find_share(std::string_view group, std::string_view filter);
+  void add_share(OwnShare share);
+  // False: not there.
+  bool remove_share(std::string_view group, std::string_view filter);
+  std::vector<OwnShare> take_shares();
   const std::vector<OwnShare>& shares() const { return shares_; }
+
   size_t size() const { return all_.size() + shares_.size(); }
 
  private:
@@ -40,8 +47,9 @@ class Subscriptions {
   size_t index_of(router::NodeId node) const;  // all_.size(): not there
 
   std::vector<OwnSubscription> all_;
-  std::vector<OwnShare> shares_;
   std::unique_ptr<std::unordered_map<router::NodeId, uint32_t>> index_;
+  std::vector<OwnShare> shares_;
+  std::unique_ptr<std::unordered_map<std::string, uint32_t>> share_index_;  // by share_key()
 };
 
 }  // namespace session

@@ -45,6 +45,7 @@ TEST_CASE("config: an empty object is the documented defaults") {
   CHECK(config.workers[0].listen[0].host == "127.0.0.1");
   CHECK(config.workers[0].listen[0].port == 1883);
   CHECK(config.mqtt.max_packet_size == 268435460);
+  CHECK(config.mqtt.max_subscriptions == 100000);
   CHECK(config.mqtt.queue_full == QueueFull::drop_new);
 }
 

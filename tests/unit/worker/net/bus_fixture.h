@@ -51,10 +51,14 @@ class FakeEndpoint final : public net::BusEndpoint {
     known(peer).link.disconnected();
   }
   bool peer_bytes(const Peer& peer, std::string_view bytes) override {
+    taken += bytes.size();
     return known(peer).link.on_bytes(bytes, known(peer));
   }
   void peer_gone(const Peer& peer) override { known(peer).gone = true; }
+  bool saturated() const override { return taken >= enough; }
   void peer_progress(const Peer& peer) override { ++known(peer).progress; }
+  size_t taken = 0;  // in this turn
+  size_t enough = SIZE_MAX;
 
   Known& known(const Peer& peer) {
     auto& entry = known_[{peer.slot, peer.incarnation}];
@@ -98,6 +102,7 @@ class BusFixture : public NetFixture {
     end_of_turn = [this] {
       for (auto& m : members) {
         if (m->bus == nullptr) continue;
+        m->endpoint.taken = 0;
         m->endpoint.flush(*m->bus);
         m->bus->reap();
       }

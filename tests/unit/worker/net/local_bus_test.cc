@@ -61,6 +61,36 @@ TEST_CASE_FIXTURE(BusFixture, "local_bus: frames travel both ways") {
   CHECK(a.with(b).frames == Frames{"back"});
 }
 
+TEST_CASE_FIXTURE(BusFixture, "local_bus: a turn that has enough to do takes little more of a peer, and not for ever") {
+  Member& a = join(0, 10);
+  Member& b = join(1, 11);
+  announce();
+  REQUIRE(connected(a, b));
+  size_t most = 0;
+  const auto usual = end_of_turn;
+  end_of_turn = [&] {
+    most = std::max(most, b.endpoint.taken);
+    usual();
+  };
+  constexpr size_t kFrames = 20'000, kSize = 100;
+  const auto all_come = [&](size_t frames) { return until([&] { return b.with(a).bytes == frames * kSize; }); };
+  for (size_t i = 0; i < kFrames; ++i) a.say(b, std::string(kSize, 'x'));
+  REQUIRE(all_come(kFrames));
+  CHECK(most > 100'000);  // nothing holds it up
+
+  b.endpoint.enough = 1;
+  a.say(b, std::string(kSize, 'x'));  // the first read may still be a large one
+  REQUIRE(all_come(kFrames + 1));
+  most = 0;
+  for (size_t i = 0; i < kFrames; ++i) a.say(b, std::string(kSize, 'x'));
+  REQUIRE(all_come(2 * kFrames + 1));
+  CHECK(most <= 256 * 1024);
+  most = 0;
+  for (size_t i = 0; i < kFrames; ++i) a.say(b, std::string(kSize, 'x'));
+  REQUIRE(all_come(3 * kFrames + 1));
+  CHECK(most <= 8 * 1024);
+}
+
 TEST_CASE_FIXTURE(BusFixture, "local_bus: the directory is nobody else's") {
   join(0, 10);
   struct stat status {};

@@ -160,7 +160,7 @@ class TopicTreeProgram {
     SharedGroup& group = tree_.group(filter, name);
     expect(group.filter() == filter && group.name() == name, "group's names");
     expect(tree_.find_group(filter, name) == &group, "find_group");
-    expect(tree_.filter_of(group.node) == filter, "group's node");
+    expect(tree_.filter_of(group.anchor.node) == filter, "group's node");
     if (b % 2 == 0) group.set_member(b, {}, true);
     groups_.insert({filter, name});
   }

@@ -2,7 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <map>
 #include <set>
+#include <string>
+#include <utility>
 
 #include "shared/base/random.h"
 
@@ -45,7 +48,7 @@ TEST_CASE("subscriptions: a found one can be changed in place") {
 TEST_CASE("subscriptions: shares count like the others") {
   Subscriptions subscriptions;
   subscriptions.add(at(1));
-  subscriptions.shares().push_back({"t", "g", {}});
+  subscriptions.add_share({"t", "g", {}});
   CHECK(subscriptions.size() == 2);
 }
 
@@ -68,6 +71,33 @@ TEST_CASE("subscriptions: few or many, with an index or without, they are the sa
       if (found != nullptr) REQUIRE(found->node == probe);
       REQUIRE(subscriptions.size() == expected.size());
     }
+  }
+}
+
+TEST_CASE("subscriptions: few or many shares, with an index or without, they are the same set") {
+  for (const uint64_t filters : {2u, 6u, 30u}) {
+    base::Random random(filters);
+    Subscriptions subscriptions;
+    std::map<std::pair<std::string, std::string>, uint32_t> expected;
+    for (uint32_t step = 0; step < 3000; ++step) {
+      const std::pair share{"g" + std::to_string(random.below(6)), "t/" + std::to_string(random.below(filters))};
+      const auto& [group, filter] = share;
+      OwnShare* found = subscriptions.find_share(group, filter);
+      REQUIRE((found != nullptr) == expected.contains(share));
+      if (found == nullptr) {
+        subscriptions.add_share({filter, group, {.identifier = step}});
+        expected[share] = step;
+      } else if (random.one_in(2)) {
+        REQUIRE(found->options.identifier == expected[share]);
+        REQUIRE(subscriptions.remove_share(group, filter));
+        REQUIRE_FALSE(subscriptions.remove_share(group, filter));
+        expected.erase(share);
+      }
+      REQUIRE(subscriptions.shares().size() == expected.size());
+    }
+    CHECK(subscriptions.take_shares().size() == expected.size());
+    CHECK(subscriptions.find_share("g0", "t/0") == nullptr);
+    CHECK(subscriptions.size() == 0);
   }
 }
 
