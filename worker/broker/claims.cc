@@ -79,6 +79,9 @@ void Claims::on_ready() {
   for (const EarlyClaim& claim : early) {
     if (core_.peers->find(claim.from) != nullptr) directory_.on_claim(claim.from, claim.id, claim.number);
   }
+  for (const EarlyPull& pull : std::exchange(early_pulls_, {})) {
+    if (Peer* peer = core_.peers->find(pull.from)) on_pull(*peer, pull.body);
+  }
 }
 
 void Claims::grant(const WorkerId& to, uint64_t number, uint64_t epoch, const std::optional<WorkerId>& holder) {
@@ -412,6 +415,11 @@ bool Claims::on_pull(Peer& from, std::string_view body) {
   const bool clean_start = reader.get<uint8_t>() != 0;
   const std::string_view id = reader.text();
   if (!reader.at_end()) return false;
+  if (!core_.peers->ready()) {
+    // The other workers' outboxes may have messages for the session: with the last peer's sync_end all have come.
+    early_pulls_.push_back({from.id, std::string(body)});
+    return true;
+  }
   session::Session* session = core_.sessions->find(id);
   if (session == nullptr || session->epoch >= epoch) {
     bus::Writer(core_.scratch).put<uint64_t>(number).put<uint8_t>(0);

@@ -111,6 +111,11 @@ class Claims final : private session::Directory::Replies {
   uint64_t next_number_ = 1;
   Map claims_;
   std::vector<EarlyClaim> early_;
+  struct EarlyPull {
+    WorkerId from;
+    std::string body;
+  };
+  std::vector<EarlyPull> early_pulls_;
 };
 
 }  // namespace broker
