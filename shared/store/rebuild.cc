@@ -26,6 +26,12 @@ constexpr size_t kBatchBytes = 1024 * 1024;
 // Times stay as they are stored.
 constexpr Now kAsStored{0, 0};
 
+// Kinds of K records and of marks, and how a message says which it belongs to: worker/broker/journal.h, records.cc.
+constexpr uint8_t kRetainedStream = 1;
+constexpr uint8_t kAcceptedStream = 2;
+constexpr uint8_t kAcceptedMark = 1;
+constexpr uint64_t kAcceptedBit = uint64_t{1} << 63;
+
 std::string prefix(Kind kind) {
   return {static_cast<char>(kind)};
 }
@@ -242,6 +248,9 @@ void Rebuild::note_seen(Source& source) {
     source.seen.push_back({key->slot, key->incarnation, key->seen, sequence});
     return true;
   });
+  std::string alive;
+  meta_key(alive, "alive");
+  if (const auto value = source.db->get(alive); value && !decode_number(*value, source.alive)) malformed(alive);
   source.db->for_each(prefix(Kind::accepted), [&](std::string_view bytes, std::string_view value) {
     PendingRecord pending;
     if (!decode(value, pending, kAsStored)) malformed(bytes);
@@ -278,6 +287,7 @@ void Rebuild::copy_record(Source& source, const Key& key, std::string_view value
       return targets_[session->slot]->put(key_, value);
     case Kind::progress:
       if (session == nullptr) return;
+      session->next_position = std::max(session->next_position, key.number + 1);
       progress_key(key_, session->sid, key.number);
       return targets_[session->slot]->put(key_, value);
     case Kind::incoming:
@@ -294,6 +304,9 @@ void Rebuild::copy_record(Source& source, const Key& key, std::string_view value
       seen_key(key_, key.slot, key.incarnation, key.seen);
       return targets_[slot]->put(key_, value);
     case Kind::meta:
+      if (key.text != "alive" || source.set != 0 || slot >= slots_) return;
+      meta_key(key_, key.text);
+      return targets_[slot]->put(key_, value);
     case Kind::outbox:
     case Kind::retained:
       return;  // elsewhere
@@ -305,13 +318,14 @@ void Rebuild::copy_session(const Source& source, const Session& session, std::st
   if (!session.moved) return targets_[session.slot]->put(key_, value);
   SessionRecord record;
   if (!decode(value, record)) malformed(key_);
+  if (record.disconnected_at == 0) record.disconnected_at = source.alive;
   for (const Mark& seen : source.seen) {
-    if (!pending_incarnations_.contains(seen.incarnation)) continue;
+    if (seen.kind != kAcceptedStream || !pending_incarnations_.contains(seen.incarnation)) continue;
     const auto same = std::ranges::find_if(record.marks, [&](const Mark& mark) {
-      return mark.slot == seen.slot && mark.incarnation == seen.incarnation && mark.kind == seen.kind;
+      return mark.incarnation == seen.incarnation && mark.kind == kAcceptedMark;
     });
     if (same == record.marks.end()) {
-      record.marks.push_back(seen);
+      record.marks.push_back({0, seen.incarnation, kAcceptedMark, seen.sequence});
     } else {
       same->sequence = std::max(same->sequence, seen.sequence);
     }
@@ -346,13 +360,19 @@ void Rebuild::copy_retained(Source& source, bool at_home) {
   });
 }
 
+bool Rebuild::knows(const Source& source, const bus::Message& message, bool retained) {
+  const unsigned kind =
+      (retained ? kRetainedStream : 0u) | ((message.once().sequence & kAcceptedBit) != 0 ? kAcceptedStream : 0u);
+  return std::ranges::any_of(source.seen, [&](const Mark& seen) {
+    return seen.kind == kind && seen.incarnation == message.once().incarnation &&
+           message.once().sequence <= seen.sequence;
+  });
+}
+
 // A change of a retained message that its home has not heard of.
 void Rebuild::set_retained(const bus::Message& message) {
   StoreWriter& target = *targets_[base::home_of(message.topic(), slots_)];
   retained_key(key_, message.topic());
-  const std::optional<std::string> other = target.get(key_);
-  const bus::MessageRef rival = other ? read_message(*other, kAsStored) : bus::MessageRef();
-  if (rival && rival->once().incarnation == message.once().incarnation && !newer(message, *rival)) return;
   if (message.payload().empty()) return target.erase(key_);
   value_.clear();
   append_message(value_, message, kAsStored);
@@ -374,8 +394,10 @@ void Rebuild::deliver_outboxes() {
       const std::optional<Key> key = parse_key(bytes);
       PendingRecord pending;
       if (!key || !decode(value, pending, kAsStored)) malformed(bytes);
-      if (pending.purpose == Purpose::retain) return set_retained(*pending.message), true;
+      const bool retain = pending.purpose == Purpose::retain;
       Source* const to = source_of(from.set, key->slot);
+      if (to != nullptr && knows(*to, *pending.message, retain)) return true;
+      if (retain) return set_retained(*pending.message), true;
       if (to == nullptr) return true;
       deliver(*to, subscriptions.try_emplace(to, *to).first->second, pending);
       return true;
@@ -398,7 +420,7 @@ void Rebuild::deliver(Source& to, const Subscriptions& subscriptions, const Pend
       retain = retain || (entry.options.retain_as_published && message.retain());
       if (entry.options.identifier != 0) ids.push_back(entry.options.identifier);
     }
-    if (qos == proto::QoS::at_most_once || has(to, old_sid, message)) return;
+    if (qos == proto::QoS::at_most_once) return;
     delivery_key(key_, session.sid, session.next_position++);
     encode_delivery(value_, {}, qos, retain, ids.data(), ids.size(), shared, pending.group, pending.filter, message,
                     kAsStored);
@@ -410,22 +432,6 @@ void Rebuild::deliver(Source& to, const Subscriptions& subscriptions, const Pend
     return;
   }
   for (const auto& [sid, entries] : subscriptions.matching(message.topic())) enqueue(sid, entries);
-}
-
-// The sender may have died after the message had been stored, and before it could take it out of its outbox.
-bool Rebuild::has(Source& source, uint64_t old_sid, const bus::Message& message) {
-  Session& session = source.sessions.at(old_sid);
-  if (!session.queued) {
-    session.queued.emplace();
-    delivery_key(key_, old_sid, 0);
-    source.db->for_each(key_.substr(0, key_.size() - 8), [&](std::string_view bytes, std::string_view value) {
-      DeliveryRecord delivery;
-      if (!decode(value, delivery, kAsStored)) malformed(bytes);
-      session.queued->insert({delivery.message->once().incarnation, delivery.message->once().sequence});
-      return true;
-    });
-  }
-  return !session.queued->insert({message.once().incarnation, message.once().sequence}).second;
 }
 
 }  // namespace store

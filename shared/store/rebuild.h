@@ -10,9 +10,10 @@
 // - A retained message goes to the home of its topic; of two, the one that was at its home wins, then the newer one.
 // - What waited in an outbox for a slot is delivered here and now: to the queues of that slot's sessions, or as the
 //   retained message it was to become. No worker runs, so nobody else can do it meanwhile.
-// - What was accepted and not routed everywhere goes to a slot that remains, which routes it when it starts. What its
-//   slot's sessions have seen of it, they know by their slot's K records; a session that leaves its slot takes them
-//   along as marks.
+// - What was accepted and not routed everywhere goes to a slot that remains, which routes it when it starts. What the
+//   sessions of a slot have of it already they know by that slot's K records; a session that leaves its slot takes
+//   these along as marks. (Not as K records: those would keep from the other sessions there what only this one has.)
+// - A client that was connected when its worker ended was so until the store's "alive" says, in another slot too.
 #pragma once
 
 #include <cstdint>
@@ -64,7 +65,6 @@ class Rebuild {
   void run();
 
  private:
-  using Identity = std::pair<uint64_t, uint64_t>;  // of a message: incarnation, sequence
   // A session in the new stores.
   struct Session {
     uint32_t slot = 0;
@@ -72,13 +72,13 @@ class Rebuild {
     uint64_t next_position = 1;
     std::string client_id;
     bool moved = false;
-    std::optional<std::set<Identity>> queued;  // once it is known
   };
   struct Source {
     std::unique_ptr<RocksDb> db;
     size_t set = 0;                                  // which directory of stores it is in
     std::unordered_map<uint64_t, Session> sessions;  // that come along, by old sid
     std::vector<Mark> seen;                          // its K records
+    WallMs alive = 0;
   };
   // Which of several sessions with one client id comes along.
   struct Winner {
@@ -100,7 +100,8 @@ class Rebuild {
   void copy_retained(Source& source, bool at_home);
   void deliver_outboxes();
   void deliver(Source& to, const Subscriptions& subscriptions, const PendingRecord& pending);
-  bool has(Source& source, uint64_t sid, const bus::Message& message);
+  // Stored by that slot before it died: the rule of worker/broker/journal.h.
+  static bool knows(const Source& source, const bus::Message& message, bool retained);
   void set_retained(const bus::Message& message);
   Source* source_of(size_t set, uint32_t slot);
 

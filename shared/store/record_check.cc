@@ -139,7 +139,7 @@ std::string problem_of(std::string_view bytes, std::string_view value) {
   if (!key) return "it is no key of this format";
   switch (key->kind) {
     case Kind::meta:
-      return "";
+      return key->text == "alive" ? number_problem(value) : "";
     case Kind::session:
       return session_problem(value);
     case Kind::subscription:
@@ -177,9 +177,12 @@ void StoreCheck::record(std::string_view key_bytes, std::string_view value) {
   const std::optional<Key> key = parse_key(key_bytes);
   if (!key) return;
   switch (key->kind) {
-    case Kind::progress:  // sorts before the deliveries
-      progress_.emplace(key->sid, key->number);
+    case Kind::progress: {
+      // These sort before the deliveries. Past PUBREC there need not be one any more.
+      ProgressRecord progress;
+      if (decode(value, progress) && progress.progress != Progress::released) progress_.emplace(key->sid, key->number);
       [[fallthrough]];
+    }
     case Kind::delivery:
       if (key->kind == Kind::delivery) progress_.erase({key->sid, key->number});
       [[fallthrough]];

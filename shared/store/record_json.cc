@@ -123,6 +123,17 @@ ProgressRecord progress_of(const Json& json) {
 // --- records: one function each way for every kind ---
 // To JSON: `json` has "slot" and "record" already. From JSON: key and value are to be written.
 
+void alive_json(Json& json, const Key&, std::string_view value) {
+  uint64_t at = 0;
+  CHECK(decode_number(value, at));
+  json["at"] = at;
+}
+
+void alive_from(const Json& json, ImportedRecord& out) {
+  meta_key(out.key, "alive");
+  encode_number(out.value, number_of<uint64_t>(json.at("at")));
+}
+
 void session_json(Json& json, const Key& key, std::string_view value) {
   SessionRecord s;
   CHECK(decode(value, s));
@@ -313,6 +324,7 @@ struct Row {
   void (*from)(const Json&, ImportedRecord&);
 };
 constexpr Row kRows[] = {
+    {Kind::meta, "alive", alive_json, alive_from},
     {Kind::session, "session", session_json, session_from},
     {Kind::subscription, "subscription", subscription_json, subscription_from},
     {Kind::delivery, "delivery", delivery_json, delivery_from},
@@ -346,7 +358,8 @@ std::optional<std::string> to_json(uint32_t slot, std::string_view key_bytes, st
   const std::optional<Key> key = parse_key(key_bytes);
   CHECK(key.has_value());
   const auto row = std::ranges::find(kRows, key->kind, &Row::kind);
-  if (row == std::end(kRows)) return std::nullopt;
+  CHECK(row != std::end(kRows));
+  if (key->kind == Kind::meta && key->text != row->name) return std::nullopt;
   Json json = {{"slot", slot}, {"record", row->name}};
   row->to(json, *key, value);
   return json.dump();

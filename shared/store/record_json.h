@@ -1,6 +1,6 @@
 // A record as one JSON object on one line, and back: what `store export` writes and `store import` reads. Everything of
-// a record is in it, so that the way there and back gives the same bytes; only "meta" stays behind, since a new store
-// writes its own.
+// a record is in it, so that the way there and back gives the same bytes; only format and layout stay behind, since a
+// new store writes its own.
 //
 //   {"slot":0,"record":"subscription","sid":7,"filter":"a/+","qos":1,"no_local":false,...}
 //
@@ -24,7 +24,7 @@ std::string to_json(const ExportHeader& header);
 // Throws std::runtime_error: what was found, what was expected.
 ExportHeader header_from_json(std::string_view line);
 
-// nullopt for meta. REQUIRES: problem_of(key, value) is "", see record_check.h.
+// nullopt for format and layout. REQUIRES: problem_of(key, value) is "", see record_check.h.
 std::optional<std::string> to_json(uint32_t slot, std::string_view key, std::string_view value);
 
 struct ImportedRecord {

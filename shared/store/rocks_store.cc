@@ -17,9 +17,11 @@ constexpr uint64_t kLoadStep = 1024;  // records between two calls of `progress`
 constexpr uint64_t kReservePart = 8;
 // Below max_size by this part a full store has space again; or it would change its mind with each batch.
 constexpr uint64_t kSlackPart = 20;
-// Erased records that are worth a flush once the store is quiet for so many looks.
+// Erased records that are worth a new table once the store is quiet for so many looks: with less than so many changes
+// (never none, see broker::Records::write_alive).
 constexpr uint64_t kWorthFlushing = 1000;
 constexpr uint64_t kQuietLooks = 4;
+constexpr uint64_t kQuietChanges = 100;
 // Giving space back may take this part of the time, if it takes long.
 constexpr uint64_t kCompactionPart = 5;
 constexpr const char* kMaxSizeReached = "store.max_size is reached";
@@ -254,9 +256,13 @@ bool RocksStore::reopen() {
 
 void RocksStore::sync_log() {
   const std::shared_lock lock(db_mutex_);
-  if (!db_ || broken_) return;
+  const uint64_t writes = writes_;
+  if (!db_ || broken_ || writes == writes_synced_) return;
   const RocksDb::Outcome outcome = db_->sync();
-  if (outcome.ok()) return;
+  if (outcome.ok()) {
+    writes_synced_ = writes;
+    return;
+  }
   report(outcome);
   {
     const std::lock_guard waking(mutex_);
@@ -279,15 +285,16 @@ void RocksStore::measure() {
 
 void RocksStore::look_after_space() {
   measure();
-  quiet_looks_ = writes_ == writes_seen_ ? quiet_looks_ + 1 : 0;
-  writes_seen_ = writes_;
+  const uint64_t changes = changes_;
+  quiet_looks_ = changes - changes_seen_ < kQuietChanges ? quiet_looks_ + 1 : 0;
+  changes_seen_ = changes;
   if (looks_until_compaction_ > 0) --looks_until_compaction_;
   const std::shared_lock lock(db_mutex_);
   if (!db_ || broken_ || failing_) return;
   if (health_ == Health::full) return reclaim();
   // Tombstones free nothing while they are in memory only, and no write may come that moves them on.
   const uint64_t erases = erases_;
-  if (quiet_looks_ == kQuietLooks && erases - erases_rotated_ >= kWorthFlushing && db_->rotate().ok()) {
+  if (quiet_looks_ >= kQuietLooks && erases - erases_rotated_ >= kWorthFlushing && db_->rotate().ok()) {
     erases_rotated_ = erases;
   }
 }

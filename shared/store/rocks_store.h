@@ -126,13 +126,15 @@ class RocksStore final : public Store {
   std::atomic<uint64_t> changes_{0};
   std::atomic<uint64_t> erases_{0};
 
+  uint64_t writes_synced_ = 0;  // the syncer's
+
   // The keeper's.
   uint64_t erases_rotated_ = 0;
   uint64_t changes_compacted_ = 0;
   bool rotated_ = false;  // since the last compaction
   uint64_t looks_until_compaction_ = 0;
   uint64_t quiet_looks_ = 0;
-  uint64_t writes_seen_ = 0;
+  uint64_t changes_seen_ = 0;
 
   std::thread committer_;
   std::unique_ptr<Periodic> syncer_;

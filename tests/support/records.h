@@ -91,6 +91,11 @@ class Records {
     store::encode_number(value_, sequence);
     put();
   }
+  void alive(uint64_t at) {
+    store::meta_key(key_, "alive");
+    store::encode_number(value_, at);
+    put();
+  }
   const std::map<std::string, std::string>& all() const { return records_; }
 
  private:

@@ -40,6 +40,7 @@ TEST_CASE("record_check: what belongs to no session") {
 TEST_CASE("record_check: progress of what is not queued") {
   support::Records r;
   r.session(1, "c");
+  r.progress(1, 3, {Progress::released, 1});  // past PUBREC
   r.progress(1, 4, {Progress::sent, 1});
   CHECK(problems(r) == Lines{"progress sid=1 position=4: there is no such delivery"});
 }

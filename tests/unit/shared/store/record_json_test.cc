@@ -75,7 +75,11 @@ TEST_CASE("record_json: a text that is not UTF-8 is kept") {
   CHECK(record_from_json(line).key == key);
 }
 
-TEST_CASE("record_json: meta is not exported") {
+TEST_CASE("record_json: of meta only the time goes along") {
+  const std::string at("\1\0\0\0\0\0\0\0", 8);
+  CHECK(*to_json(0, "Malive", at) == R"({"slot":0,"record":"alive","at":1})");
+  CHECK(record_from_json(R"({"slot":0,"record":"alive","at":1})").key == "Malive");
+  CHECK(record_from_json(R"({"slot":0,"record":"alive","at":1})").value == at);
   CHECK_FALSE(to_json(0, "Mformat", std::string("\1\0\0\0", 4)).has_value());
 }
 

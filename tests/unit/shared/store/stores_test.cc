@@ -232,20 +232,23 @@ TEST_CASE("stores: an outbox is delivered to the sessions of its slot, once") {
   to.subscription(2, "a/#", {proto::QoS::at_most_once});
   to.session(3, "publisher");
   to.subscription(3, "a/b", {proto::QoS::at_least_once, true});
-  to.session(4, "has it");
+  to.session(4, "is at PUBREL");
   to.subscription(4, "a/b", {proto::QoS::at_least_once});
-  to.delivery(4, 1, {.payload = "x", .incarnation = 8, .sequence = 1});
+  to.progress(4, 6, {Progress::released, 1});
+  to.seen(0, 7, 0, 5);
+  to.seen(0, 8, 2, 5);  // of another stream
   Records other = with_session("of another slot");
   other.subscription(3, "#", {proto::QoS::at_least_once});
   other.outbox(1, 1, Purpose::publish, {.topic = "a/b", .payload = "x", .incarnation = 8, .sequence = 1, .qos = 2});
   other.outbox(1, 2, Purpose::publish, {.topic = "none", .payload = "y", .incarnation = 8, .sequence = 2});
+  other.outbox(1, 3, Purpose::publish, {.topic = "a/b", .payload = "known", .incarnation = 7, .sequence = 5});
   Host host;
   host.make(2, {{0, other}, {1, to}});
   prepare_stores(host.data_dir(), 1);
   const Lines lines = host.text();
   CHECK(lines.count("0 one gets 4 before qos 1") == 1);
   CHECK(lines.count("0 one gets 5 x qos 2") == 1);
-  CHECK(lines.count("0 has it gets 1 x qos 1") == 1);
+  CHECK(lines.count("0 is at PUBREL gets 7 x qos 1") == 1);
   CHECK(std::ranges::count_if(lines, [](const std::string& l) { return l.find(" gets ") != l.npos; }) == 3);
   CHECK(std::ranges::count_if(lines, [](const std::string& l) { return l.find("outbox") != l.npos; }) == 0);
 }
@@ -283,18 +286,33 @@ TEST_CASE("stores: a retained change in an outbox is made") {
 TEST_CASE("stores: what is accepted goes on, and moved sessions know what they have of it") {
   Records gone;
   gone.session(1, "moves");
-  gone.seen(0, 8, 0, 50);
-  gone.seen(0, 9, 0, 60);  // nothing of this one will come again
+  gone.seen(0, 8, 2, 50);
+  gone.seen(0, 8, 0, 99);  // of another stream
+  gone.seen(0, 9, 2, 60);  // nothing of this one will come again
   gone.accepted(1, {.payload = "p", .incarnation = 8, .sequence = 51});
   gone.accepted(2, {.payload = "q", .incarnation = 8, .sequence = 52});
   Records stays = with_session("stays");
-  stays.seen(1, 8, 0, 40);
+  stays.seen(0, 8, 2, 40);
   stays.accepted(9, {.payload = "o", .incarnation = 8, .sequence = 3});
   Host host;
   host.make(2, {{0, stays}, {1, gone}});
   prepare_stores(host.data_dir(), 1);
   CHECK(host.text() == Lines{"0 session moves 1 8:50", "0 session stays 1", "0 seen 8", "0 accepted 1 o",
                              "0 accepted 2 p", "0 accepted 3 q"});
+}
+
+TEST_CASE("stores: who was connected when its worker ended was so until then, in its new slot too") {
+  const auto alive_at = [](uint64_t at, Records records) {
+    records.alive(at);
+    return records;
+  };
+  Host host;
+  host.make(2, {{0, alive_at(70, with_session("stays"))}, {1, alive_at(80, with_session("moves"))}});
+  prepare_stores(host.data_dir(), 1);
+  const std::string text = host.exported();
+  CHECK(text.find(R"({"slot":0,"record":"alive","at":70})") != std::string::npos);
+  CHECK(text.find(R"("client_id":"stays","epoch":1,"expiry_interval":0,"disconnected_at":0)") != std::string::npos);
+  CHECK(text.find(R"("client_id":"moves","epoch":1,"expiry_interval":0,"disconnected_at":80)") != std::string::npos);
 }
 
 TEST_CASE("stores: what a killed rebuild has left is in nobody's way") {
