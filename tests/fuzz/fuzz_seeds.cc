@@ -1,10 +1,12 @@
-// Writes the wire vectors as seeds for the fuzz targets: fuzz_seeds <directory>
+// Writes the wire vectors, and records of every kind, as seeds for the fuzz targets: fuzz_seeds <directory>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <set>
 
 #include "proto/framer.h"
+#include "shared/store/record_json.h"
+#include "tests/support/records.h"
 #include "tests/vectors/vector_file.h"
 
 namespace {
@@ -52,6 +54,14 @@ void add_topics(Corpus& corpus) {
   }
 }
 
+void add_records(Corpus& corpus) {
+  const support::Records records = support::one_of_each();
+  for (const auto& [key, value] : records.all()) {
+    corpus.add("fuzz_record", static_cast<char>(key.size()) + key + value);
+    corpus.add("fuzz_record", '\0' + *store::to_json(0, key, value));
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -62,6 +72,7 @@ int main(int argc, char** argv) {
   Corpus corpus(argv[1]);
   for (const vectors::Vector& vector : vectors::load_all()) add_packet(corpus, vector.bytes);
   add_topics(corpus);
+  add_records(corpus);
   std::cout << corpus.size() << " seeds\n";
   return 0;
 }
