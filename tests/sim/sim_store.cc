@@ -4,6 +4,11 @@
 #include <utility>
 
 namespace sim {
+namespace {
+// A disk that hangs now and then.
+constexpr uint64_t kStallOneIn = 300;  // turns
+constexpr uint64_t kStallTurns = 100;
+}  // namespace
 
 void SimStore::load(const store::Visit& visit) {
   for (const auto& [key, value] : disk_) visit(key, value);
@@ -18,6 +23,11 @@ void SimStore::write(size_t count) {
 }
 
 void SimStore::run_completions() {
+  if (stalled_ == 0 && random_.one_in(kStallOneIn)) stalled_ = random_.below(kStallTurns);
+  if (stalled_ > 0) {
+    --stalled_;
+    return;
+  }
   write(std::max(written_, static_cast<size_t>(random_.below(waiting_.size() + 1))));
   for (size_t n = random_.below(written_ + 1); n > 0; --n) {
     const Waiting next = std::move(waiting_.front());

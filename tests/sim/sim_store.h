@@ -31,7 +31,8 @@ class SimStore final : public store::Store {
   base::Random& random_;
   store::MemoryStore::Disk& disk_;
   std::deque<Waiting> waiting_;
-  size_t written_ = 0;  // of waiting_, from the front: on the disk, completion to come
+  uint64_t stalled_ = 0;  // turns
+  size_t written_ = 0;    // of waiting_, from the front: on the disk, completion to come
 };
 
 }  // namespace sim

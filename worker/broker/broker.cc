@@ -351,6 +351,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   void on_all_synced() override {
     claims_.on_ready();
     accepted_.on_ready();
+    shared_.on_ready();
     if (core_.env.on_ready) core_.env.on_ready();
     sys_.start();
   }

@@ -35,6 +35,9 @@ class Departures {
   bool pending(uint32_t slot) const { return slots_.contains(slot); }
   // Some of these are the dead's: the message must be held.
   bool concerns(const router::PeerSet& peers) const;
+  // Some are held. Messages with an identity of their own (accepted.h) that come meanwhile must be, too: owners know
+  // them by the order of their numbers.
+  bool holding() const { return !held_.empty(); }
   // Uses the current ticket. `client` may be null (a will).
   void hold(const bus::MessageRef& message, connection::MqttClient* client);
 

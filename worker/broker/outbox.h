@@ -5,6 +5,7 @@
 // acknowledgements.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <vector>
@@ -27,6 +28,9 @@ class Outbox {
   void on_peer_linked(Peer& peer);
   // The peer has stored what that record is of.
   void forget(uint32_t slot, uint64_t number);
+  // A number for a record of somebody else's (shared_dispatch.h) for that worker.
+  uint64_t take_number() { return next_number_++; }
+  void note_number(uint64_t number) { next_number_ = std::max(next_number_, number + 1); }
   // From the store, in the order of their numbers.
   void restore(uint32_t slot, uint64_t number, store::Purpose purpose, const bus::MessageRef& message);
 

@@ -98,7 +98,8 @@ void Publisher::publish_unwatched(bus::Message::Fields fields) {
 Publisher::Routed Publisher::route(const bus::MessageRef& message, connection::MqttClient* client) {
   Routed routed;
   const router::MatchResult& found = match(message->topic());
-  if (core_.departures->concerns(found.peers)) {
+  const bool numbered = (message->once().sequence & kAccepted) != 0;
+  if (core_.departures->concerns(found.peers) || (numbered && core_.departures->holding())) {
     core_.departures->hold(message, client);
     return {true, true};
   }
@@ -176,6 +177,11 @@ void Publisher::send_to_peers(const bus::MessageRef& message, const router::Matc
 void Publisher::deliver_from_peer(const bus::MessageRef& message) {
   core_.page.add(metrics::Counter::bus_messages_received);
   core_.seen[message->uid().incarnation] = message->uid().sequence;
+  const bus::Uid& once = message->once();
+  if (once != message->uid() && (once.sequence & kAccepted) == 0) {  // sent again by its worker's replacement
+    uint64_t& seen = core_.seen[once.incarnation];
+    seen = std::max(seen, once.sequence);
+  }
   if (core_.journal->knows(*message, Stream::messages)) {
     core_.journal->wait(core_.tickets->wait_here());
     return;

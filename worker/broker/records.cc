@@ -296,7 +296,12 @@ void Records::load_record(std::string_view text, std::string_view value) {
       if (key->kind == store::Kind::accepted) {
         core_.accepted->restore(key->number, record.message);
       } else {
-        core_.outbox->restore(key->slot, key->number, record.purpose, record.message);
+        core_.outbox->note_number(key->number);
+        if (record.purpose == store::Purpose::shared) {
+          core_.shared->restore(key->slot, key->number, record);
+        } else {
+          core_.outbox->restore(key->slot, key->number, record.purpose, record.message);
+        }
       }
       break;
     }
@@ -359,7 +364,7 @@ void Records::load_session(uint64_t sid, Loading& loading) {
       if (record->shared) {
         delivery.group = std::make_shared<session::GroupName>(
             session::GroupName{std::move(record->filter), std::move(record->group)});
-        if (record->qos == proto::QoS::exactly_once) core_.shared->restore(record->message->once());
+        if (record->qos == proto::QoS::exactly_once) core_.shared->restore(record->message->once(), *delivery.group);
       }
     } else {
       delivery.qos = proto::QoS::exactly_once;

@@ -7,6 +7,7 @@
 #include "shared/bus/message_codec.h"
 #include "worker/broker/interest.h"
 #include "worker/broker/journal.h"
+#include "worker/broker/outbox.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/records.h"
 #include "worker/broker/sessions.h"
@@ -59,89 +60,135 @@ void SharedDispatch::release(router::SharedGroup& group) {
 
 bool SharedDispatch::dispatch(router::SharedGroup& group, const bus::MessageRef& message,
                               connection::MqttClient* client) {
-  return place(group, message, kNoTicket, 0, client);
+  Placement p;
+  p.message = message;
+  p.group = name_of(group);
+  p.stored = (message->once().sequence & kAccepted) != 0;
+  return place(group, std::move(p), client);
 }
 
-bool SharedDispatch::place(router::SharedGroup& group, const bus::MessageRef& message, TicketId ticket,
-                           uint8_t attempts, connection::MqttClient* client) {
+bool SharedDispatch::place(router::SharedGroup& group, Placement p, connection::MqttClient* client) {
+  const proto::QoS qos = p.message->qos();
   router::PeerSet unreachable;
   bool dead = false;
   for (;;) {
-    const auto choice = group.pick(strategy_, message->publisher(), unreachable, true, core_.self.slot,
+    const auto choice = group.pick(strategy_, p.message->publisher(), unreachable, true, core_.self.slot,
                                    *core_.env.random, inflight_of_);
     if (!choice) {
-      if (dead && message->qos() != proto::QoS::at_most_once) {
-        park(name_of(group), message, ticket == kNoTicket ? core_.tickets->wait() : ticket, std::nullopt);
+      if (dead && qos != proto::QoS::at_most_once) {
+        if (p.ticket == kNoTicket) p.ticket = core_.tickets->wait();
+        parked_.push_back({std::move(p), std::nullopt});
         return true;
       }
       if (!unreachable.empty()) core_.page.add(metrics::Counter::publish_dropped_bus);
       return false;
     }
     if (choice->is_local) {
-      if (ticket != kNoTicket) core_.tickets->resume(ticket);
-      if (message->qos() != proto::QoS::exactly_once || !given_.contains(key_of(*message)))
-        give(*core_.sessions->by_id(choice->subscriber), group, message);
-      if (ticket != kNoTicket) core_.tickets->end_resumed();
+      if (p.ticket != kNoTicket) core_.tickets->resume(p.ticket);
+      const bool known = qos == proto::QoS::exactly_once && !p.moving && given_.contains(key_of(p));
+      if (!known) give(*core_.sessions->by_id(choice->subscriber), group, p.message);
+      forget_record(p);
+      if (p.ticket != kNoTicket) core_.tickets->end_resumed();
       return true;
     }
     Peer* peer = core_.peers->find(choice->peer);
     const bool credit = peer != nullptr && core_.peers->has_credit(*peer);
     dead = dead || peer == nullptr;
-    if (peer == nullptr || attempts >= kMaxAttempts || (!credit && message->qos() == proto::QoS::at_most_once)) {
+    if (peer == nullptr || p.attempts >= kMaxAttempts || (!credit && qos == proto::QoS::at_most_once)) {
       unreachable.insert(choice->peer);
       continue;
     }
     if (!credit && client != nullptr) core_.peers->hold_back(*peer, *client);
-    group.add_remote_inflight(choice->peer, 1);
-    send(*peer, name_of(group), message, attempts == 0 && ticket == kNoTicket ? core_.tickets->wait() : ticket,
-         attempts);
+    if (qos == proto::QoS::exactly_once && p.stored) {
+      pin(std::move(p), choice->peer);
+    } else {
+      if (p.ticket == kNoTicket && p.attempts == 0) p.ticket = core_.tickets->wait();
+      send(*peer, std::move(p));
+    }
     return true;
   }
 }
 
-void SharedDispatch::send(Peer& peer, std::shared_ptr<const session::GroupName> name, const bus::MessageRef& message,
-                          TicketId ticket, uint8_t attempts) {
+// A QoS 2 message that is stored here is sent again after our death, and then must come to the same worker, which knows
+// whether it has it: the choice is stored first, in the batch that forgets where the message was before.
+void SharedDispatch::pin(Placement p, uint32_t slot) {
+  forget_record(p);
+  p.record = core_.outbox->take_number();
+  p.record_slot = slot;
+  std::string key;
+  std::string value;
+  store::outbox_key(key, slot, p.record);
+  store::encode_pending(value, store::Purpose::shared, p.group->name, p.group->filter, *p.message,
+                        core_.journal->now());
+  core_.journal->put(key, value);
+  core_.journal->wait(p.ticket == kNoTicket ? core_.tickets->wait_here() : std::exchange(p.ticket, kNoTicket));
+  core_.journal->then([this, slot, pinned = std::move(p)]() mutable {
+    if (Peer* peer = core_.peers->find(slot)) {
+      send(*peer, std::move(pinned));
+    } else {
+      parked_.push_back({std::move(pinned), slot});
+    }
+  });
+}
+
+void SharedDispatch::forget_record(Placement& p) {
+  if (p.record == 0) return;
+  core_.outbox->forget(p.record_slot, std::exchange(p.record, 0));
+}
+
+void SharedDispatch::send(Peer& peer, Placement p) {
   const uint64_t token = next_token_++;
-  bus::Writer(core_.scratch).put<uint64_t>(token).text(name->name).text(name->filter);
-  bus::append_message_frame(peer.link, bus::FrameType::shared_publish, bus::kAckSoon, core_.scratch, *message);
+  bus::Writer(core_.scratch).put<uint64_t>(token).text(p.group->name).text(p.group->filter);
+  bus::append_message_frame(peer.link, bus::FrameType::shared_publish, bus::kAckSoon, core_.scratch, *p.message);
   core_.peers->mark_dirty(peer);
-  Outstanding& o = outstanding_[token];
-  o.message = message;
-  o.group = std::move(name);
-  o.peer = peer.id.slot;
-  o.incarnation = peer.id.incarnation;
-  o.ticket = ticket;
-  o.position = peer.link.end();
-  o.attempts = attempts;
+  if (router::SharedGroup* group = core_.tree.find_group(p.group->filter, p.group->name)) {
+    group->add_remote_inflight(peer.id.slot, 1);
+  }
+  outstanding_[token] = {std::move(p), peer.id};
   core_.page.add(metrics::Counter::bus_messages_sent);
 }
 
-void SharedDispatch::park(std::shared_ptr<const session::GroupName> name, const bus::MessageRef& message,
-                          TicketId ticket, std::optional<uint32_t> slot) {
-  parked_.push_back({message, std::move(name), ticket, slot});
+void SharedDispatch::restore(uint32_t slot, uint64_t number, const store::PendingRecord& record) {
+  Placement p;
+  p.message = record.message;
+  p.group = std::make_shared<session::GroupName>(session::GroupName{record.filter, record.group});
+  p.stored = true;
+  p.record = number;
+  p.record_slot = slot;
+  const bool elsewhere = slot != core_.self.slot && slot < core_.slots;
+  parked_.push_back({std::move(p), elsewhere ? std::optional(slot) : std::nullopt});
 }
 
-void SharedDispatch::on_peer_synced(Peer& peer) {
-  for (Parked& p : std::exchange(parked_, {})) {
-    if (!p.slot) {
-      place_or_drop(p.group, p.message, p.ticket, 0);
-    } else if (*p.slot != peer.id.slot) {
-      parked_.push_back(std::move(p));
+void SharedDispatch::on_ready() {
+  for (Parked& parked : std::exchange(parked_, {})) {
+    if (parked.slot) {
+      parked_.push_back(std::move(parked));
     } else {
-      if (router::SharedGroup* group = core_.tree.find_group(p.group->filter, p.group->name)) {
-        group->add_remote_inflight(peer.id.slot, 1);
-      }
-      send(peer, p.group, p.message, p.ticket, 1);
+      place_or_drop(std::move(parked.placement));
     }
   }
 }
 
-void SharedDispatch::place_or_drop(const std::shared_ptr<const session::GroupName>& name,
-                                   const bus::MessageRef& message, TicketId ticket, uint8_t attempts) {
+void SharedDispatch::on_peer_synced(Peer& peer) {
+  for (Parked& parked : std::exchange(parked_, {})) {
+    if (parked.slot && *parked.slot != peer.id.slot) {
+      parked_.push_back(std::move(parked));
+    } else if (parked.slot) {
+      send(peer, std::move(parked.placement));
+    } else {
+      place_or_drop(std::move(parked.placement));
+    }
+  }
+}
+
+void SharedDispatch::place_or_drop(Placement p) {
   core_.tickets->begin_unwatched();
-  router::SharedGroup* group = core_.tree.find_group(name->filter, name->name);
-  if (group != nullptr && place(*group, message, ticket, attempts)) return;
-  core_.tickets->done(ticket);
+  router::SharedGroup* group = core_.tree.find_group(p.group->filter, p.group->name);
+  const Placement before = p;
+  if (group != nullptr && place(*group, std::move(p))) return;
+  Placement dropped = before;
+  forget_record(dropped);
+  core_.tickets->done(dropped.ticket);
 }
 
 void SharedDispatch::give(session::Session& session, const router::SharedGroup& group, const bus::MessageRef& message) {
@@ -152,7 +199,7 @@ void SharedDispatch::give(session::Session& session, const router::SharedGroup& 
   delivery.retain = member->options.retain_as_published && message->retain();
   delivery.ids.add(member->options.identifier);
   delivery.group = name_of(group);
-  if (message->qos() == proto::QoS::exactly_once) remember(message->once());
+  if (message->qos() == proto::QoS::exactly_once) remember(message->once(), *delivery.group);
   if (session.inbound) {
     core_.takeovers->hold(session, std::move(delivery));
     return;
@@ -162,9 +209,18 @@ void SharedDispatch::give(session::Session& session, const router::SharedGroup& 
   if (core_.journal->changes() != changes) core_.journal->wait(core_.tickets->wait_here());
 }
 
-void SharedDispatch::remember(const bus::Uid& once) {
-  if (!given_.emplace(once.incarnation, once.sequence).second) return;
-  given_order_.emplace_back(once.incarnation, once.sequence);
+SharedDispatch::Given SharedDispatch::key_of(const bus::Uid& once, std::string_view name, std::string_view filter) {
+  return {once.incarnation, once.sequence, std::hash<std::string_view>()(name), std::hash<std::string_view>()(filter)};
+}
+
+SharedDispatch::Given SharedDispatch::key_of(const Placement& p) {
+  return key_of(p.message->once(), p.group->name, p.group->filter);
+}
+
+void SharedDispatch::remember(const bus::Uid& once, const session::GroupName& group) {
+  const Given given = key_of(once, group.name, group.filter);
+  if (!given_.insert(given).second) return;
+  given_order_.push_back(given);
   if (given_order_.size() <= kRemembered) return;
   given_.erase(given_order_.front());
   given_order_.pop_front();
@@ -231,9 +287,13 @@ void SharedDispatch::redistribute(const session::Session& from, bool stays, std:
       if (!std::exchange(*erased, true)) core_.records->erase_delivery(sid, position, records);
     };
     core_.tickets->begin(erase);
-    given_.erase(key_of(*delivery.message));
+    Placement p;
+    p.message = delivery.message;
+    p.group = delivery.group;
+    p.stored = delivery.records != 0;
+    p.moving = true;
     router::SharedGroup* group = core_.tree.find_group(delivery.group->filter, delivery.group->name);
-    const bool placed = group != nullptr && place(*group, delivery.message, kNoTicket, 0);
+    const bool placed = group != nullptr && place(*group, std::move(p));
     if (!placed && stays) {
       delivery.position = 0;
       delivery.records = 0;
@@ -258,7 +318,7 @@ bool SharedDispatch::on_publish(Peer& from, std::string_view body, const base::B
     bus::Writer(core_.scratch).put<uint64_t>(token).put<uint8_t>(accepted);
     core_.peers->send(*peer, bus::FrameType::shared_result, 0, core_.scratch);
   };
-  if (message->qos() == proto::QoS::exactly_once && given_.contains(key_of(*message))) {
+  if (message->qos() == proto::QoS::exactly_once && given_.contains(key_of(message->once(), name, filter))) {
     // A member here has it; who asks again, after a death, was not told any more.
     core_.tickets->begin([answer] { answer(true); });
     core_.journal->wait(core_.tickets->wait_here());
@@ -286,16 +346,18 @@ bool SharedDispatch::on_result(Peer& from, std::string_view body) {
   const bool accepted = reader.get<uint8_t>() != 0;
   if (!reader.at_end()) return false;
   const auto it = outstanding_.find(token);
-  if (it == outstanding_.end() || it->second.peer != from.id.slot) return true;
-  const Outstanding o = std::move(it->second);
+  if (it == outstanding_.end() || it->second.peer != from.id) return true;
+  Placement p = std::move(it->second.placement);
   outstanding_.erase(it);
-  if (router::SharedGroup* group = core_.tree.find_group(o.group->filter, o.group->name)) {
-    group->add_remote_inflight(o.peer, -1);
+  if (router::SharedGroup* group = core_.tree.find_group(p.group->filter, p.group->name)) {
+    group->add_remote_inflight(from.id.slot, -1);
   }
   if (accepted) {
-    core_.tickets->done(o.ticket);
+    forget_record(p);
+    core_.tickets->done(p.ticket);
   } else {
-    place_or_drop(o.group, o.message, o.ticket, static_cast<uint8_t>(o.attempts + 1));
+    ++p.attempts;
+    place_or_drop(std::move(p));
   }
   return true;
 }
@@ -303,18 +365,19 @@ bool SharedDispatch::on_result(Peer& from, std::string_view body) {
 void SharedDispatch::on_peer_gone(const WorkerId& peer) {
   std::vector<uint64_t> tokens;
   for (const auto& [token, o] : outstanding_) {
-    if (o.peer == peer.slot && o.incarnation == peer.incarnation) tokens.push_back(token);
+    if (o.peer == peer) tokens.push_back(token);
   }
   std::sort(tokens.begin(), tokens.end());  // in the order of their publication
   for (const uint64_t token : tokens) {
-    const Outstanding o = std::move(outstanding_[token]);
+    Placement p = std::move(outstanding_[token].placement);
     outstanding_.erase(token);
-    if (o.message->qos() == proto::QoS::at_least_once) {
-      place_or_drop(o.group, o.message, o.ticket, static_cast<uint8_t>(o.attempts + 1));
-    } else if (o.message->qos() == proto::QoS::exactly_once) {
-      park(o.group, o.message, o.ticket, peer.slot);  // it may be stored with a member there
+    ++p.attempts;
+    if (p.message->qos() == proto::QoS::at_least_once) {
+      place_or_drop(std::move(p));
+    } else if (p.message->qos() == proto::QoS::exactly_once) {
+      parked_.push_back({std::move(p), peer.slot});  // it may be stored with a member there
     } else {
-      core_.tickets->done(o.ticket);
+      core_.tickets->done(p.ticket);
     }
   }
 }

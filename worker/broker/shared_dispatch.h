@@ -17,10 +17,12 @@
 #include <optional>
 #include <set>
 #include <string_view>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "shared/store/record.h"
 #include "worker/broker/core.h"
 #include "worker/broker/tickets.h"
 #include "worker/router/shared_group.h"
@@ -55,36 +57,39 @@ class SharedDispatch {
   bool on_result(Peer& from, std::string_view body);
   void on_peer_gone(const WorkerId& peer);
   void on_peer_synced(Peer& peer);
-  // From the store: a member here has this QoS 2 message.
-  void restore(const bus::Uid& once) { remember(once); }
+  // From the store: a member here has this QoS 2 message; a message was chosen for the worker of that slot.
+  void restore(const bus::Uid& once, const session::GroupName& group) { remember(once, group); }
+  void restore(uint32_t slot, uint64_t number, const store::PendingRecord& record);
+  void on_ready();
 
  private:
-  struct Outstanding {
+  // A message on its way to a member.
+  struct Placement {
     bus::MessageRef message;
     std::shared_ptr<const session::GroupName> group;
-    uint32_t peer = 0;
-    uint64_t incarnation = 0;
     TicketId ticket = kNoTicket;
-    uint64_t position = 0;  // in the link: where the frame ends
     uint8_t attempts = 0;
+    bool stored = false;  // here, so that it is placed again after our death
+    bool moving = false;  // a member had it, and gives it back
+    uint64_t record = 0;  // in the outbox of `record_slot`: which worker was chosen; 0: none
+    uint32_t record_slot = 0;
+  };
+  struct Outstanding {
+    Placement placement;
+    WorkerId peer;
   };
   // Waits for the worker of a dead slot: the one it may be stored with (`slot`), or any, having a member.
   struct Parked {
-    bus::MessageRef message;
-    std::shared_ptr<const session::GroupName> group;
-    TicketId ticket = kNoTicket;
+    Placement placement;
     std::optional<uint32_t> slot;
   };
-  void park(std::shared_ptr<const session::GroupName> name, const bus::MessageRef& message, TicketId ticket,
-            std::optional<uint32_t> slot);
-  void send(Peer& peer, std::shared_ptr<const session::GroupName> name, const bus::MessageRef& message, TicketId ticket,
-            uint8_t attempts);
-  // Tries to place the message; false: nobody is left.
-  bool place(router::SharedGroup& group, const bus::MessageRef& message, TicketId ticket, uint8_t attempts,
-             connection::MqttClient* client = nullptr);
-  // Places it, or completes the ticket.
-  void place_or_drop(const std::shared_ptr<const session::GroupName>& name, const bus::MessageRef& message,
-                     TicketId ticket, uint8_t attempts);
+  // Tries to place the message; false: nobody is left. Uses the current ticket if the placement has none.
+  bool place(router::SharedGroup& group, Placement p, connection::MqttClient* client = nullptr);
+  // Places it, or completes its ticket.
+  void place_or_drop(Placement p);
+  void pin(Placement p, uint32_t slot);
+  void forget_record(Placement& p);
+  void send(Peer& peer, Placement p);
   void give(session::Session& session, const router::SharedGroup& group, const bus::MessageRef& message);
   // Messages that a member gives back; what nobody else can take returns to it if it stays a member.
   void redistribute(const session::Session& from, bool stays, std::vector<session::Delivery> deliveries);
@@ -98,11 +103,12 @@ class SharedDispatch {
   std::vector<Parked> parked_;
   // QoS 2 messages that members here were given, the last of them: should one be placed again, it is here.
   static constexpr size_t kRemembered = 16384;
-  using Once = std::pair<uint64_t, uint64_t>;
-  static Once key_of(const bus::Message& message) { return {message.once().incarnation, message.once().sequence}; }
-  void remember(const bus::Uid& once);
-  std::set<Once> given_;
-  std::deque<Once> given_order_;
+  using Given = std::tuple<uint64_t, uint64_t, size_t, size_t>;  // identity, group, filter
+  static Given key_of(const bus::Uid& once, std::string_view name, std::string_view filter);
+  static Given key_of(const Placement& p);
+  void remember(const bus::Uid& once, const session::GroupName& group);
+  std::set<Given> given_;
+  std::deque<Given> given_order_;
   std::unordered_map<const router::SharedGroup*, std::shared_ptr<const session::GroupName>> names_;
 };
 
