@@ -2,6 +2,8 @@
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
 #include "master/banner.h"
 #include "master/control_socket.h"
@@ -51,9 +53,10 @@ int run_master(config::Config config, const Arguments& arguments, std::optional<
   };
   raise_file_limit();
   try {
-    Master master(config, std::move(options));
-    user = master.user();
-    const int code = master.run();
+    std::optional<Master> master(std::in_place, config, std::move(options));
+    user = master->user();
+    const int code = master->run();
+    master.reset();  // who hears how it ended may start another one at once
     const std::string hint = config.log_file.empty() ? "" : "; see " + config.log_file;
     if (daemon) daemon->failed(kExitFailed, "mqtt-master: the workers did not start" + hint + '\n');
     return code;

@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 from mm.broker import Broker, binary, eventually
+from mm.client import Client
+from mm.packets import V5, Type
 
 HEADER = {"mqtt-master": "store", "format": 1}
 
@@ -222,3 +224,45 @@ def test_what_a_worker_could_not_open_while_running_is_tried_again(stores):
         eventually(lambda: "found no file CURRENT" in broker.diagnosis(), "the reason in the log")
         current.write_bytes(text)
         eventually(lambda: broker._answers(broker.port(0)), "it answers", 15)
+
+
+# -------------------------------------------------------------------- with what a broker stores
+
+
+@pytest.mark.parametrize("counts", [(3, 1), (1, 3)])
+def test_what_was_acknowledged_is_there_with_another_number_of_workers(tmp_path, counts):
+    """Killed altogether in the middle of it, with one client still connected and one message in flight."""
+    before, after = counts
+    expiry = {"session_expiry_interval": 3600}
+    stores = Stores(tmp_path, workers=before)
+    with stores.broker as broker:
+        for i in range(12):
+            client = Client(broker.port(i), V5).connect(f"c{i}", properties=expiry)
+            client.subscribe(f"own/{i}", "all/#", qos=2)
+            client.disconnect()
+        holder = Client(broker.port(0), V5).connect("holder", properties=expiry)
+        holder.subscribe("all/#", qos=2)
+        publisher = Client(broker.port(before - 1), V5).connect("publisher")
+        for i in range(12):
+            publisher.publish(f"own/{i}", b"%d" % i, qos=1)
+            publisher.publish(f"r/{i}", b"r%d" % i, qos=1, retain=True)
+        publisher.publish("all/x", b"all", qos=2)
+        assert holder.expect(Type.PUBLISH).payload == b"all"  # and never acknowledged
+        broker.kill()
+        broker.stop = lambda: None  # it has been
+    assert stores.run("check")[:2] == (0, "ok\n"), stores.run("check")
+    stores.configure(after)
+    with stores.broker as broker:
+        for i in range(12):
+            client = Client(broker.port(i), V5).connect(f"c{i}", clean=False, properties=expiry)
+            assert client.connack.session_present
+            got = sorted(bytes(client.receive().payload) for _ in range(2))
+            assert got == sorted([b"%d" % i, b"all"])
+            client.expect_nothing()
+            client.disconnect()
+        holder = Client(broker.port(0), V5).connect("holder", clean=False, properties=expiry)
+        assert holder.receive().payload == b"all"
+        holder.subscribe("r/+", qos=1)
+        assert {bytes(m.payload) for m in holder.receive_many(12)} == {b"r%d" % i for i in range(12)}
+        holder.disconnect()
+    assert stores.run("check")[:2] == (0, "ok\n"), stores.run("check")
