@@ -71,7 +71,11 @@ void Journal::restore_seen(const store::Key& key, uint64_t sequence) {
 }
 
 void Journal::end_of_turn() {
-  if (batch_.empty()) return;
+  if (batch_.empty()) {
+    // What waits for the turn waits for what is under way.
+    for (auto& done : std::exchange(current_.functions, {})) then(std::move(done));
+    return;
+  }
   std::string key;
   std::string value;
   for (const auto& [origin, sequence] : noted_) {

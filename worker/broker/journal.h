@@ -41,6 +41,8 @@ class Journal {
   // For everything written so far. With nothing written and nothing under way that is now.
   void wait(TicketId ticket);
   void then(std::function<void()> done);
+  // When this turn's batch is stored, also what is written after this call.
+  void after_turn(std::function<void()> done) { current_.functions.push_back(std::move(done)); }
   // The session sends what waits for this turn's batch: Session::on_stored(number of the batch).
   void wait_to_send(const session::Session& session);
   uint64_t batch() const { return number_; }

@@ -83,6 +83,11 @@ bool SharedDispatch::place(router::SharedGroup& group, Placement p, connection::
       if (!unreachable.empty()) core_.page.add(metrics::Counter::publish_dropped_bus);
       return false;
     }
+    if (choice->is_local && qos == proto::QoS::exactly_once && p.stored &&
+        !core_.sessions->by_id(choice->subscriber)->stored()) {
+      give_when_forgotten(std::move(p), choice->subscriber);
+      return true;
+    }
     if (choice->is_local) {
       if (p.ticket != kNoTicket) core_.tickets->resume(p.ticket);
       const bool known = qos == proto::QoS::exactly_once && !p.moving && given_.contains(key_of(p));
@@ -127,6 +132,22 @@ void SharedDispatch::pin(Placement p, uint32_t slot) {
       send(*peer, std::move(pinned));
     } else {
       parked_.push_back({std::move(pinned), slot});
+    }
+  });
+}
+
+// A member whose session is not stored gets the message when nothing stored would give it to another any more.
+void SharedDispatch::give_when_forgotten(Placement p, router::SubscriberId member) {
+  forget_record(p);
+  core_.journal->wait(p.ticket == kNoTicket ? core_.tickets->wait_here() : std::exchange(p.ticket, kNoTicket));
+  p.stored = false;
+  core_.journal->after_turn([this, member, placement = std::move(p)] {
+    router::SharedGroup* group = core_.tree.find_group(placement.group->filter, placement.group->name);
+    core_.tickets->begin_unwatched();
+    if (group != nullptr && group->member(member) != nullptr) {
+      give(*core_.sessions->by_id(member), *group, placement.message);
+    } else {
+      place_or_drop(placement);
     }
   });
 }

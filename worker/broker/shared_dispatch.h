@@ -88,6 +88,7 @@ class SharedDispatch {
   // Places it, or completes its ticket.
   void place_or_drop(Placement p);
   void pin(Placement p, uint32_t slot);
+  void give_when_forgotten(Placement p, router::SubscriberId member);
   void forget_record(Placement& p);
   void send(Peer& peer, Placement p);
   void give(session::Session& session, const router::SharedGroup& group, const bus::MessageRef& message);
