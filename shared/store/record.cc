@@ -471,7 +471,7 @@ bool decode(std::string_view value, PendingRecord& pending, const Now& now) {
   pending = {};
   Reader reader(value);
   const auto purpose = reader.get<uint8_t>();
-  if (purpose > static_cast<uint8_t>(Purpose::shared)) return false;
+  if (purpose > static_cast<uint8_t>(Purpose::publish_placed)) return false;
   pending.purpose = static_cast<Purpose>(purpose);
   if (pending.purpose == Purpose::shared) {
     pending.group = reader.text();

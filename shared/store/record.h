@@ -168,7 +168,8 @@ void encode_delivery(std::string& out, const ProgressRecord& progress, proto::Qo
 bool decode(std::string_view value, DeliveryRecord& delivery, const Now& now);
 
 // What waits for a dead worker, or is accepted and not yet routed.
-enum class Purpose : uint8_t { publish = 0, retain = 1, shared = 2 };
+// publish_placed: as publish, but every shared group that wants the message has it.
+enum class Purpose : uint8_t { publish = 0, retain = 1, shared = 2, publish_placed = 3 };
 struct PendingRecord {
   Purpose purpose = Purpose::publish;
   std::string group;   // purpose shared

@@ -58,7 +58,7 @@ Enum named(const Json& json, const std::string_view (&names)[N]) {
 }
 
 constexpr std::string_view kProgress[] = {"queued", "sent", "released"};
-constexpr std::string_view kPurposes[] = {"publish", "retain", "shared"};
+constexpr std::string_view kPurposes[] = {"publish", "retain", "shared", "publish_placed"};
 
 // --- parts of records ---
 

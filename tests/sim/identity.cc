@@ -187,6 +187,10 @@ void Identity::act_without_connection() {
     options.persistent = profile_.persistent && !c.random.one_in(16);
     options.clean_start = !profile_.persistent || c.random.one_in(10);
     options.will = c.random.one_in(3);
+    if (profile_.shares && c.settings.durable_members) {
+      options.persistent = true;
+      options.clean_start = false;
+    }
     connect(*process, options);
   }
 }

@@ -27,6 +27,9 @@ class Oracle {
  public:
   Oracle(World& world, Trace& trace) : world_(world), trace_(trace) {}
 
+  // All members of shared groups are: what one was given is in a store.
+  bool durable_members = false;
+
   // --- messages ---
   Message& new_message(std::string_view client, std::string_view topic, proto::QoS qos, bool retain);
   Message& message(MessageId id) { return messages_[id - 1]; }

@@ -99,7 +99,7 @@ void Oracle::check_shared(const Message& m, Missing& missing) {
     // a publisher that has gone nobody sees when that would have been.
     const bool maybe_acked = m.connection != nullptr && m.connection->over();
     const Step acked = m.acked == kNever && maybe_acked ? m.connection->over_at() : m.acked;
-    if (m.qos == proto::QoS::at_least_once && acked <= last_death_) continue;
+    if (m.qos == proto::QoS::at_least_once && acked <= last_death_ && !durable_members) continue;
     if (session->shaken >= m.handed) continue;
     if (m.qos == proto::QoS::at_most_once && dropped_qos0() > 0) {
       missing.qos0.emplace(m.id, nullptr);

@@ -18,6 +18,7 @@ Settings Settings::of_seed(uint64_t seed, uint64_t steps) {
   s.faults.death = profile >= 4;
   s.racing = !random.one_in(4);
   s.shared = !random.one_in(3);
+  s.durable_members = seed % 2 == 0;
   if (random.one_in(2)) s.link_credit = uint64_t{2048} << random.below(5);
   if (random.one_in(4)) s.max_queued_messages = 1 + static_cast<uint32_t>(random.below(12));
   if (random.one_in(6)) s.max_queued_bytes = uint64_t{4096} << random.below(5);

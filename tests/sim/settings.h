@@ -27,8 +27,9 @@ struct Settings {
   uint64_t max_queued_bytes = 64 * 1024 * 1024;
   bool drop_old = false;
   Faults faults;
-  bool racing = true;  // several CONNECTs of one client id at once
-  bool shared = true;  // shared subscriptions
+  bool racing = true;            // several CONNECTs of one client id at once
+  bool durable_members = false;  // of the shared group: always persistent
+  bool shared = true;            // shared subscriptions
   bool trace = false;
 
   static Settings of_seed(uint64_t seed, uint64_t steps);

@@ -87,6 +87,7 @@ void Simulation::at_rest() {
 }
 
 void Simulation::run() {
+  oracle.durable_members = settings_.durable_members;
   const bool all_at_once = random.one_in(4);
   for (uint32_t i = 0; i < settings_.clients; ++i) {
     Identity::Profile profile;
@@ -94,6 +95,7 @@ void Simulation::run() {
     profile.version = random.one_in(3) ? proto::ProtocolVersion::v3_1_1 : proto::ProtocolVersion::v5;
     profile.persistent = !random.one_in(3);
     profile.shares = settings_.shared && !random.one_in(3);
+    if (profile.shares && settings_.durable_members) profile.persistent = true;
     profile.qos =
         profile.shares || random.one_in(2) ? proto::QoS::exactly_once : static_cast<proto::QoS>(random.below(3));
     profile.receive_maximum = random.one_in(3) ? static_cast<uint16_t>(1 + random.below(4)) : uint16_t{0};

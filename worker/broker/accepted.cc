@@ -16,44 +16,54 @@ void Accepted::accept(bus::Message::Fields fields, ClientRef publisher, std::fun
   fields.uid = {core_.self.incarnation, number | kAccepted};
   fields.once = fields.uid;
   const bus::MessageRef message = bus::Message::make(fields);
-  std::string key;
-  std::string value;
-  store::accepted_key(key, number);
-  store::encode_pending(value, store::Purpose::publish, {}, {}, *message, core_.journal->now());
-  core_.journal->put(key, value);
+  write(number, *message, false);
   core_.journal->then([this, number, message, publisher, then = std::move(routed)] {
     if (core_.peers->ready()) {
-      route(number, message, publisher, then);
+      route(number, message, false, publisher, then);
     } else {
-      restored_[number] = message;  // a will of a session that has just been loaded
+      restored_[number] = {message, false};  // a will of a session that has just been loaded
     }
   });
 }
 
-void Accepted::route(uint64_t number, const bus::MessageRef& message, ClientRef publisher,
+void Accepted::write(uint64_t number, const bus::Message& message, bool placed) {
+  std::string key;
+  std::string value;
+  store::accepted_key(key, number);
+  store::encode_pending(value, placed ? store::Purpose::publish_placed : store::Purpose::publish, {}, {}, message,
+                        core_.journal->now());
+  core_.journal->put(key, value);
+}
+
+void Accepted::route(uint64_t number, const bus::MessageRef& message, bool placed, ClientRef publisher,
                      const std::function<void(proto::ReasonCode)>& routed) {
   // A retained message is answered when its home has it: who publishes after that answer is to win.
   const bool when_done = message->retain() && routed;
   const auto result = std::make_shared<proto::ReasonCode>(proto::ReasonCode::success);
-  const auto forget = [this, number] {
+  Publisher::AcceptedRecord record;
+  record.forget = [this, number] {
     std::string key;
     store::accepted_key(key, number);
     core_.journal->erase(key);
   };
-  *result = core_.publisher->publish_accepted(message, core_.clients->find(publisher), forget,
+  record.note_placed = [this, number, message] { write(number, *message, true); };
+  record.placed = placed;
+  *result = core_.publisher->publish_accepted(message, core_.clients->find(publisher), std::move(record),
                                               [result, then = when_done ? routed : nullptr] {
                                                 if (then) then(*result);
                                               });
   if (routed && !when_done) routed(*result);
 }
 
-void Accepted::restore(uint64_t number, const bus::MessageRef& message) {
+void Accepted::restore(uint64_t number, const bus::MessageRef& message, bool placed) {
   next_number_ = std::max(next_number_, number + 1);
-  restored_[number] = message;
+  restored_[number] = {message, placed};
 }
 
 void Accepted::on_ready() {
-  for (const auto& [number, message] : std::exchange(restored_, {})) route(number, message, {}, nullptr);
+  for (const auto& [number, restored] : std::exchange(restored_, {})) {
+    route(number, restored.message, restored.placed, {}, nullptr);
+  }
 }
 
 }  // namespace broker

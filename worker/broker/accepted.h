@@ -22,16 +22,21 @@ class Accepted {
   // went. `publisher` (or none) is held back if there is no room. The fields' uid and once are filled in here.
   void accept(bus::Message::Fields fields, ClientRef publisher, std::function<void(proto::ReasonCode)> routed);
   // From the store; routed when this worker is ready.
-  void restore(uint64_t number, const bus::MessageRef& message);
+  void restore(uint64_t number, const bus::MessageRef& message, bool placed);
   void on_ready();
 
  private:
-  void route(uint64_t number, const bus::MessageRef& message, ClientRef publisher,
+  void write(uint64_t number, const bus::Message& message, bool placed);
+  void route(uint64_t number, const bus::MessageRef& message, bool placed, ClientRef publisher,
              const std::function<void(proto::ReasonCode)>& routed);
 
   Core& core_;
   uint64_t next_number_ = 1;
-  std::map<uint64_t, bus::MessageRef> restored_;
+  struct Restored {
+    bus::MessageRef message;
+    bool placed = false;  // its shared groups have it
+  };
+  std::map<uint64_t, Restored> restored_;
 };
 
 }  // namespace broker

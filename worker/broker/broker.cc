@@ -352,6 +352,13 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     claims_.on_ready();
     accepted_.on_ready();
     shared_.on_ready();
+    // When everybody has read what we hold, everybody has said what of it is stale.
+    const uint64_t told = peers_.next_announcement();
+    peers_.for_each([&](Peer& peer) { peers_.note_announced(peer, told); });
+    peers_.when_announced(told, [this] {
+      sessions_.for_each([](session::Session& session) { session.unconfirmed = 0; });
+      shared_.on_confirmed();
+    });
     if (core_.env.on_ready) core_.env.on_ready();
     sys_.start();
   }

@@ -325,6 +325,7 @@ void Claims::finish(Map::iterator it, session::Session* session, bool moved) {
   session->arriving = true;
   session->epoch = claim.epoch;
   session->timers.reset();
+  session->unconfirmed = 0;
   if (client != nullptr) {
     if (present && client->session_expiry() == 0) core_.records->erase_all(*session);  // ends with this connection
     session->expiry_interval = client->session_expiry();

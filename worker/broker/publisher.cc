@@ -71,18 +71,20 @@ void Publisher::publish_again(const bus::MessageRef& message, connection::MqttCl
 }
 
 proto::ReasonCode Publisher::publish_accepted(const bus::MessageRef& message, connection::MqttClient* client,
-                                              const std::function<void()>& forget, std::function<void()> done) {
+                                              AcceptedRecord record, std::function<void()> done) {
   bus::Message::Fields fields = bus::fields_of(*message);
   fields.uid = core_.next_uid();
   const auto early = std::make_shared<bool>(false);
-  core_.tickets->begin([early, forget, then = std::move(done)] {
+  core_.tickets->begin([early, forget = record.forget, then = std::move(done)] {
     if (!*early) forget();
     if (then) then();
   });
-  const Routed routed = route(bus::Message::make(fields), client);
+  const Routed routed = route(bus::Message::make(fields), client, record.placed);
   if (!core_.tickets->waits_elsewhere()) {
     *early = true;
-    forget();
+    record.forget();
+  } else if (routed.placed && message->qos() == proto::QoS::exactly_once) {
+    record.note_placed();  // in the batch that holds where
   }
   core_.tickets->end();
   return reason_of(routed);
@@ -95,7 +97,7 @@ void Publisher::publish_unwatched(bus::Message::Fields fields) {
   route(bus::Message::make(fields), nullptr);
 }
 
-Publisher::Routed Publisher::route(const bus::MessageRef& message, connection::MqttClient* client) {
+Publisher::Routed Publisher::route(const bus::MessageRef& message, connection::MqttClient* client, bool placed) {
   Routed routed;
   const router::MatchResult& found = match(message->topic());
   const bool numbered = (message->once().sequence & kAccepted) != 0;
@@ -117,7 +119,9 @@ Publisher::Routed Publisher::route(const bus::MessageRef& message, connection::M
     }
   }
   for (router::SharedGroup* group : found.groups) {
-    if (core_.shared->dispatch(*group, message, client)) routed.matched = routed.taken = true;
+    if (placed || core_.shared->dispatch(*group, message, client)) {
+      routed.matched = routed.taken = routed.placed = true;
+    }
   }
   if (message->retain()) {
     const bool stored = core_.retained->store(message, client);

@@ -24,11 +24,16 @@ class Publisher {
   connection::PublishOutcome refuse(connection::MqttClient& client);
   // Routes a message that was held back; its answer hangs on `ticket`.
   void publish_again(const bus::MessageRef& message, connection::MqttClient* client, TicketId ticket);
-  // A message that is stored under an identity of its own (accepted.h), under a new uid. `forget` is called when that
-  // record is not needed any more: before this returns, and so in the same batch, if the message was for sessions here
-  // only. `done`: it is where it must be.
+  // What is to be done with the record of an accepted message.
+  struct AcceptedRecord {
+    std::function<void()> forget;       // it is not needed any more
+    std::function<void()> note_placed;  // its shared groups have the message
+    bool placed = false;                // that was noted before
+  };
+  // A message that is stored under an identity of its own (accepted.h), under a new uid. Its record is forgotten before
+  // this returns, and so in the same batch, if the message was for sessions here only. `done`: it is where it must be.
   proto::ReasonCode publish_accepted(const bus::MessageRef& message, connection::MqttClient* client,
-                                     const std::function<void()>& forget, std::function<void()> done);
+                                     AcceptedRecord record, std::function<void()> done);
   // A message of the broker itself (will, $SYS): nobody waits for it. Fills in the uid.
   void publish_unwatched(bus::Message::Fields fields);
   // A message that another worker routed to this one: for ordinary subscriptions here.
@@ -37,12 +42,13 @@ class Publisher {
  private:
   struct Routed {
     bool matched = false;
-    bool taken = false;  // by anyone: not every match refused it for a full queue
+    bool taken = false;   // by anyone: not every match refused it for a full queue
+    bool placed = false;  // with shared groups
   };
   proto::ReasonCode reason_of(const Routed& routed);
   // It is for sessions or topics that are stored here.
   bool needs_store(const bus::Message& message);
-  Routed route(const bus::MessageRef& message, connection::MqttClient* client);
+  Routed route(const bus::MessageRef& message, connection::MqttClient* client, bool placed = false);
   void send_to_peers(const bus::MessageRef& message, const router::MatchResult& match, connection::MqttClient* client);
   void deliver_local(const bus::MessageRef& message, const router::MatchResult& match, Routed& routed);
   // What the tree says of this topic, remembered until the tree changes. Valid until the next call.

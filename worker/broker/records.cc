@@ -294,7 +294,7 @@ void Records::load_record(std::string_view text, std::string_view value) {
       ok = store::decode(value, record, loaded_at_);
       if (!ok) break;
       if (key->kind == store::Kind::accepted) {
-        core_.accepted->restore(key->number, record.message);
+        core_.accepted->restore(key->number, record.message, record.purpose == store::Purpose::publish_placed);
       } else {
         core_.outbox->note_number(key->number);
         if (record.purpose == store::Purpose::shared) {
@@ -385,6 +385,7 @@ void Records::load_session(uint64_t sid, Loading& loading) {
     session.inflight().restore(std::move(entry));
     core_.page.add(metrics::Gauge::inflight_messages, 1);
   }
+  session.unconfirmed = session.next_position;
   core_.claims->restore(session);
   core_.sessions->on_restored(session, loaded_at_.wall, alive_ != 0 ? alive_ : loaded_at_.wall);
 }

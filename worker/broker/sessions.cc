@@ -52,6 +52,7 @@ void Sessions::forget(session::Session& session) {
     session.detach();
   }
   core_.retained->cancel(session);
+  core_.shared->on_member_stale(session);
   core_.records->erase_all(session);
   session.clear_messages();
   core_.interest->remove_all(session);

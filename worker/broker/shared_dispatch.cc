@@ -70,11 +70,15 @@ bool SharedDispatch::dispatch(router::SharedGroup& group, const bus::MessageRef&
 bool SharedDispatch::place(router::SharedGroup& group, Placement p, connection::MqttClient* client) {
   const proto::QoS qos = p.message->qos();
   router::PeerSet unreachable;
-  bool dead = false;
+  std::optional<uint32_t> dead;
   for (;;) {
     const auto choice = group.pick(strategy_, p.message->publisher(), unreachable, true, core_.self.slot,
                                    *core_.env.random, inflight_of_);
     if (!choice) {
+      if (dead && qos == proto::QoS::exactly_once && p.stored) {
+        pin(std::move(p), *dead);
+        return true;
+      }
       if (dead && qos != proto::QoS::at_most_once) {
         if (p.ticket == kNoTicket) p.ticket = core_.tickets->wait();
         parked_.push_back({std::move(p), std::nullopt});
@@ -98,7 +102,7 @@ bool SharedDispatch::place(router::SharedGroup& group, Placement p, connection::
     }
     Peer* peer = core_.peers->find(choice->peer);
     const bool credit = peer != nullptr && core_.peers->has_credit(*peer);
-    dead = dead || peer == nullptr;
+    if (peer == nullptr) dead = choice->peer;
     if (peer == nullptr || p.attempts >= kMaxAttempts || (!credit && qos == proto::QoS::at_most_once)) {
       unreachable.insert(choice->peer);
       continue;
@@ -283,6 +287,29 @@ void SharedDispatch::on_member_ended(session::Session& session) {
   redistribute(session, false, session.take_shared([](const session::GroupName&) { return true; }));
 }
 
+// What the session was loaded with is with its newer self; what it was given since then is not.
+void SharedDispatch::on_member_stale(session::Session& session) {
+  if (session.unconfirmed == 0) return;
+  std::vector<session::Delivery> given;
+  for (session::Delivery& delivery : session.take_shared([](const session::GroupName&) { return true; })) {
+    if (delivery.position >= session.unconfirmed) {
+      given.push_back(std::move(delivery));
+    } else {
+      core_.records->erase_delivery(session.sid, delivery.position, delivery.records);
+    }
+  }
+  redistribute(session, false, std::move(given));
+}
+
+void SharedDispatch::on_confirmed() {
+  std::vector<router::SharedGroup*> groups;
+  core_.tree.for_each_group([&](router::SharedGroup& group) { groups.push_back(&group); });
+  for (router::SharedGroup* group : groups) {
+    group->was_live = false;
+    on_group_changed(*group);
+  }
+}
+
 void SharedDispatch::on_group_changed(router::SharedGroup& group) {
   const bool became_live = group.live_anywhere() && !group.was_live;
   group.was_live = group.live_anywhere();
@@ -293,7 +320,7 @@ void SharedDispatch::on_group_changed(router::SharedGroup& group) {
   }
   for (const router::SubscriberId id : offline) {
     session::Session& session = *core_.sessions->by_id(id);
-    if (session.inbound || session.connected()) continue;
+    if (session.inbound || session.connected() || session.unconfirmed != 0) continue;
     redistribute(session, true, session.take_shared([&](const session::GroupName& of) {
       return of.filter == group.filter() && of.name == group.name();
     }));

@@ -47,6 +47,10 @@ class SharedDispatch {
   void on_member_left(session::Session& session, std::string_view filter, std::string_view name);
   // The session ends, and has left its groups. What it had in flight of a group that it left before goes on, too.
   void on_member_ended(session::Session& session);
+  // A session that was loaded is out of date, and is about to be forgotten.
+  void on_member_stale(session::Session& session);
+  // Those that were loaded are not, as far as the others know.
+  void on_confirmed();
   // Members were added, here or elsewhere: what waits for offline members here may have somewhere to go.
   void on_group_changed(router::SharedGroup& group);
   // Deletes the group if nobody is in it any more.

@@ -96,6 +96,9 @@ class Session {
   // Its number in the store; 0: it is not stored.
   uint64_t sid = 0;
   uint64_t next_position = 1;
+  // It has been loaded, and may be out of date: another worker may have a newer one. 0: no, or it is known not to be;
+  // else next_position when it was loaded.
+  uint64_t unconfirmed = 0;
   // Its messages are stored: they are sent, and acknowledged to their publishers, when they are.
   bool stored() const { return sid != 0 && durable(); }
   uint64_t disconnected_at = 0;  // wall-clock milliseconds; 0: connected, or never was

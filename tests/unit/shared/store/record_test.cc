@@ -291,6 +291,7 @@ TEST_CASE("record: the bytes of messages, deliveries and what is pending") {
   CHECK(encoded_delivery() == kDeliveryHead + kMessage);
   CHECK(encoded_pending(Purpose::publish) == "\0"s + kMessage);
   CHECK(encoded_pending(Purpose::retain) == "\1"s + kMessage);
+  CHECK(encoded_pending(Purpose::publish_placed) == "\3"s + kMessage);
   CHECK(encoded_pending(Purpose::shared) == "\2\1\0g\3\0a/#"s + kMessage);
 }
 
