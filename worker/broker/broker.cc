@@ -354,7 +354,10 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     shared_.on_ready();
     // When everybody has read what we hold, everybody has said what of it is stale.
     const uint64_t told = peers_.next_announcement();
-    peers_.for_each([&](Peer& peer) { peers_.note_announced(peer, told); });
+    peers_.for_each([&](Peer& peer) {
+      peers_.send(peer, bus::FrameType::stored, bus::kAckSoon, {});  // of nothing: it is the acknowledgement we want
+      peers_.note_announced(peer, told);
+    });
     peers_.when_announced(told, [this] {
       sessions_.for_each([](session::Session& session) { session.unconfirmed = 0; });
       shared_.on_confirmed();
