@@ -2,8 +2,8 @@
 //
 // It sees only what an onlooker at the sockets sees: bytes handed to a worker ("handed"), bytes a worker gave to a
 // socket ("sent"), what clients received, and which processes died. A fault excuses what it must and nothing else:
-//   - a worker's death excuses the sessions it owned, QoS 0 messages and unacknowledged ones handed to it, and messages
-//     in motion towards a session that it owned, or was about to own, since the host was last quiet (see World);
+//   - a worker's death excuses the sessions that were to end with their connections to it, QoS 0 messages and
+//     unacknowledged ones handed to it;
 //   - a link's cut, a stopped worker and slow clients excuse nothing, except what was counted as dropped: QoS 0 for
 //   want
 //     of credit or room, QoS 1 and 2 for a full queue.
@@ -80,6 +80,9 @@ class Oracle {
     Connection* owner = nullptr;  // with whose CONNACK it was last said to exist
     bool persistent = false;      // outlives `owner`
     bool may_be_lost = false;     // with a worker
+    // A session that was to end with its connection died with its worker: where it had come from it may still be
+    // stored.
+    bool may_rise = false;
   };
   struct RetainedWrite {
     const Connection* connection = nullptr;

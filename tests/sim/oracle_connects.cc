@@ -44,6 +44,7 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
   const Unanswered others = unanswered(client, connection);
   if (!connack.session_present || client.session == nullptr || !client.persistent) {
     begin_session(client, connection);
+    client.session->doubted = connack.session_present && client.may_rise;
   } else if (others.ending || (client.may_be_lost && others.any)) {
     doubt_session(client, connection);
   }
@@ -51,6 +52,7 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
   client.owner = &connection;
   client.persistent = connection.terms.persistent;
   client.may_be_lost = false;
+  if (!connack.session_present) client.may_rise = false;
   connection.session = client.session;
   client.session->connections += 1;
   client.session->announced.clear();
@@ -81,7 +83,7 @@ void Oracle::check_session_present(Client& client, Connection& connection, bool 
   const bool exists = client.session != nullptr && client.persistent;
   if (present) {
     require(!connection.terms.clean_start, connection, "C7: session present after a clean start");
-    require(exists || others.any, connection, "C7: session present, but there can be none");
+    require(exists || others.any || client.may_rise, connection, "C7: session present, but there can be none");
   } else if (!connection.terms.clean_start && exists) {
     require(client.may_be_lost || others.ending, connection, "C7: the session is lost: no session present");
   }
@@ -226,6 +228,7 @@ void Oracle::shake(Client& client, Process& process) {
   if (by_dead && by_living) client.may_be_lost = true;
   if (by_dead && !by_living) {
     trace_.line("session of ", client.session->client, " died with ", process.name());
+    client.may_rise = true;
     end_session(client);
   }
 }
