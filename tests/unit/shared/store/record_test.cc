@@ -380,7 +380,7 @@ TEST_CASE("record: values nobody writes are refused") {
   CHECK_FALSE(decodes<ProgressRecord>("\3\0\0"s));                   // no such progress
   CHECK_FALSE(decodes<SubscriptionRecord>("\3\0\0\0\0"s));           // QoS 3
   CHECK_FALSE(decodes<SubscriptionRecord>("\x30\0\0\0\0"s));         // no such retain handling
-  CHECK_FALSE(pending_decodes("\3"s + kMessage));                    // no such purpose
+  CHECK_FALSE(pending_decodes("\4"s + kMessage));                    // no such purpose
   CHECK_FALSE(delivery_decodes(with(encoded_delivery(), 3, 0x1D)));  // an unknown flag
   const std::string many_marks = kSession.substr(0, kSession.size() - 25) + "\xFF\xFF\xFF\xFF";
   CHECK_FALSE(decodes<SessionRecord>(many_marks));
