@@ -44,6 +44,7 @@ enum class FrameType : uint8_t {
   retain_credit = 27,
   retain_cancel = 28,
   departed = 29,
+  recovered = 30,
 };
 
 // Builds a frame body.

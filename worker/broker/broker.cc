@@ -111,6 +111,11 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       if (connection::MqttClient* client = clients_.find(ref)) client->continue_parsing();
     }
     more_work_ = retained_.run_slice() || !deferred_.empty();
+    if (peers_.ready() && !recovered_ && !departures_.holding()) {
+      recovered_ = true;
+      peers_.for_each([this](Peer& peer) { peers_.send(peer, bus::FrameType::recovered, bus::kAckSoon, {}); });
+      on_recovered();
+    }
     journal_.end_of_turn();
     peers_.end_of_turn();
     while (!close_later_.empty()) {
@@ -325,6 +330,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     claims_.on_peer_linked(peer);
     outbox_.on_peer_linked(peer);
     retained_.on_peer_linked(peer);
+    if (recovered_) peers_.send(peer, bus::FrameType::recovered, bus::kAckSoon, {});
   }
 
   void on_peer_gone(const WorkerId& peer) override {
@@ -342,6 +348,11 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     interest_.on_peer_synced(peer.slot);
     if (Peer* linked = peers_.find(peer)) shared_.on_peer_synced(*linked);
     claims_.on_peer_synced(peer);
+  }
+
+  void on_recovered() {
+    claims_.on_recovered();
+    takeovers_.on_recovered();
   }
 
   void on_unstored(const WorkerId& peer, base::Ring<Peer::Unstored> unstored) override {
@@ -428,6 +439,10 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         return claims_.on_stale(body);
       case FrameType::departed:
         return departures_.on_departed(peer, body);
+      case FrameType::recovered:
+        peer.recovered = true;
+        on_recovered();
+        return body.empty();
       case FrameType::retain_set:
         return retained_.on_set(peer, flags, body, attachment);
       case FrameType::retain_query:
@@ -500,6 +515,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   Records records_;
   Outbox outbox_;
   Accepted accepted_;
+  bool recovered_ = false;  // what was restored has been routed, and everybody told
   SysTopics sys_;
   HouseKeeping house_keeping_;
   std::vector<CloseLater> close_later_;

@@ -79,6 +79,10 @@ void Claims::on_ready() {
   for (const EarlyClaim& claim : early) {
     if (core_.peers->find(claim.from) != nullptr) directory_.on_claim(claim.from, claim.id, claim.number);
   }
+}
+
+void Claims::on_recovered() {
+  if (!core_.peers->all_recovered()) return;
   for (const EarlyPull& pull : std::exchange(early_pulls_, {})) {
     if (Peer* peer = core_.peers->find(pull.from)) on_pull(*peer, pull.body);
   }
@@ -416,8 +420,9 @@ bool Claims::on_pull(Peer& from, std::string_view body) {
   const bool clean_start = reader.get<uint8_t>() != 0;
   const std::string_view id = reader.text();
   if (!reader.at_end()) return false;
-  if (!core_.peers->ready()) {
-    // The other workers' outboxes may have messages for the session: with the last peer's sync_end all have come.
+  if (!core_.peers->all_recovered()) {
+    // What a dead worker had accepted for the session, or has for it in its outbox, has not come yet; and where the
+    // session goes to it may be known already, for others there.
     early_pulls_.push_back({from.id, std::string(body)});
     return true;
   }

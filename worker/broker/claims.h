@@ -46,6 +46,8 @@ class Claims final : private session::Directory::Replies {
   // After sync_end: claims whose home this new incarnation is.
   void resend_to(Peer& peer);
   void on_ready();
+  // Peers::all_recovered() may have become true.
+  void on_recovered();
   void on_peer_linked(Peer& peer);
   void on_peer_synced(const WorkerId& peer) { directory_.on_worker_synced(peer); }
   void on_peer_gone(const WorkerId& gone);

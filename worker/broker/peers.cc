@@ -129,6 +129,13 @@ void Peers::check_ready() {
   events_.on_all_synced();
 }
 
+bool Peers::all_recovered() const {
+  for (uint32_t slot = 0; slot < core_.slots; ++slot) {
+    if (slot != core_.self.slot && (by_slot_[slot] == nullptr || !by_slot_[slot]->recovered)) return false;
+  }
+  return ready_;
+}
+
 void Peers::send(Peer& peer, bus::FrameType type, uint8_t flags, std::string_view body) {
   char* place = peer.link.append(static_cast<uint8_t>(type), flags, body.size());
   std::copy(body.begin(), body.end(), place);

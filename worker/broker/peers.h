@@ -29,6 +29,7 @@ struct Peer {
   WorkerId id;
   bus::Link link;
   bool synced = false;         // its sync_end has come
+  bool recovered = false;      // what its predecessor had accepted has been routed again, and is here
   bool pending_flush = false;  // in Peers::dirty_
   uint64_t counted = 0;        // position up to which bus_bytes_sent counts
   struct Mark {
@@ -88,6 +89,8 @@ class Peers {
   void progress(PeerId id);
   void end_of_turn();
   bool ready() const { return ready_; }
+  // Every slot has a worker, and everything that a dead one of any slot had accepted has come as far as here.
+  bool all_recovered() const;
 
   // --- the broker's parts ---
   // Null: no link to that slot now.

@@ -53,7 +53,7 @@ bool Takeovers::on_freeze(const WorkerId& from, std::string_view body) {
 
 void Takeovers::send_if_complete(session::Session& session) {
   Outbound& outbound = *session.outbound;
-  if (outbound.frozen || !outbound.wanted) return;
+  if (outbound.frozen || !outbound.wanted || !core_.peers->all_recovered()) return;
   for (const uint64_t origin : *outbound.wanted) {
     if (!outbound.cuts.contains(origin) && core_.peers->may_say_more(origin)) return;
   }
@@ -214,6 +214,12 @@ void Takeovers::sync_to(Peer& peer) {
   for (auto& [claim, session] : inbound_) {
     if (!session->inbound->freezing) ask(peer, *session->inbound);
   }
+}
+
+void Takeovers::on_recovered() {
+  std::vector<session::Session*> moving;
+  for (auto& [key, session] : outbound_) moving.push_back(session);
+  for (session::Session* session : moving) send_if_complete(*session);
 }
 
 void Takeovers::on_peer_gone(const WorkerId& gone) {

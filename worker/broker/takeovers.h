@@ -11,6 +11,9 @@
 //   B: appends what it holds beyond that (and skips what comes late of the rest), commits, tells the home; CONNACK
 //   A <─stale── home         A forgets the session
 //
+// A sends nothing while some worker is dead, or its replacement has not yet routed again what it had accepted: that
+// would come to A, or be known to B from others' sessions, and so miss this one.
+//
 // From the cut on both sides get every message, so both are complete until `stale`, and it does not matter which of
 // them dies: before B's commit the session is A's still (A notices B's death and takes it back), after it B's, whose
 // higher epoch tells. Nobody's death needs repair: a dead P's end of stream stands for its cut; a dead A is pulled
@@ -54,6 +57,8 @@ class Takeovers {
 
   void sync_to(Peer& peer);
   void on_peer_gone(const WorkerId& peer);
+  // Peers::all_recovered() may have become true.
+  void on_recovered();
   bool on_cut_request(Peer& from, std::string_view body);
   bool on_cut(uint64_t origin, std::string_view body);
   bool on_cut_sent(const WorkerId& from, std::string_view body);

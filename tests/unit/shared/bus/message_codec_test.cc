@@ -107,6 +107,7 @@ TEST_CASE("frames: the numbers of the frame types") {
   CHECK(static_cast<int>(FrameType::stored) == 22);
   CHECK(static_cast<int>(FrameType::retain_set) == 23);
   CHECK(static_cast<int>(FrameType::departed) == 29);
+  CHECK(static_cast<int>(FrameType::recovered) == 30);
 }
 
 TEST_CASE("frames: writer and reader, little endian, and what is missing is noticed") {
