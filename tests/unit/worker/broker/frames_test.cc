@@ -140,7 +140,7 @@ TEST_CASE_FIXTURE(Fixture, "frames: holding, what a new home is told") {
   ScriptedPeer next(world, 1, 8);
   REQUIRE(next.run());
   CHECK(next.frames() == Lines{frame(FrameType::holding, "0900000000000000 0000000000000000" + text(id)),
-                               frame(FrameType::sync_end, "", kAckSoon)});
+                               frame(FrameType::recovered, "", kAckSoon), frame(FrameType::sync_end, "", kAckSoon)});
 }
 
 TEST_CASE_FIXTURE(Fixture, "frames: retain_query and retain_cancel, to a topic's home") {
