@@ -340,6 +340,7 @@ void SharedDispatch::redistribute(const session::Session& from, bool stays, std:
     p.group = delivery.group;
     p.stored = delivery.records != 0;
     p.moving = true;
+    given_.erase(key_of(p));  // it may come back
     router::SharedGroup* group = core_.tree.find_group(delivery.group->filter, delivery.group->name);
     const bool placed = group != nullptr && place(*group, std::move(p));
     if (!placed && stays) {
