@@ -64,6 +64,20 @@ struct Store {
   uint64_t max_size = 0;  // bytes of all slots' stores together, 0 = unlimited
 };
 
+// What a CONNECT gets that may want a session which another host holds, while Redis cannot be asked.
+enum class RedisDown : uint8_t { refuse, accept };
+
+// A cluster of hosts. Without a url this host is complete on its own.
+struct Redis {
+  std::string url;                     // "redis://[user:password@]host:port/db"; empty: no cluster
+  std::vector<std::string> sentinels;  // "host:port"; then the url names no server but credentials and database
+  std::string sentinel_master = "mymaster";
+  std::string prefix = "mqtt-master:";  // of every key and channel
+  std::string node_id;                  // of this host in the cluster; empty: the host's name
+  RedisDown redis_down = RedisDown::refuse;
+  double lease = 10;  // seconds without a sign of life after which others adopt a host's sessions
+};
+
 enum class LogLevel : uint8_t { debug, info, warn, error };
 enum class LogFormat : uint8_t { text, json };
 
@@ -87,9 +101,14 @@ struct Config {
   std::vector<WorkerGroup> workers;  // in the file's order; never empty
   Mqtt mqtt;
   Store store;
+  Redis redis;
 
+  bool clustered() const { return !redis.url.empty(); }
   // Slots are numbered over all groups in order: the slot's group and its index in that group.
   uint32_t slot_count() const;
+  // Processes under the master: the workers and, in a cluster, the gateway to the other hosts, whose slot is the last.
+  uint32_t process_count() const { return slot_count() + (clustered() ? 1 : 0); }
+  bool is_gateway(uint32_t slot) const { return clustered() && slot == slot_count(); }
 };
 
 // "mqtt/0" for slot 0 of group "mqtt". REQUIRES: slot < config.slot_count().

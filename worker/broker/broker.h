@@ -21,6 +21,7 @@
 #include "shared/base/clock.h"
 #include "shared/base/random.h"
 #include "shared/bus/link.h"
+#include "shared/cluster/hub.h"
 #include "shared/config/config.h"
 #include "shared/metrics/page.h"
 #include "shared/store/store.h"
@@ -45,6 +46,9 @@ struct Environment {
   base::Random* random = nullptr;
   base::ChunkPool* pool = nullptr;
   store::Store* store = nullptr;
+  // Of the gateway's slot only: what the hosts of the cluster share. Its flush() and run_completions() are called by
+  // end_of_turn().
+  cluster::Hub* hub = nullptr;
   metrics::PageRef page{nullptr};                          // this worker's counters
   std::function<metrics::PageRef(uint32_t slot)> page_of;  // any worker's, for $SYS
   LogSink log;

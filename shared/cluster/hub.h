@@ -1,0 +1,191 @@
+// The seam to what the hosts of a cluster share: leases, inboxes, the directory of client ids, the order of retained
+// messages, copies of sessions. One process of a host, its gateway, uses it. DESIGN section 7.
+//
+// Every call is asynchronous: it is sent behind the calls before it, and its completion comes from run_completions(),
+// in the order of the calls, never from inside a call. Each is atomic where it is carried out. When the connection
+// breaks every call that has no answer yet completes with Status::lost: it may have been carried out or not. All calls
+// may be repeated: what was carried out before is not done twice (numbers, epochs and versions see to that).
+//
+// A node is a host. It has a name (configuration) and a life: a host that comes back after others have adopted what it
+// had starts another life. Everything that belongs to a node is kept under both ("name.life", its key), and every call
+// that writes for a node checks, in the same atomic step, that its life has not ended and that the calling gateway is
+// its newest: otherwise nothing is done, and the answer is Status::fenced.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "shared/store/store.h"
+
+namespace cluster {
+
+enum class Status : uint8_t {
+  ok,
+  lost,     // no answer: carried out or not
+  fenced,   // this life has ended, or a newer gateway speaks for the node: not carried out
+  refused,  // not carried out (out of memory, read-only replica, ...): try again later
+};
+
+struct Node {
+  std::string key;            // "name.life"
+  uint64_t gateway = 0;       // incarnation of the process that speaks for it
+  uint64_t remaining_ms = 0;  // of its lease; 0: it has run out
+  std::string adopter;        // key of the node that has taken it over, or is about to; empty: nobody
+  bool operator==(const Node&) const = default;
+};
+
+// What join() says, and renew() with `life` unchanged.
+struct Membership {
+  std::string key;          // ours
+  bool fresh = false;       // a new life: what we had has been adopted, or we were never here
+  uint64_t cluster_id = 0;  // changes when what is shared has been lost
+  std::vector<Node> nodes;  // all, ours included
+};
+
+// An entry of a node's inbox: a batch of frames of one gateway.
+struct Entry {
+  uint64_t id = 0;   // its place in the inbox; grows
+  std::string from;  // node key
+  uint64_t gateway = 0;
+  std::string frames;
+};
+
+// Who has, or claims, the session of a client id.
+struct Claimed {
+  uint64_t epoch = 0;
+  std::string previous;  // node key: the claimant before, or else the holder; empty: nobody. May be the caller itself.
+};
+struct Held {
+  uint64_t epoch = 0;    // of the entry afterwards
+  std::string holder;    // afterwards: the caller, unless a higher epoch was there
+  std::string previous;  // the holder before, if it was another
+};
+
+// A retained message in the order of the cluster. `value` is opaque here; empty: it has been deleted.
+struct Retained {
+  uint64_t version = 0;
+  std::string topic;
+  std::string value;
+};
+struct Changes {
+  uint64_t next = 0;  // where to go on
+  bool gap = false;   // changes between are not there any more: take a snapshot
+  std::vector<Retained> items;
+};
+
+struct Copied {  // a record of a node's copy
+  uint32_t slot = 0;
+  std::string key;
+  std::string value;
+};
+
+struct Info {
+  uint64_t cluster_id = 0;
+  std::string server;                 // for the log: address, version
+  std::vector<std::string> warnings;  // about its configuration: what it may lose
+};
+
+class Hub {
+ public:
+  class Events {
+   public:
+    virtual ~Events() = default;
+    // Connected and usable; again after every on_down().
+    virtual void on_up(const Info& info) = 0;
+    // Not usable any more, or, at the start, not reachable: `reason` for the log. Calls complete with `lost` meanwhile.
+    // At most once between two on_up().
+    virtual void on_down(const std::string& reason) = 0;
+    // Frames of another gateway sent with datagram().
+    virtual void on_datagram(std::string_view from, std::string_view frames) = 0;
+    // Somebody joined, left or was adopted: renew() tells.
+    virtual void on_nodes_changed() = 0;
+  };
+  using Done = std::function<void(Status)>;
+  template <typename T>
+  using Answer = std::function<void(Status, T)>;
+
+  virtual ~Hub() = default;
+  // Once, before everything else: starts connecting, for ever.
+  virtual void start(Events& events) = 0;
+  // Completions and events that are due.
+  virtual void run_completions() = 0;
+  // Sends what has been called since; once a turn.
+  virtual void flush() = 0;
+  virtual bool up() const = 0;
+  // Bytes of calls without an answer.
+  virtual size_t outstanding() const = 0;
+
+  // --- membership ---
+  // Registers this node's gateway and takes its lease. `name` is the node's; `gateway` grows with every process.
+  virtual void join(const std::string& name, uint64_t gateway, uint64_t lease_ms, Answer<Membership> done) = 0;
+  // Extends the lease. After join().
+  virtual void renew(uint64_t lease_ms, Answer<Membership> done) = 0;
+  // Lets the lease run out now: a host that stops.
+  virtual void leave(Done done) = 0;
+
+  // --- traffic ---
+  // Puts a batch of frames into a node's inbox. `number` grows by one for each batch of this gateway for that inbox,
+  // from 1; a batch that is there is not put twice. Status::ok too if that node is gone for good.
+  virtual void send(const std::string& to, uint64_t number, std::string frames, Done done) = 0;
+  // To whoever listens there now: may be lost.
+  virtual void datagram(const std::string& to, std::string_view frames) = 0;
+  // Entries of an inbox behind `after`, at most about `max_bytes` of them; waits about a second for the first one and
+  // answers with none then. One read at a time for each inbox. Waiting delays no other call.
+  virtual void read(const std::string& inbox, uint64_t after, size_t max_bytes, Answer<std::vector<Entry>> done) = 0;
+  // Everything up to and including `id` is done with.
+  virtual void trim(const std::string& inbox, uint64_t id, Done done) = 0;
+
+  // --- the directory: client id -> (epoch, claimant, holder) ---
+  // This node wants the session. epoch = max(last + 1, at_least, clock in microseconds).
+  virtual void claim(std::string_view client, uint64_t at_least, Answer<Claimed> done) = 0;
+  // This node has it with that epoch (after a claim, or since before the directory knew): holder, if no higher epoch
+  // is there.
+  virtual void hold(std::string_view client, uint64_t epoch, Answer<Held> done) = 0;
+  // The claim of that epoch has come to nothing: the holder stays who it is.
+  virtual void withdraw(std::string_view client, uint64_t epoch, Done done) = 0;
+  // The session has ended: forgets the entry if this node holds or claims it with an epoch up to `epoch`, and no
+  // other claims it.
+  virtual void release(std::string_view client, uint64_t epoch, Done done) = 0;
+  // Who holds it now: a node key, or empty.
+  virtual void holder(std::string_view client, Answer<std::string> done) = 0;
+  // One part (of purge_parts()) of the entries that a node, which this one has adopted, holds or claims: forgotten.
+  virtual uint32_t purge_parts() const = 0;
+  virtual void purge(const std::string& node, uint32_t part, Done done) = 0;
+
+  // --- retained messages ---
+  // Decides the order: gives the change a version (higher than all before, and than `at_least`), keeps it and tells
+  // all nodes through changes(). A deletion is kept for a while, so that who was away learns of it.
+  virtual void retain(std::string_view topic, std::string_view value, uint64_t at_least, Answer<uint64_t> done) = 0;
+  // The same for a value that has a version already, if the one there is lower or missing: what a host still has of a
+  // lost Redis.
+  virtual void retain_again(const Retained& item, Answer<uint64_t> done) = 0;
+  // Changes behind `after` (0: only says where the end is now); waits about a second for the first one. One at a time.
+  virtual void changes(uint64_t after, Answer<Changes> done) = 0;
+  // All that is kept, deletions included, piece by piece: `cursor` 0 begins, the answer's `next` 0 ends. An item may
+  // come twice.
+  virtual void snapshot(uint64_t cursor, Answer<Changes> done) = 0;
+
+  // --- copies of what a node's workers have stored, for the others ---
+  // Applies the changes to this node's copy of a slot. Whole batches, in order.
+  virtual void copy(uint32_t slot, const store::Batch& batch, Done done) = 0;
+  // Forgets this node's copy of a slot.
+  virtual void clear_copy(uint32_t slot, Done done) = 0;
+  // Records of a node's copy, as in snapshot().
+  struct Records {
+    uint64_t next = 0;
+    std::vector<Copied> items;
+  };
+  virtual void read_copy(const std::string& node, uint64_t cursor, Answer<Records> done) = 0;
+
+  // --- adoption ---
+  // Takes over a node whose lease has run out; ok with true if it is this node's now (or was already). From then on
+  // that node is fenced. If the adopter's own lease runs out the next may take over from it.
+  virtual void adopt(const std::string& node, Answer<bool> done) = 0;
+  // Everything of that node has found a place: its inbox, its copies and its entry are gone.
+  virtual void bury(const std::string& node, Done done) = 0;
+};
+
+}  // namespace cluster
