@@ -60,6 +60,7 @@ class BrokerWorld {
 
   uint64_t count(uint32_t slot, metrics::Counter counter) const;
   int64_t gauge(uint32_t slot, metrics::Gauge gauge) const;
+  store::MemoryStore& store(uint32_t slot) { return workers_[slot]->store; }
   const store::MemoryStore::Disk& disk(uint32_t slot) const { return disks_[slot]; }
   bool ready(uint32_t slot) const { return workers_[slot]->ready; }
   // A word that starts with `prefix` and has its home there: a client id or a topic.
