@@ -271,7 +271,7 @@ void Publisher::deliver_local(const bus::MessageRef& message, const router::Matc
       routed.taken = true;
       continue;
     }
-    if (session.skip && Takeovers::skips(session, message->uid())) {
+    if (session.skip && Takeovers::skips(session, *message)) {
       routed.taken = true;
       continue;
     }
