@@ -12,7 +12,8 @@ using cluster::Retained;
 
 namespace {
 constexpr uint64_t kWaitMs = 1000;
-constexpr size_t kPiece = 6;  // of a snapshot, at most
+constexpr size_t kSmallPiece = 6;  // of a snapshot, at most
+constexpr size_t kLargePiece = 1000;
 }  // namespace
 
 ModelHub::ModelHub(RedisModel& redis, base::Random& random) : redis_(redis), random_(random) {
@@ -126,6 +127,10 @@ bool ModelHub::idle() const {
 }
 
 // --- calls ---
+
+size_t ModelHub::some_piece() {
+  return random_.one_in(2) ? kLargePiece : 1 + random_.below(kSmallPiece);
+}
 
 void ModelHub::run_completions() {
   for (size_t n = due_.size(); n > 0; --n) {
@@ -312,7 +317,7 @@ void ModelHub::changes(uint64_t after, Answer<Changes> done) {
 }
 
 void ModelHub::snapshot(uint64_t cursor, Answer<Changes> done) {
-  const size_t piece = 1 + random_.below(kPiece);
+  const size_t piece = some_piece();
   post(make<Changes>(
       16,
       [this, cursor, piece] {
@@ -332,7 +337,7 @@ void ModelHub::clear_copy(uint32_t slot, Done done) {
 }
 
 void ModelHub::read_copy(const std::string& node, uint64_t cursor, Answer<Records> done) {
-  const size_t piece = 1 + random_.below(kPiece);
+  const size_t piece = some_piece();
   post(make<Records>(
       16,
       [this, node, cursor, piece] {

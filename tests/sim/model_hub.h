@@ -100,6 +100,7 @@ class ModelHub final : public cluster::Hub, private RedisModel::Listener {
   template <typename T>
   Call make(size_t bytes, std::function<RedisModel::Result<T>()> execute, Answer<T> done);
   Call make(size_t bytes, std::function<RedisModel::Status()> execute, Done done);
+  size_t some_piece();
   void post(Call call);
   void wait(Reading reading);
   void lose(std::deque<Call>& calls);

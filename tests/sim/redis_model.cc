@@ -153,7 +153,7 @@ RedisModel::Status RedisModel::trim(const Caller& caller, const std::string& inb
   if (const Status status = check(caller, false); status != Status::ok) return status;
   const auto it = state_.nodes.find(inbox);
   if (it == state_.nodes.end()) return Status::ok;
-  if (!speaks_for(caller, inbox)) return Status::fenced;
+  if (!speaks_for(caller, inbox)) return Status::refused;
   std::deque<cluster::Entry>& entries = it->second.inbox;
   while (!entries.empty() && entries.front().id <= id) entries.pop_front();
   return Status::ok;
@@ -165,7 +165,8 @@ RedisModel::Result<Claimed> RedisModel::claim(const Caller& caller, std::string_
   if (const Status status = check(caller); status != Status::ok) return {status, {}};
   Entry& entry = state_.directory[std::string(client)];
   Claimed out;
-  out.previous = entry.claimant.empty() ? entry.holder : entry.claimant;
+  if (entry.claimant != caller.key) entry.before = entry.claimant.empty() ? entry.holder : entry.claimant;
+  out.previous = entry.before;
   entry.epoch = std::max({entry.epoch + 1, at_least, clock_.wall_us()});
   entry.claimant = caller.key;
   entry.claimed = out.epoch = entry.epoch;
@@ -176,13 +177,15 @@ RedisModel::Result<Held> RedisModel::hold(const Caller& caller, std::string_view
   if (const Status status = check(caller); status != Status::ok) return {status, {}};
   Entry& entry = state_.directory[std::string(client)];
   Held out;
-  if (epoch >= std::max(entry.held, entry.claimed)) {
+  if (epoch >= entry.held || entry.holder.empty() || entry.holder == caller.key) {
     if (entry.holder != caller.key) out.previous = entry.holder;
     entry.holder = caller.key;
-    entry.held = epoch;
+    entry.held = std::max(entry.held, epoch);
     entry.epoch = std::max(entry.epoch, epoch);
-    entry.claimant.clear();
-    entry.claimed = 0;
+    if (entry.claimed <= epoch) {
+      entry.claimant.clear();
+      entry.claimed = 0;
+    }
   }
   out.holder = entry.holder;
   out.epoch = entry.epoch;
@@ -229,7 +232,8 @@ std::string RedisModel::holder(std::string_view client) const {
 RedisModel::Status RedisModel::purge(const Caller& caller, const std::string& node, uint32_t part) {
   if (const Status status = check(caller, false); status != Status::ok) return status;
   const auto it = state_.nodes.find(node);
-  if (it == state_.nodes.end() || it->second.adopter != caller.key) return Status::ok;
+  if (it == state_.nodes.end()) return Status::ok;
+  if (it->second.adopter != caller.key) return Status::refused;
   std::vector<std::string> touched;
   for (auto& [client, entry] : state_.directory) {
     if (part_of(client) != part) continue;
@@ -383,7 +387,7 @@ RedisModel::Status RedisModel::bury(const Caller& caller, const std::string& nod
   if (const Status status = check(caller, false); status != Status::ok) return status;
   const auto it = state_.nodes.find(node);
   if (it == state_.nodes.end()) return Status::ok;
-  if (it->second.adopter != caller.key) return Status::fenced;
+  if (it->second.adopter != caller.key) return Status::refused;
   state_.nodes.erase(it);
   for (auto& [key, other] : state_.nodes) other.sent.erase(node);
   ++nodes_version_;

@@ -98,6 +98,7 @@ class RedisModel {
     uint64_t epoch = 0;  // the newest there was
     std::string claimant;
     uint64_t claimed = 0;  // its epoch
+    std::string before;    // whom it was told of
     std::string holder;
     uint64_t held = 0;  // its epoch
   };
