@@ -1,5 +1,6 @@
 // The brokers of a host in memory: clients whose packets are lines of text, links that carry what the test lets
-// through, a clock that stands still. A slot may be played by the test itself: ScriptedPeer.
+// through, a clock that stands still, disks that outlive the workers. A slot may be played by the test itself:
+// ScriptedPeer.
 //
 //   BrokerWorld world(2);
 //   BrokerClient sub(world, 1), pub(world, 0);
@@ -59,7 +60,11 @@ class BrokerWorld {
 
   uint64_t count(uint32_t slot, metrics::Counter counter) const;
   int64_t gauge(uint32_t slot, metrics::Gauge gauge) const;
-  const store::MemoryStore::Disk& disk(uint32_t slot) const { return workers_[slot]->store.disk(); }
+  const store::MemoryStore::Disk& disk(uint32_t slot) const { return disks_[slot]; }
+  // Nothing can be written any more: the store is slow, or full and says so.
+  void set_slow(uint32_t slot) { workers_[slot]->store.hold(); }
+  void set_full(uint32_t slot);
+  void set_well(uint32_t slot);
   bool ready(uint32_t slot) const { return workers_[slot]->ready; }
   // A word that starts with `prefix` and has its home there: a client id or a topic.
   std::string at_home(uint32_t slot, const std::string& prefix) const;
@@ -70,6 +75,7 @@ class BrokerWorld {
  private:
   friend class BrokerClient;
   struct Worker {
+    explicit Worker(store::MemoryStore::Disk& disk) : store(disk) {}
     uint64_t incarnation = 0;
     base::Random random{1};
     store::MemoryStore store;
@@ -99,6 +105,7 @@ class BrokerWorld {
   config::Config config_;
   Options options_;
   uint64_t last_incarnation_ = 100;
+  std::vector<store::MemoryStore::Disk> disks_;   // by slot
   std::vector<std::unique_ptr<Worker>> workers_;  // by slot; null: dead
   std::deque<Pipe> pipes_;
   std::vector<BrokerClient*> clients_;
