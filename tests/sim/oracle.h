@@ -93,6 +93,8 @@ class Oracle {
   void register_owed(Message& message);
   void fire_will(Connection& connection, bool certain);
   void check_rival(Connection& connection);
+  bool count_refusal(const Process& process);
+  bool refused_for_store(const Connection& connection);
   void check_session_present(Client& client, Connection& connection, bool present);
   struct Unanswered {
     bool any = false;
@@ -128,6 +130,7 @@ class Oracle {
   std::deque<Session> sessions_;
   std::map<std::string, Client> clients_;
   std::map<std::string, std::vector<RetainedWrite>, std::less<>> retained_;
+  std::map<uint32_t, uint64_t> refusals_;  // by slot: seen, for want of the store
   Step last_death_ = 0;
   Step last_leave_ = 0;  // a member of a shared group left, lost its connection or died
   uint64_t asked_ = 0;   // SUBSCRIBE and UNSUBSCRIBE

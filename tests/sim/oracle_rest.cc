@@ -21,6 +21,7 @@ void Oracle::check_answered() {
 // The broker has promised to deliver it, and nothing that died since excuses it.
 bool Oracle::firm(const Message& m, bool qos0) const {
   if (m.is_will) return m.accepted;
+  if (m.refused && m.acked == kNever) return false;
   const bool worker_lives = m.connection == nullptr || m.connection->process.alive;
   if (m.qos != proto::QoS::at_most_once && m.acked != kNever) return true;
   if (qos0 && m.qos == proto::QoS::at_most_once && !worker_lives) return false;
@@ -119,7 +120,7 @@ void Oracle::check_shared(const Message& m, Missing& missing) {
 bool Oracle::dominates(const RetainedWrite& later, const RetainedWrite& earlier) const {
   const Message& a = messages_[later.id - 1];
   const Message& b = messages_[earlier.id - 1];
-  const bool sure = a.acked != kNever || (a.accepted && a.connection->process.alive);
+  const bool sure = a.acked != kNever || (a.accepted && !a.refused && a.connection->process.alive);
   if (!sure) return false;
   // Its home may have had no credit.
   if (a.qos == proto::QoS::at_most_once && world_.total(metrics::Counter::publish_dropped_bus) > 0) return false;
@@ -141,7 +142,7 @@ std::vector<std::string> Oracle::retained_candidates(std::string_view topic) con
     if (!beaten) out.push_back(m.payload());
     const bool undropped =
         m.qos != proto::QoS::at_most_once || world_.total(metrics::Counter::publish_dropped_bus) == 0;
-    all_sure = all_sure || m.acked != kNever || (m.accepted && m.connection->process.alive && undropped);
+    all_sure = all_sure || m.acked != kNever || (m.accepted && !m.refused && m.connection->process.alive && undropped);
   }
   if (!all_sure) out.push_back("");
   return out;

@@ -28,8 +28,9 @@ struct Process {
   std::unique_ptr<broker::Broker> broker;         // null: dead
   std::deque<std::vector<broker::PeerId>> inbox;  // Peers messages on their way from the master
 
-  Process(uint32_t process_index, broker::PeerId process_id, uint64_t seed, store::MemoryStore::Disk& disk)
-      : index(process_index), id(process_id), random(seed), store(random, disk) {}
+  Process(uint32_t process_index, broker::PeerId process_id, uint64_t seed, store::MemoryStore::Disk& disk,
+          bool store_fails)
+      : index(process_index), id(process_id), random(seed), store(random, disk, store_fails) {}
   bool runs() const { return alive && !stopped; }
   std::string name() const { return text("w", id.slot, ".", id.incarnation); }
 };

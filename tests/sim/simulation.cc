@@ -136,6 +136,7 @@ void Simulation::heal() {
   trace.line("!! everything heals");
   for (const auto& process : world.processes()) {
     if (process->alive && process->stopped) world.execute({EventKind::go, process->index});
+    if (process->alive) process->store.heal();
   }
   for (uint32_t slot = 0; slot < world.slots(); ++slot) {
     if (world.live(slot) == nullptr) world.start(slot);
