@@ -63,6 +63,8 @@ class Oracle {
   // --- after everything healed and came to rest ---
   void check_answered();
   void check_delivered();
+  // Everybody with a session is connected and has taken what is his.
+  void check_groups();
   void check_retained(const std::vector<std::map<std::string, std::string>>& seen_by_worker);
   // Topics whose retained message may be any of these payloads ("" = none).
   std::vector<std::string> retained_candidates(std::string_view topic) const;
@@ -133,6 +135,7 @@ class Oracle {
   std::map<uint32_t, uint64_t> refusals_;  // by slot: seen, for want of the store
   Step last_death_ = 0;
   Step last_leave_ = 0;  // a member of a shared group left, lost its connection or died
+  Step last_quit_ = 0;   // a session left a group, or ended
   uint64_t asked_ = 0;   // SUBSCRIBE and UNSUBSCRIBE
   uint64_t deliveries_ = 0;
   uint64_t connects_ = 0;

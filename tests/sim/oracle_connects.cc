@@ -116,7 +116,7 @@ void Oracle::end_session(Client& client) {
   client.session->ended = trace_.step();
   client.session->owed.clear();
   client.session = nullptr;
-  last_leave_ = trace_.step();
+  last_leave_ = last_quit_ = trace_.step();
 }
 
 // A worker may close a connection only because another of the same client id wants its place: one that is still there,

@@ -245,6 +245,7 @@ void Oracle::unsubscribe_handed(Connection& connection, Asked& asked) {
     if (!meant || s.unasked != kNever) continue;
     s.unasked = trace_.step();
     s.unasked_by = asked.number;
+    if (s.shared()) last_quit_ = trace_.step();
   }
 }
 

@@ -117,6 +117,23 @@ void Oracle::check_shared(const Message& m, Missing& missing) {
   }
 }
 
+// Members whose sessions last give away nothing but to another: what was acknowledged has come to one of them.
+void Oracle::check_groups() {
+  if (!durable_members || dropped_queued() > 0) return;
+  for (const Message& m : messages_) {
+    if (!m.topic.starts_with("g/") || !m.members.empty() || m.acked == kNever || last_quit_ >= m.handed) continue;
+    const bool wanted = std::any_of(clients_.begin(), clients_.end(), [&m](const auto& entry) {
+      const Session* session = entry.second.session;
+      return session != nullptr && session->binds(m.topic, m.handed, true);
+    });
+    if (wanted) {
+      return trace_.fail(text(m.name(), ' ', m.topic, " of ", m.client, " (QoS ", static_cast<int>(m.qos),
+                              ", acknowledged) never came to a member of the group"),
+                         {m.name()});
+    }
+  }
+}
+
 bool Oracle::dominates(const RetainedWrite& later, const RetainedWrite& earlier) const {
   const Message& a = messages_[later.id - 1];
   const Message& b = messages_[earlier.id - 1];

@@ -127,6 +127,7 @@ void Simulation::finish() {
   bring_back();
   if (!failed()) oracle.check_answered();
   if (!failed()) oracle.check_delivered();
+  if (!failed()) oracle.check_groups();
   if (!failed()) probe_retained();
   if (!failed()) leave();
   if (!failed()) check_empty();

@@ -273,6 +273,7 @@ void BrokerClient::connect(const std::string& id, const Terms& terms) {
   packet.client_id = id;
   packet.clean_start = terms.clean;
   if (terms.expiry != 0) packet.properties.session_expiry_interval = terms.expiry;
+  if (terms.receive_maximum != 0) packet.properties.receive_maximum = terms.receive_maximum;
   std::string bytes;
   encode(packet, bytes);
   send(bytes);

@@ -119,6 +119,7 @@ class BrokerClient final : public connection::ClientTransport {
   struct Terms {
     bool clean = true;
     uint32_t expiry = 0;  // seconds
+    uint16_t receive_maximum = 0;
   };
   // CONNECT and everything that follows from it; the CONNACK is left to received().
   void connect(const std::string& id, const Terms& terms);
