@@ -94,7 +94,7 @@ bool SharedDispatch::place(router::SharedGroup& group, Placement p, connection::
     }
     if (choice->is_local) {
       if (p.ticket != kNoTicket) core_.tickets->resume(p.ticket);
-      const bool known = qos == proto::QoS::exactly_once && !p.moving && given_.contains(key_of(p));
+      const bool known = qos == proto::QoS::exactly_once && !p.promised && given_.contains(key_of(p));
       if (!known) give(*core_.sessions->by_id(choice->subscriber), group, p.message);
       forget_record(p);
       if (p.ticket != kNoTicket) core_.tickets->end_resumed();
@@ -151,7 +151,7 @@ void SharedDispatch::give_when_forgotten(Placement p, router::SubscriberId membe
 // Nor when another could still be asked for it: the answer survives us before the client has the message.
 void SharedDispatch::give_when_answered(Peer& to, Placement p, router::SubscriberId member) {
   remember(p.message->once(), *p.group);
-  p.moving = true;
+  p.promised = true;
   core_.tickets->begin([this, member, placement = std::move(p)] { give_or_place(placement, member); });
   core_.peers->wait_written(to, core_.tickets->wait());
   core_.tickets->end();
@@ -338,6 +338,17 @@ void SharedDispatch::on_group_changed(router::SharedGroup& group) {
   }
 }
 
+// A QoS 2 message that is given back is placed under an identity of its own: workers that had it, before it went from
+// one to the other with its session, are to take it again; but its publisher's worker, should it ask again after a
+// death, is to hear that it was taken.
+bus::MessageRef SharedDispatch::renumbered(const bus::MessageRef& message) {
+  if (message->qos() != proto::QoS::exactly_once) return message;
+  bus::Message::Fields fields = bus::fields_of(*message);
+  fields.uid = core_.next_uid();
+  fields.once = {};
+  return bus::Message::make(fields);
+}
+
 void SharedDispatch::redistribute(const session::Session& from, bool stays, std::vector<session::Delivery> deliveries) {
   for (session::Delivery& delivery : deliveries) {
     // What is stored stays so until it is safe elsewhere.
@@ -347,10 +358,9 @@ void SharedDispatch::redistribute(const session::Session& from, bool stays, std:
     };
     core_.tickets->begin(erase);
     Placement p;
-    p.message = delivery.message;
+    p.message = renumbered(delivery.message);
     p.group = delivery.group;
     p.stored = delivery.records != 0;
-    p.moving = true;
     router::SharedGroup* group = core_.tree.find_group(delivery.group->filter, delivery.group->name);
     const bool placed = group != nullptr && place(*group, std::move(p));
     if (!placed && stays) {
@@ -420,7 +430,6 @@ bool SharedDispatch::on_result(Peer& from, std::string_view body) {
     group->add_remote_inflight(from.id.slot, -1);
   }
   if (accepted) {
-    given_.erase(key_of(p));  // it may come back
     forget_record(p);
     core_.tickets->done(p.ticket);
   } else {

@@ -74,7 +74,7 @@ class SharedDispatch {
     TicketId ticket = kNoTicket;
     uint8_t attempts = 0;
     bool stored = false;  // here, so that it is placed again after our death
-    bool moving = false;  // a member had it, and gives it back
+    bool promised = false;  // said to be taken by a member here, which is about to get it
     uint64_t record = 0;  // in the outbox of `record_slot`: which worker was chosen; 0: none
     uint32_t record_slot = 0;
   };
@@ -100,6 +100,7 @@ class SharedDispatch {
   void give(session::Session& session, const router::SharedGroup& group, const bus::MessageRef& message);
   // Messages that a member gives back; what nobody else can take returns to it if it stays a member.
   void redistribute(const session::Session& from, bool stays, std::vector<session::Delivery> deliveries);
+  bus::MessageRef renumbered(const bus::MessageRef& message);
   std::shared_ptr<const session::GroupName> name_of(const router::SharedGroup& group);
 
   Core& core_;
