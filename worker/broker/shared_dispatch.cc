@@ -122,14 +122,7 @@ bool SharedDispatch::place(router::SharedGroup& group, Placement p, connection::
 // whether it has it: the choice is stored first, in the batch that forgets where the message was before.
 void SharedDispatch::pin(Placement p, uint32_t slot) {
   forget_record(p);
-  p.record = core_.outbox->take_number();
-  p.record_slot = slot;
-  std::string key;
-  std::string value;
-  store::outbox_key(key, slot, p.record);
-  store::encode_pending(value, store::Purpose::shared, p.group->name, p.group->filter, *p.message,
-                        core_.journal->now());
-  core_.journal->put(key, value);
+  write_record(p, slot);
   core_.journal->wait(p.ticket == kNoTicket ? core_.tickets->wait_here() : std::exchange(p.ticket, kNoTicket));
   core_.journal->then([this, slot, pinned = std::move(p)]() mutable {
     if (Peer* peer = core_.peers->find(slot)) {
@@ -138,6 +131,18 @@ void SharedDispatch::pin(Placement p, uint32_t slot) {
       parked_.push_back({std::move(pinned), slot});
     }
   });
+}
+
+void SharedDispatch::write_record(Placement& p, uint32_t slot) {
+  p.record = core_.outbox->take_number();
+  p.record_slot = slot;
+  p.stored = true;
+  std::string key;
+  std::string value;
+  store::outbox_key(key, slot, p.record);
+  store::encode_pending(value, store::Purpose::shared, p.group->name, p.group->filter, *p.message,
+                        core_.journal->now());
+  core_.journal->put(key, value);
 }
 
 // A member whose session is not stored gets the message when nothing stored would give it to another any more.
@@ -193,6 +198,14 @@ void SharedDispatch::restore(uint32_t slot, uint64_t number, const store::Pendin
   p.record_slot = slot;
   const bool elsewhere = slot != core_.self.slot && slot < core_.slots;
   parked_.push_back({std::move(p), elsewhere ? std::optional(slot) : std::nullopt});
+}
+
+void SharedDispatch::adopt(session::GroupName group, const bus::MessageRef& message) {
+  Placement p;
+  p.message = message;
+  p.group = std::make_shared<session::GroupName>(std::move(group));
+  write_record(p, core_.self.slot);
+  parked_.push_back({std::move(p), std::nullopt});
 }
 
 void SharedDispatch::on_ready() {

@@ -64,6 +64,8 @@ class SharedDispatch {
   // From the store: a member here has this QoS 2 message; a message was chosen for the worker of that slot.
   void restore(const bus::Uid& once, const session::GroupName& group) { remember(once, group); }
   void restore(uint32_t slot, uint64_t number, const store::PendingRecord& record);
+  // From the store: nobody has that message any more. Everything else has been restored.
+  void adopt(session::GroupName group, const bus::MessageRef& message);
   void on_ready();
 
  private:
@@ -92,6 +94,7 @@ class SharedDispatch {
   // Places it, or completes its ticket.
   void place_or_drop(Placement p);
   void pin(Placement p, uint32_t slot);
+  void write_record(Placement& p, uint32_t slot);
   void give_when_forgotten(Placement p, router::SubscriberId member);
   void give_when_answered(Peer& to, Placement p, router::SubscriberId member);
   void give_or_place(const Placement& p, router::SubscriberId member);

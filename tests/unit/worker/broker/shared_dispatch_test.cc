@@ -191,3 +191,31 @@ TEST_CASE("shared: a QoS 2 message comes back to a worker that a session has tak
   a.drop();
   CHECK(b.payloads() == Lines{"2", "3"});
 }
+
+TEST_CASE("shared: what a session gave back before it ended outlives its worker, too") {
+  BrokerWorld world(2);
+  const BrokerClient::Terms durable{.clean = false, .expiry = 60};
+  const std::string id = world.at_home(0, "a");
+  {
+    BrokerClient member(world, 0), pub(world, 0);
+    member.connect(id, durable);
+    member.subscribe(kGroup, 1);
+    member.drop();
+    pub.connect(world.at_home(0, "pub"));
+    pub.publish("t", "1", 1);
+  }
+  BrokerClient other(world, 1);
+  other.connect(world.at_home(1, "b"), durable);
+  world.block(0, 1);  // what is given back does not get there
+  other.subscribe(kGroup, 1);
+  {
+    BrokerClient again(world, 0);
+    again.connect(id);
+  }
+  CHECK(other.payloads().empty());
+  world.kill(0);
+  world.start(0);
+  world.run();
+  CHECK(other.payloads() == Lines{"1"});
+  for (const auto& [key, value] : world.disk(0)) CHECK(std::string_view("QO").find(key[0]) == std::string_view::npos);
+}
