@@ -9,6 +9,9 @@ Clients::Clients(const Settings& the_settings, World& the_world, Oracle& the_ora
     : settings(the_settings), world(the_world), oracle(the_oracle), trace(the_trace), random(the_random) {
   world.flush_clients = [this](Process& process) { end_of_turn(process); };
   world.on_death = [this](Process& process) { on_death(process); };
+  world.on_host_death = [this](Host& host) { oracle.host_died(host); };
+  world.on_adopted = [this](Host& host) { oracle.host_adopted(host); };
+  world.on_redis_lost = [this] { oracle.redis_lost(); };
 }
 
 Identity& Clients::add(const Identity::Profile& profile) {

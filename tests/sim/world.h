@@ -33,6 +33,8 @@ class World {
   std::function<void(Process&)> on_death;
   // All processes of the host have died.
   std::function<void(Host&)> on_host_death;
+  // Another has adopted what the host has.
+  std::function<void(Host&)> on_adopted;
   // Redis has come back empty or with an older state.
   std::function<void()> on_redis_lost;
 
@@ -94,6 +96,9 @@ class World {
   bool troubled(uint32_t host) const;
   // ... or was since then; a trouble lasts until everything has come to rest.
   bool troubled_since(uint32_t host, Step since) const;
+  bool troubled_at(uint32_t host, Step step) const;
+  // Since when it has been troubled without a break; kNever: it is not.
+  Step trouble_begin(uint32_t host) const;
   // A subscription that was granted at `granted` on host `y` is known by a message's host `x` when it is handed over.
   bool routed(uint32_t x, uint32_t y, Step granted, Step handed) const;
 
@@ -125,6 +130,7 @@ class World {
   void pause_host(uint32_t host, bool paused);
   void note_troubles();
   void end_troubles();
+  void note_lease(Host& host);
   bool cluster_quiet() const;
   void collect_hub(const Process& process, std::vector<Event>& out) const;
   void collect_repairs(std::vector<Event>& out) const;

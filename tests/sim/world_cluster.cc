@@ -216,8 +216,25 @@ bool World::troubled(uint32_t index) const {
   return node == redis_.nodes().end() || !node->second.adopter.empty() || redis_.lease_over(node->second);
 }
 
+void World::note_lease(Host& host) {
+  const auto name = host.config.redis.node_id + '.';
+  bool leased = false;
+  std::string adopted;
+  for (const auto& [key, node] : redis_.nodes()) {
+    if (!key.starts_with(name)) continue;
+    if (!node.adopter.empty()) adopted = std::max(adopted, key);
+    leased = leased || (node.adopter.empty() && !redis_.lease_over(node));
+  }
+  if (!leased) host.lost_lease = trace_.step();
+  if (adopted <= host.adopted) return;
+  host.adopted = adopted;
+  trace_.line("!! ", adopted, " is adopted");
+  if (on_adopted) on_adopted(host);
+}
+
 void World::note_troubles() {
   for (const auto& host : hosts_) {
+    note_lease(*host);
     if (!troubled(host->index)) continue;
     calm_since_ = clock_.now_ms();
     if (host->troubles.empty() || host->troubles.back().end != kNever)
@@ -236,6 +253,17 @@ void World::end_troubles() {
 bool World::troubled_since(uint32_t index, Step since) const {
   const std::vector<Host::Trouble>& all = hosts_[index]->troubles;
   return !all.empty() && all.back().end >= since;
+}
+
+bool World::troubled_at(uint32_t index, Step step) const {
+  const std::vector<Host::Trouble>& all = hosts_[index]->troubles;
+  return std::any_of(all.begin(), all.end(),
+                     [step](const Host::Trouble& t) { return t.begin <= step && step <= t.end; });
+}
+
+Step World::trouble_begin(uint32_t index) const {
+  const std::vector<Host::Trouble>& all = hosts_[index]->troubles;
+  return all.empty() || all.back().end != kNever ? kNever : all.back().begin;
 }
 
 bool World::routed(uint32_t x, uint32_t y, Step granted, Step handed) const {
