@@ -133,7 +133,7 @@ int check(const Arguments& arguments) {
     print_problems(loaded, arguments);
     return kExitUsage;
   }
-  print("ok\n" + config::dump(loaded.config) + '\n');
+  print("ok\n" + config::dump(loaded.config, config::Secrets::masked) + '\n');
   return kExitOk;
 }
 

@@ -44,6 +44,7 @@ struct Membership {
   std::string key;          // ours
   bool fresh = false;       // a new life: what we had has been adopted, or we were never here. Told once to a gateway.
   uint64_t cluster_id = 0;  // changes when what is shared has been lost
+  uint64_t inbox_end = 0;   // the newest entry of our inbox; 0: it is empty
   std::vector<Node> nodes;  // all, ours included
 };
 

@@ -28,6 +28,7 @@ uint32_t Config::slot_count() const {
 }
 
 std::string slot_name(const Config& config, uint32_t slot) {
+  if (config.is_gateway(slot)) return "gateway";
   const Place place = place_of_slot(config, slot);
   return place.group->name + '/' + std::to_string(place.index);
 }

@@ -73,7 +73,7 @@ struct Redis {
   std::vector<std::string> sentinels;  // "host:port"; then the url names no server but credentials and database
   std::string sentinel_master = "mymaster";
   std::string prefix = "mqtt-master:";  // of every key and channel
-  std::string node_id;                  // of this host in the cluster; empty: the host's name
+  std::string node_id;                  // of this host in the cluster; load() puts the host's name for an empty one
   RedisDown redis_down = RedisDown::refuse;
   double lease = 10;  // seconds without a sign of life after which others adopt a host's sessions
 };
@@ -111,7 +111,7 @@ struct Config {
   bool is_gateway(uint32_t slot) const { return clustered() && slot == slot_count(); }
 };
 
-// "mqtt/0" for slot 0 of group "mqtt". REQUIRES: slot < config.slot_count().
+// "mqtt/0" for slot 0 of group "mqtt", "gateway" for the gateway's. REQUIRES: slot < config.process_count().
 std::string slot_name(const Config& config, uint32_t slot);
 // REQUIRES: slot < config.slot_count().
 const WorkerGroup& group_of_slot(const Config& config, uint32_t slot);

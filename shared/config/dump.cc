@@ -1,12 +1,14 @@
 #include "shared/config/dump.h"
 
 #include "shared/config/json_text.h"
+#include "shared/config/redis_url.h"
 #include "shared/config/schema.h"
 
 namespace config {
 namespace {
 
 struct ToJson {
+  Secrets secrets;
   template <typename T>
   Json operator()(T* value) const {
     return *value;
@@ -20,6 +22,10 @@ struct ToJson {
     for (const Listen& listen : *ref.value) urls.push_back(listen.url);
     return urls;
   }
+  Json operator()(RedisUrlRef ref) const {
+    return secrets == Secrets::masked ? mask_passwords(*ref.value) : *ref.value;
+  }
+  Json operator()(HostsRef ref) const { return *ref.value; }
 };
 
 // Sets document["a"]["b"] for the path "a.b".
@@ -34,18 +40,19 @@ void set(Json& document, std::string_view path, Json value) {
 
 }  // namespace
 
-std::string dump(const Config& original) {
+std::string dump(const Config& original, Secrets secrets) {
   Config config = original;  // the accessors point into something that can be changed
   Json document = Json::object();
   for (const Option& option : options()) {
-    if (!option.path.starts_with(kGroupPrefix))
-      set(document, option.path, std::visit(ToJson{}, option.ref({config, nullptr})));
+    if (option.path.starts_with(kGroupPrefix)) continue;
+    if (option.path.starts_with(kRedisPrefix) && !config.clustered()) continue;  // "redis" there would mean a cluster
+    set(document, option.path, std::visit(ToJson{secrets}, option.ref({config, nullptr})));
   }
   for (WorkerGroup& group : config.workers) {
     Json& to = document["workers"][group.name];
     for (const Option& option : options()) {
       if (!option.path.starts_with(kGroupPrefix)) continue;
-      set(to, option.path.substr(kGroupPrefix.size()), std::visit(ToJson{}, option.ref({config, &group})));
+      set(to, option.path.substr(kGroupPrefix.size()), std::visit(ToJson{secrets}, option.ref({config, &group})));
     }
   }
   return document.dump(2, ' ', false, Json::error_handler_t::replace);

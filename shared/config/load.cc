@@ -13,6 +13,7 @@
 
 #include "shared/config/json_text.h"
 #include "shared/config/listen_url.h"
+#include "shared/config/redis_url.h"
 #include "shared/config/schema.h"
 #include "shared/config/suggest.h"
 
@@ -23,15 +24,26 @@ constexpr size_t kMaxRunDir = 80;    // Unix sockets live in it, and their addre
 constexpr uint32_t kMaxSlots = 256;  // router::kMaxPeers
 constexpr size_t kMaxListens = 64;
 constexpr size_t kMaxGroupName = 64;
+constexpr size_t kMaxSentinels = 64;
+constexpr size_t kMaxNodeId = 64;
 
 std::string shown(const Json& value) {
-  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string text = mask_passwords(value.dump(-1, ' ', false, Json::error_handler_t::replace));
   if (text.size() > 60) text = text.substr(0, 57) + "...";
   return text;
 }
 
 std::string resolved(const std::string& directory, const std::string& path) {
   return (std::filesystem::path(directory) / path).lexically_normal().string();
+}
+
+// The host's name as a node id: one that may not be in it stands as "-".
+std::string node_id_of(std::string host) {
+  host.resize(std::min(host.size(), kMaxNodeId));
+  for (char& c : host) {
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '_') c = '-';
+  }
+  return host;
 }
 
 // Puts one JSON value where a Ref points. False: it is not what the option takes.
@@ -55,7 +67,9 @@ class Assign {
   }
   bool operator()(TextRef ref) const {
     if (!value_.is_string()) return false;
-    *ref.value = value_.get<std::string>();
+    auto text = value_.get<std::string>();
+    if (ref.valid != nullptr && !ref.valid(text)) return false;
+    *ref.value = std::move(text);
     return true;
   }
   bool operator()(PathRef ref) const {
@@ -73,7 +87,19 @@ class Assign {
     return true;
   }
   bool operator()(CountRef ref) const { return value_.is_string() ? cpu_multiple(ref.value) : whole(ref.value); }
-  bool operator()(ListenRef) const { return false; }  // has problems of its own: Loader::listen
+  bool operator()(HostsRef ref) const {
+    if (!value_.is_array() || value_.size() > kMaxSentinels) return false;
+    for (const Json& item : value_) {
+      HostPort place;
+      if (!item.is_string() || !parse_host_port(item.get<std::string>(), kSentinelPort, place)) return false;
+      if (place.host.empty()) return false;
+      ref.value->push_back(item.get<std::string>());
+    }
+    return true;
+  }
+  // These have problems of their own: Loader::listen, Loader::redis_url.
+  bool operator()(ListenRef) const { return false; }
+  bool operator()(RedisUrlRef) const { return false; }
 
  private:
   bool within(double number) const { return number >= option_.min && number <= option_.max; }
@@ -149,6 +175,7 @@ class Loader {
     }
     if (name == "workers") return groups(value, path);
     if (is_section(name)) {
+      if (name + '.' == kRedisPrefix) clustered_ = true;
       if (value.is_object()) return object(value, name + '.', path, group);
       return problem(path, "found " + shown(value) + ", expected an object");
     }
@@ -166,6 +193,7 @@ class Loader {
     given_.insert(option.path);
     const Ref ref = option.ref({config_, group});
     if (const auto* listens = std::get_if<ListenRef>(&ref)) return listen(*listens->value, value, path);
+    if (const auto* url = std::get_if<RedisUrlRef>(&ref)) return redis_url(*url->value, value, path);
     if (std::visit(Assign(value, option, environment_), ref)) return;
     problem(path, "found " + shown(value) + ", expected " + expected_value(option));
   }
@@ -189,6 +217,13 @@ class Loader {
     const auto [other, fresh] = addresses_.insert({{address.host, address.port}, path});
     if (!fresh) return problem(path, "found " + shown(value) + ", which " + other->second + " has already");
     to.push_back(address);
+  }
+
+  void redis_url(std::string& to, const Json& value, const std::string& path) {
+    if (!value.is_string()) return problem(path, "found " + shown(value) + ", expected a URL");
+    to = value.get<std::string>();
+    const auto parsed = parse_redis_url(to);
+    if (const auto* wrong = std::get_if<std::string>(&parsed)) problem(path, "found " + shown(value) + ": " + *wrong);
   }
 
   void groups(const Json& value, const std::string& path) {
@@ -224,9 +259,23 @@ class Loader {
       config_.workers.push_back(
           {"mqtt", {{Scheme::mqtt, "127.0.0.1", 1883, "mqtt://127.0.0.1:1883"}}, environment_.cpus, true, {}});
     }
-    if (config_.slot_count() > kMaxSlots) {
-      problem("workers", "found " + std::to_string(config_.slot_count()) + " workers in all, expected at most 256");
+    if (clustered_) finish_redis();
+    if (config_.process_count() > kMaxSlots) {
+      const std::string most = std::to_string(kMaxSlots - (config_.process_count() - config_.slot_count()));
+      problem("workers", "found " + std::to_string(config_.slot_count()) + " workers in all, expected at most " + most);
     }
+  }
+
+  void finish_redis() {
+    Redis& redis = config_.redis;
+    if (!given_.contains("redis.url")) redis.url = kDefaultRedisUrl;
+    const auto parsed = parse_redis_url(redis.url);
+    const auto* url = std::get_if<RedisUrl>(&parsed);
+    if (url != nullptr && url->host.empty() && redis.sentinels.empty()) {
+      problem("redis.url", "it names no host, expected one, or \"redis.sentinels\" that know it");
+    }
+    if (redis.node_id.empty()) redis.node_id = node_id_of(environment_.host);
+    if (redis.node_id.empty()) problem("redis.node_id", "this host has no name, expected one here");
   }
 
   static bool is_section(const std::string& name) {
@@ -249,6 +298,7 @@ class Loader {
   const Environment& environment_;
   std::vector<Problem>& problems_;
   Config config_;
+  bool clustered_ = false;  // "redis" is there
   std::set<std::string_view> given_;
   std::map<std::pair<std::string, uint16_t>, std::string> addresses_;  // -> the path that has it
 };
@@ -267,7 +317,9 @@ std::string read_whole(const std::string& path) {
 Environment current_environment() {
   cpu_set_t set;
   const bool known = sched_getaffinity(0, sizeof set, &set) == 0;
-  return {std::filesystem::current_path().string(), known ? static_cast<uint32_t>(CPU_COUNT(&set)) : 1U};
+  char host[256] = "";
+  gethostname(host, sizeof host - 1);
+  return {std::filesystem::current_path().string(), known ? static_cast<uint32_t>(CPU_COUNT(&set)) : 1U, host};
 }
 
 Loaded load_text(std::string_view text, const Environment& environment, const std::string& file) {

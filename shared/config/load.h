@@ -22,12 +22,14 @@ struct Loaded {
   bool ok() const { return problems.empty(); }
 };
 
-// What a file is read in: `directory` is where relative paths start (absolute), `cpus` what "cpu" stands for.
+// What a file is read in: `directory` is where relative paths start (absolute), `cpus` what "cpu" stands for, `host`
+// what the host calls itself.
 struct Environment {
   std::string directory;
   uint32_t cpus = 1;
+  std::string host = "localhost";
 };
-// The current directory, and the processors this process may run on.
+// The current directory, the processors this process may run on, the host's name.
 Environment current_environment();
 
 // Relative paths in the file are relative to the file's directory.

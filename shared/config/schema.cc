@@ -1,5 +1,7 @@
 #include "shared/config/schema.h"
 
+#include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <cstdio>
 
@@ -12,11 +14,21 @@ constexpr std::string_view kQueueFull[] = {"drop_new", "drop_old", "disconnect"}
 constexpr std::string_view kStrategies[] = {"round_robin",    "random", "sticky",
                                             "hash_client_id", "local",  "least_inflight"};
 constexpr std::string_view kStoreSync[] = {"process", "always"};
+constexpr std::string_view kRedisDown[] = {"refuse", "accept"};
 
 template <typename Enum>
 EnumRef enum_ref(Enum& value, std::span<const std::string_view> names) {
   static_assert(sizeof(Enum) == 1);
   return {reinterpret_cast<uint8_t*>(&value), names};
+}
+
+bool not_empty(std::string_view text) {
+  return !text.empty() && text.size() <= 64;
+}
+
+bool is_node_id(std::string_view text) {
+  return text.size() <= 64 &&
+         std::ranges::all_of(text, [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_'; });
 }
 
 constexpr double kU16 = 65535;
@@ -112,12 +124,36 @@ constexpr Option kOptions[] = {
      "what an acknowledgement survives: the death of any process (on disk about once a second), or also a power cut"},
     {"store.max_size", R(store.max_size), 0, kMaxBytes, "",
      "bytes of the stores on disk, shared equally by the workers; 0 for no limit"},
+
+    {"redis.url", [](Target t) -> Ref { return RedisUrlRef{&t.config.redis.url}; }, 0, 0,
+     "\"redis://127.0.0.1:6379/0\"", "the Redis that makes hosts a cluster; without \"redis\" a host is by itself"},
+    {"redis.sentinels", [](Target t) -> Ref { return HostsRef{&t.config.redis.sentinels}; }, 0, 0, "",
+     "Sentinels that know where that Redis is; the url then gives only credentials and database"},
+    {"redis.sentinel_master",
+     [](Target t) -> Ref {
+       return TextRef{&t.config.redis.sentinel_master, not_empty, "a text of 1 to 64 bytes"};
+     },
+     0, 0, "", "what the Sentinels call it"},
+    {"redis.prefix",
+     [](Target t) -> Ref {
+       return TextRef{&t.config.redis.prefix, not_empty, "a text of 1 to 64 bytes"};
+     },
+     0, 0, "", "what all keys and channels of the cluster begin with"},
+    {"redis.node_id",
+     [](Target t) -> Ref {
+       return TextRef{&t.config.redis.node_id, is_node_id, "up to 64 letters, digits, \"-\" and \"_\""};
+     },
+     0, 0, "the host's name",
+     "name of this host in the cluster: another one's is an error, and it should never change"},
+    {"redis.redis_down", [](Target t) -> Ref { return enum_ref(t.config.redis.redis_down, kRedisDown); }, 0, 0, "",
+     "what becomes of a CONNECT that may want a session of another host while Redis is away"},
+    {"redis.lease", R(redis.lease), 1, 3600, "",
+     "seconds without a sign of life after which other hosts take over what a host had"},
 };
 #undef R
 #undef G
 
 constexpr Absent kAbsent[] = {
-    {"redis", "", "clustering through Redis"},
     {"admin", "", "the admin HTTP server"},
     {"auth.allow_anonymous", "true", "authentication"},
     {"auth.password_file", "", "authentication"},
@@ -153,13 +189,15 @@ struct Expected {
   std::string operator()(uint32_t*) const { return "a whole number" + bounds(option); }
   std::string operator()(uint64_t*) const { return "a whole number" + bounds(option); }
   std::string operator()(double*) const { return "a number" + bounds(option); }
-  std::string operator()(TextRef) const { return "a text"; }
+  std::string operator()(TextRef ref) const { return std::string(ref.takes); }
   std::string operator()(PathRef) const { return "a path"; }
   std::string operator()(EnumRef ref) const { return one_of(ref.names); }
   std::string operator()(ListenRef) const { return "an address like \"mqtt://0.0.0.0:1883\", or several in an array"; }
   std::string operator()(CountRef) const {
     return "a whole number" + bounds(option) + ", or \"cpu\", \"cpu*1\", \"cpu*2\", ...";
   }
+  std::string operator()(RedisUrlRef) const { return "\"redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]\""; }
+  std::string operator()(HostsRef) const { return "an array of \"HOST\" or \"HOST:PORT\""; }
 };
 
 struct Default {
@@ -173,6 +211,8 @@ struct Default {
   std::string operator()(EnumRef ref) const { return '"' + std::string(ref.names[*ref.value]) + '"'; }
   std::string operator()(ListenRef) const { return "required"; }
   std::string operator()(CountRef ref) const { return std::to_string(*ref.value); }
+  std::string operator()(RedisUrlRef ref) const { return '"' + *ref.value + '"'; }
+  std::string operator()(HostsRef) const { return "[]"; }
 };
 
 }  // namespace

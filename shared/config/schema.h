@@ -15,6 +15,8 @@ namespace config {
 // Where a value lives. Text kinds that need their own rules have their own types.
 struct TextRef {
   std::string* value;
+  bool (*valid)(std::string_view) = nullptr;  // null: every text is
+  std::string_view takes = "a text";          // what is valid, in words
 };
 struct PathRef {
   std::string* value;
@@ -30,8 +32,14 @@ struct ListenRef {
 struct CountRef {
   uint32_t* value;
 };
-using Ref =
-    std::variant<bool*, uint16_t*, uint32_t*, uint64_t*, double*, TextRef, PathRef, EnumRef, ListenRef, CountRef>;
+struct RedisUrlRef {  // holds a password
+  std::string* value;
+};
+struct HostsRef {
+  std::vector<std::string>* value;
+};
+using Ref = std::variant<bool*, uint16_t*, uint32_t*, uint64_t*, double*, TextRef, PathRef, EnumRef, ListenRef,
+                         CountRef, RedisUrlRef, HostsRef>;
 
 // What an option's accessor may reach. `group` is null for options outside of "workers".
 struct Target {
@@ -59,6 +67,9 @@ struct Absent {
 std::span<const Absent> absent_options();
 
 inline constexpr std::string_view kGroupPrefix = "workers.*.";
+// Options that mean something in a cluster only.
+inline constexpr std::string_view kRedisPrefix = "redis.";
+inline constexpr std::string_view kDefaultRedisUrl = "redis://127.0.0.1:6379/0";
 
 // What the option takes, in words: "a whole number from 1 to 65535".
 std::string expected_value(const Option& option);

@@ -52,7 +52,7 @@ base::UniqueFd write_boot_record(const config::Config& config, const BootRecord&
   json["listeners"] = Json::array();
   for (const auto& [fd, listen] : record.listeners) json["listeners"].push_back({{"fd", fd}, {"url", listen.url}});
   json["file"] = config.file;
-  json["config"] = Json::parse(config::dump(config));
+  json["config"] = Json::parse(config::dump(config, config::Secrets::shown));
   const std::string text = json.dump();
 
   base::UniqueFd memfd(memfd_create("mqtt-master-boot", MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -76,7 +76,7 @@ Boot read_boot_record(int descriptor) {
   Boot boot;
   boot.config = std::move(loaded.config);
   boot.slot = json.at("slot").get<uint32_t>();
-  if (boot.slot >= boot.config.slot_count()) throw std::runtime_error("there is no such slot");
+  if (boot.slot >= boot.config.process_count()) throw std::runtime_error("there is no such slot");
   boot.incarnation = json.at("incarnation").get<uint64_t>();
   boot.control = take_descriptor(json.at("control"));
   boot.metrics = take_descriptor(json.at("metrics"));

@@ -25,7 +25,7 @@ struct ListeningSocket {
 
 struct Boot {
   config::Config config;
-  uint32_t slot = 0;         // 0 .. config.slot_count()-1
+  uint32_t slot = 0;         // 0 .. config.process_count()-1; in a cluster the last is the gateway's
   uint64_t incarnation = 0;  // grows with every start of any worker on this host; never reused by this master
   base::UniqueFd control;    // the master's end of a SOCK_SEQPACKET socketpair, see messages.h
   base::UniqueFd metrics;    // memfd with the pages of all slots, see shared/metrics/page.h

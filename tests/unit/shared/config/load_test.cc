@@ -8,7 +8,7 @@ using namespace config;
 
 namespace {
 
-const Environment kHost{"/etc/mm", 4};
+const Environment kHost{"/etc/mm", 4, "node.one"};
 
 Config good(std::string_view text) {
   const Loaded loaded = load_text(text, kHost);
@@ -61,6 +61,8 @@ TEST_CASE("config: every option reaches its field") {
     "mqtt": {"queue_full": "disconnect", "shared_subscription_strategy": "least_inflight", "session_expiry_max": 0,
              "max_queued_bytes": 9007199254740992, "retain_available": false},
     "store": {"sync": "always", "max_size": 1000000},
+    "redis": {"url": "redis://u:p@h:7/1", "sentinels": ["s1", "s2:5"], "sentinel_master": "m", "prefix": "x:",
+              "node_id": "n-1", "redis_down": "accept", "lease": 2.5},
     "auth": {"allow_anonymous": true}
   })");
   CHECK(config.run_dir == "/r");
@@ -89,6 +91,13 @@ TEST_CASE("config: every option reaches its field") {
   CHECK(config.mqtt.max_queued_bytes == 9007199254740992);
   CHECK(config.store.sync == StoreSync::always);
   CHECK(config.store.max_size == 1000000);
+  CHECK(config.redis.url == "redis://u:p@h:7/1");
+  CHECK(config.redis.sentinels == std::vector<std::string>{"s1", "s2:5"});
+  CHECK(config.redis.sentinel_master == "m");
+  CHECK(config.redis.prefix == "x:");
+  CHECK(config.redis.node_id == "n-1");
+  CHECK(config.redis.redis_down == RedisDown::accept);
+  CHECK(config.redis.lease == 2.5);
   CHECK(config.slot_count() == 11);
   CHECK(slot_name(config, 2) == "one/2");
   CHECK(slot_name(config, 3) == "zwei.b/0");
@@ -128,6 +137,23 @@ TEST_CASE("config: what is wrong is said with path, what was found and what was 
       {R"({"user":7})", "user: found 7, expected a text"},
       {R"({"mqtt":{"max_inflght":1}})", R"(mqtt.max_inflght: unknown key; did you mean "max_inflight"?)"},
       {R"({"worker":{}})", R"(worker: unknown key; did you mean "workers"?)"},
+      {R"({"redis":{"url":"redis://me:secret@h:0"}})",
+       R"(redis.url: found "redis://me:***@h:0": host or port is malformed, expected "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]")"},
+      {R"({"redis":{"url":""}})",
+       R"(redis.url: found "": not a Redis URL, expected "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]")"},
+      {R"({"redis":{"url":7}})", "redis.url: found 7, expected a URL"},
+      {R"({"redis":"redis://:secret@h"})", R"(redis: found "redis://:***@h", expected an object)"},
+      {R"({"redis":{"url":"redis://:p@/1"}})",
+       R"(redis.url: it names no host, expected one, or "redis.sentinels" that know it)"},
+      {R"({"redis":{"prefix":""}})", R"(redis.prefix: found "", expected a text of 1 to 64 bytes)"},
+      {R"({"redis":{"node_id":"a.b"}})",
+       R"(redis.node_id: found "a.b", expected up to 64 letters, digits, "-" and "_")"},
+      {R"({"redis":{"sentinels":["a:b"]}})",
+       R"(redis.sentinels: found ["a:b"], expected an array of "HOST" or "HOST:PORT")"},
+      {R"({"redis":{"sentinels":"a"}})", R"(redis.sentinels: found "a", expected an array of "HOST" or "HOST:PORT")"},
+      {R"({"redis":{"redis_down":"wait"}})", R"(redis.redis_down: found "wait", expected one of "refuse", "accept")"},
+      {R"({"redis":{"lease":0.5}})", "redis.lease: found 0.5, expected a number from 1 to 3600"},
+      {R"({"redis":{"leese":5}})", R"(redis.leese: unknown key; did you mean "lease"?)"},
       {R"({"xyzzy":1})", "xyzzy: unknown key"},
       {R"({"a b":1})", R"(["a b"]: unknown key)"},
       {R"({"workers":{}})", "workers: found {}, expected an object with a group or more"},
@@ -182,8 +208,6 @@ TEST_CASE("config: a key whose feature is not in this build is refused") {
   const auto group = [](const std::string& context) {
     return bad(R"({"workers":{"m":{"listen":"mqtt://1.2.3.4","context":{)" + context + "}}}}");
   };
-  CHECK(bad(R"({"redis":{"url":"redis://h"}})") ==
-        R"(redis: found {"url":"redis://h"}, but clustering through Redis is not in this build; expected no such key)");
   CHECK(bad(R"({"admin":{}})") ==
         "admin: found {}, but the admin HTTP server is not in this build; expected no such key");
   CHECK(bad(R"({"auth":{"allow_anonymous":false}})") ==
@@ -194,6 +218,36 @@ TEST_CASE("config: a key whose feature is not in this build is refused") {
         R"(workers.m.context.tls: found {"cert":"c"}, but TLS is not in this build; expected no such key)");
   CHECK(group(R"("proxy_protocol":true)") ==
         "workers.m.context.proxy_protocol: found true, but the PROXY protocol is not in this build; expected false");
+}
+
+TEST_CASE("config: without \"redis\" there is no Redis, and an empty one has defaults") {
+  const Config alone = good("{}");
+  CHECK_FALSE(alone.clustered());
+  CHECK(alone.process_count() == 4);
+  CHECK_FALSE(alone.is_gateway(4));
+  const Config config = good(R"({"redis":{}})");
+  CHECK(config.clustered());
+  CHECK(config.redis.url == "redis://127.0.0.1:6379/0");
+  CHECK(config.redis.prefix == "mqtt-master:");
+  CHECK(config.redis.node_id == "node-one");
+  CHECK(config.redis.redis_down == RedisDown::refuse);
+  CHECK(config.redis.lease == 10);
+  CHECK(config.slot_count() == 4);
+  CHECK(config.process_count() == 5);
+  CHECK(config.is_gateway(4));
+  CHECK(slot_name(config, 3) == "mqtt/3");
+  CHECK(slot_name(config, 4) == "gateway");
+}
+
+TEST_CASE("config: the host's name stands for a missing node id, if it is one") {
+  const auto node = [](const std::string& host) {
+    return load_text(R"({"redis":{"node_id":""}})", {"/", 1, host}).config.redis.node_id;
+  };
+  CHECK(node("a_B-9") == "a_B-9");
+  CHECK(node("h.example.org") == "h-example-org");
+  CHECK(node(std::string(200, 'x')) == std::string(64, 'x'));
+  CHECK(load_text(R"({"redis":{}})", {"/", 1, ""}).problems ==
+        std::vector<Problem>{{"redis.node_id", "this host has no name, expected one here"}});
 }
 
 TEST_CASE("config: all problems are reported, in the file's order") {
@@ -219,6 +273,9 @@ TEST_CASE("config: bounds that come from several options") {
   CHECK(
       bad(R"({"workers":{"a":{"listen":"mqtt://1.2.3.4:1","count":200},"b":{"listen":"mqtt://1.2.3.4:2","count":200}}})") ==
       "workers: found 400 workers in all, expected at most 256");
+  CHECK(bad(R"({"workers":{"a":{"listen":"mqtt://1.2.3.4:1","count":256}}})") == "");
+  CHECK(bad(R"({"workers":{"a":{"listen":"mqtt://1.2.3.4:1","count":256}},"redis":{}})") ==
+        "workers: found 256 workers in all, expected at most 255");
   CHECK(bad("{\"run_dir\":\"/" + std::string(80, 'r') + "\"}").ends_with("at most 80 bytes (it holds sockets)"));
 }
 
