@@ -27,11 +27,12 @@ Connection& Clients::open(Identity& identity, Process& process, const Connection
   return *connections_.back();
 }
 
-Process* Clients::any_ready() const {
+Process* Clients::any_ready(uint32_t host) const {
   std::vector<Process*> ready;
   for (uint32_t slot = 0; slot < world.slots(); ++slot) {
     Process* process = world.live(slot);
-    if (process != nullptr && process->ready && !process->is_gateway) ready.push_back(process);
+    const bool reachable = settings.roaming || world.host_of(slot).index == host;
+    if (process != nullptr && process->ready && !process->is_gateway && reachable) ready.push_back(process);
   }
   return ready.empty() ? nullptr : ready[random.below(ready.size())];
 }

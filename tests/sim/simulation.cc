@@ -100,6 +100,7 @@ void Simulation::run() {
     profile.qos =
         profile.shares || random.one_in(2) ? proto::QoS::exactly_once : static_cast<proto::QoS>(random.below(3));
     profile.receive_maximum = random.one_in(3) ? static_cast<uint16_t>(1 + random.below(4)) : uint16_t{0};
+    profile.host = i % settings_.hosts;
     clients.add(profile);
   }
   if (!all_at_once) until([this] { return world.quiet(); }, "starts");
@@ -128,7 +129,7 @@ void Simulation::finish() {
   bring_back();
   if (!failed()) oracle.check_answered();
   if (!failed()) oracle.check_delivered();
-  if (!failed()) probe_retained();
+  if (!failed() && settings_.retained) probe_retained();
   if (!failed()) leave();
   if (!failed()) check_empty();
 }
@@ -168,7 +169,7 @@ void Simulation::bring_back() {
   for (Identity& identity : clients.identities()) {
     if (failed()) return;
     if (identity.current() != nullptr || !identity.profile().persistent) continue;
-    identity.connect(*clients.any_ready(), {});
+    identity.connect(*clients.any_ready(identity.profile().host), {});
   }
   settle();
 }
@@ -179,6 +180,7 @@ void Simulation::probe_retained() {
     Identity::Profile profile;
     profile.id = text("probe", place);
     profile.persistent = false;
+    profile.host = world.host_of(place).index;
     probes.push_back(&clients.add(profile));
     probes.back()->connect(*world.live(place), {true, false, false});
   }
@@ -197,7 +199,7 @@ void Simulation::probe_retained() {
 void Simulation::leave() {
   for (Identity& identity : clients.identities()) {
     const std::vector<Connection*> open(identity.connections().begin(), identity.connections().end());
-    identity.connect(*clients.any_ready(), {true, false, false});
+    identity.connect(*clients.any_ready(identity.profile().host), {true, false, false});
   }
   settle();
   for (Identity& identity : clients.identities()) {

@@ -72,6 +72,7 @@ broker::Environment World::environment(Process& process) {
   }
   e.link_credit = settings_.link_credit;
   e.flush_link = [this, &process](uint32_t, bus::Link& link) { flush_link(process, link); };
+  e.on_fenced = [&process] { process.fenced = true; };
   e.on_ready = [this, &process] {
     process.ready = true;
     trace_.line("!! ", process.name(), " is ready");
