@@ -26,7 +26,7 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
   Client& client = clients_[connection.owner.name()];
   trace_.mix(connection.index);
   if (connack.reason != proto::ReasonCode::success) {
-    connection.refused = true;
+    connection.refused = connection.turned_away = true;
     trace_.line(connection.name(), " <= CONNACK ", proto::to_string(connack.reason));
     return;
   }
@@ -152,7 +152,7 @@ void Oracle::closed_by_broker(Connection& connection, bool unsettled) {
   last_leave_ = trace_.step();
   // A CONNECT whose answer takes too long (its client id's home is dead or stands still) is given up.
   if (connection.connack_sent == kNever && world_.now_ms() >= connection.accepted_ms + kConnectTimeoutMs) return;
-  if (connection.refused && world_.troubled_since(connection.process.host, connection.connect_handed)) return;
+  if (connection.turned_away && world_.troubled_since(connection.process.host, connection.connect_handed)) return;
   if (!connection.disconnect_handed) {
     ++takeovers_;
     check_rival(connection);

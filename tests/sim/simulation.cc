@@ -70,7 +70,7 @@ void Simulation::steps(uint64_t n) {
 
 void Simulation::until(const std::function<bool()>& condition, const char* what) {
   for (uint64_t n = 0; !failed() && !condition(); ++n) {
-    if (n > kPatience) return trace.fail(text("liveness: never ", what), {});
+    if (n > kPatience) return trace.fail(text("liveness: never ", what, ": ", world.unrest()), {});
     step(kProgress);
   }
 }
@@ -154,7 +154,7 @@ void Simulation::heal() {
 void Simulation::settle() {
   unsigned pauses = 0;
   for (uint64_t n = 0; !failed() && pauses < kRestfulPauses; ++n) {
-    if (n > kPatience) return trace.fail("liveness: never comes to rest", {});
+    if (n > kPatience) return trace.fail(text("liveness: never comes to rest: ", world.unrest()), {});
     if (quiet()) {
       if (pauses++ == 0) at_rest();
       trace.begin_step();
