@@ -58,6 +58,7 @@ struct Subscription {
   Step granted = kNever;  // SUBACK was sent
   Step unasked = kNever;  // UNSUBSCRIBE was given to the worker
   Step revoked = kNever;  // UNSUBACK was sent
+  uint32_t host = 0;      // that granted it
   // Of the SUBSCRIBE that made it and the UNSUBSCRIBE that ended it (0: none): a client may ask again and again before
   // it is answered once.
   uint64_t asked_by = 0;

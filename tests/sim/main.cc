@@ -2,6 +2,7 @@
 //          [--cluster] [--hosts M] [--workers N]
 //
 // --cluster: of several hosts, with Redis; --hosts and --workers (of each host) say how many, else the seed does.
+// --pinned: clients stay on their hosts, hosts do not die, and nothing is retained or shared.
 // Runs the directed scenarios, then N random runs. A run that breaks an invariant is run again with its trace kept;
 // what concerns the broken invariant is printed (--trace: everything), and the exit status is 1.
 #include <chrono>
@@ -33,12 +34,14 @@ struct Options {
   bool keep_going = false;
   bool trace = false;
   bool cluster = false;
+  bool pinned = false;
   uint64_t hosts = 0;  // 0: the seed says
   uint64_t workers = 0;
 
   std::string of_cluster() const {
     if (!cluster) return "";
     std::string out = "--cluster ";
+    if (pinned) out += "--pinned ";
     if (hosts != 0) out += sim::text("--hosts ", hosts, ' ');
     if (workers != 0) out += sim::text("--workers ", workers, ' ');
     return out;
@@ -71,6 +74,8 @@ bool parse(int argc, char** argv, Options& o) {
       o.keep_going = true;
     } else if (argument == "--cluster") {
       o.cluster = true;
+    } else if (argument == "--pinned") {
+      o.cluster = o.pinned = true;
     } else if (take_number(argc, argv, i, "--hosts", o.hosts) || take_number(argc, argv, i, "--workers", o.workers)) {
       o.cluster = true;
     } else if (take_number(argc, argv, i, "--seed", seed)) {
@@ -134,9 +139,13 @@ bool check(const Settings& settings, const std::string& name, bool print_all, Ru
 }
 
 bool run_seed(uint64_t seed, const Options& o, uint64_t* hash = nullptr) {
-  const Settings settings = o.cluster ? Settings::of_cluster_seed(seed, o.steps, static_cast<uint32_t>(o.hosts),
-                                                                  static_cast<uint32_t>(o.workers))
-                                      : Settings::of_seed(seed, o.steps);
+  Settings settings = o.cluster ? Settings::of_cluster_seed(seed, o.steps, static_cast<uint32_t>(o.hosts),
+                                                            static_cast<uint32_t>(o.workers))
+                                : Settings::of_seed(seed, o.steps);
+  if (o.pinned) {
+    settings.roaming = settings.retained = settings.shared = false;
+    settings.faults.host_death = false;
+  }
   const std::string name = sim::text("mqtt-sim ", o.of_cluster(), "--seed ", seed, " --steps ", o.steps);
   return check(
       settings, name, o.trace, [](Simulation& simulation) { simulation.run(); }, hash);

@@ -64,7 +64,7 @@ void Oracle::register_owed(Message& m) {
   if (m.erases || is_shared_topic(m.topic)) return;
   for (auto& [id, client] : clients_) {
     Session* session = client.session;
-    if (session == nullptr || !session->binds(m.topic, m.handed, false)) continue;
+    if (session == nullptr || !session->binds(m.topic, m.handed, false) || !known_there(client, m, false)) continue;
     const bool connected = client.owner->live();
     if (effective(m, *session) == proto::QoS::at_most_once || !client.persistent) {
       if (connected) session->owed[m.id] = {true, client.owner};
@@ -123,7 +123,9 @@ void Oracle::received(Connection& connection, const proto::Publish& publish) {
                   {connection.owner.name(), m.name()});
   };
   const bool shared = is_shared_topic(m.topic);
-  check(m.handings > 0 || m.may_fire, m.is_will ? "a will though its connection did not end unclean" : "not sent yet");
+  const bool taken_for_dead = m.is_will && m.connection != nullptr && may_be_fenced(*m.connection);
+  check(m.handings > 0 || m.may_fire || taken_for_dead,
+        m.is_will ? "a will though its connection did not end unclean" : "not sent yet");
   check(publish.qos == effective(m, session), "wrong QoS");
   if (!publish.dup) session.receipts[id].acked.erase(publish.packet_id);  // the packet id is used anew
   if (publish.retain) {
@@ -232,7 +234,10 @@ void Oracle::suback_sent(Connection& connection, const Asked& asked, const proto
   if (connection.session == nullptr) return;
   for (Subscription& s : connection.session->subscriptions) {
     const bool meant = std::find(asked.filters.begin(), asked.filters.end(), s.filter) != asked.filters.end();
-    if (meant && s.asked_by <= asked.number && s.unasked == kNever && s.granted == kNever) s.granted = trace_.step();
+    if (meant && s.asked_by <= asked.number && s.unasked == kNever && s.granted == kNever) {
+      s.granted = trace_.step();
+      s.host = connection.process.host;
+    }
   }
 }
 

@@ -71,6 +71,7 @@ void Oracle::check_owed(Client& client, Missing& missing) {
     if (session.shaken != 0 && uninformed && m.handed <= world_.end_of_mourning(session.shaken)) continue;
     if (!session.binds(m.topic, m.handed, false)) continue;
     if (!firm(m, owed.by_connection)) continue;
+    if (qos0_excused(client, m)) continue;
     if (owed.by_connection && std::min(m.qos, session.qos) == proto::QoS::at_most_once) {
       trace_.line(client.owner->name(), " misses QoS 0 ", m.name());
       if (dropped_qos0() > 0) {
@@ -106,6 +107,7 @@ void Oracle::check_shared(const Message& m, Missing& missing) {
     const Step acked = m.acked == kNever && maybe_acked ? m.connection->over_at() : m.acked;
     if (m.qos == proto::QoS::at_least_once && acked <= last_death_ && !durable_members) continue;
     if (session->shaken >= m.handed) continue;
+    if (!known_there(client, m, true) || shared_excused(client, m)) continue;
     if (m.qos == proto::QoS::at_most_once && dropped_qos0() > 0) {
       missing.qos0.emplace(m.id, nullptr);
       return;
@@ -146,6 +148,7 @@ bool Oracle::dominates(const RetainedWrite& later, const RetainedWrite& earlier)
   // Its home may have had no credit.
   if (a.qos == proto::QoS::at_most_once && world_.total(metrics::Counter::publish_dropped_bus) > 0) return false;
   if (a.qos == proto::QoS::exactly_once && a.handings > 1) return false;  // one of its sendings only was looked at
+  if (!ordered_by_redis(a, b)) return false;
   if (later.connection == earlier.connection) return true;
   return b.handings == 1 && b.acked != kNever && b.acked < a.handed;
 }

@@ -25,8 +25,9 @@ struct Process {
   bool alive = true;
   bool stopped = false;
   base::MonoMs stopped_at = 0;
-  bool ready = false;  // accepts clients
-  bool dirty = false;  // was given inputs since its last turn
+  bool ready = false;   // accepts clients
+  bool fenced = false;  // of a gateway: its life in the cluster has ended, and so must it
+  bool dirty = false;   // was given inputs since its last turn
   Step died = kNever;
   base::Random random;
   store::MemoryStore::Disk memory;  // a gateway's

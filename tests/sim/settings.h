@@ -42,6 +42,8 @@ struct Settings {
   bool racing = true;            // several CONNECTs of one client id at once
   bool durable_members = false;  // of the shared group: always persistent
   bool shared = true;            // shared subscriptions
+  bool retained = true;          // retained messages
+  bool roaming = true;           // clients connect to any host, not only to their own
   bool trace = false;
 
   static Settings of_seed(uint64_t seed, uint64_t steps);

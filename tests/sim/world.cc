@@ -73,6 +73,7 @@ broker::Environment World::environment(Process& process) {
   }
   e.link_credit = settings_.link_credit;
   e.flush_link = [this, &process](uint32_t, bus::Link& link) { flush_link(process, link); };
+  e.on_fenced = [&process] { process.fenced = true; };
   e.on_ready = [this, &process] {
     process.ready = true;
     trace_.line("!! ", process.name(), " is ready");
@@ -93,6 +94,7 @@ void World::start(uint32_t place) {
   const std::string of_host = hosts_.size() > 1 ? text('h', process.host) : "";
   process.label = of_host + (process.is_gateway ? "g" : text('w', slot));
   if (process.is_gateway) {
+    host_of(place).fenced = false;
     process.hub = std::make_unique<ModelHub>(redis_, process.random);
     process.hub->set_partitioned(hosts_[process.host]->partitioned);
   }
@@ -268,13 +270,16 @@ void World::collect(std::vector<Event>& out) const {
     if (process->wants_turn()) out.push_back({EventKind::turn, process->index, 0, 3 * kOften});
     if (!process->inbox.empty()) out.push_back({EventKind::hear_peers, process->index, 0, kAtTimes});
   }
+  for (const auto& host : hosts_) {
+    if (host->fenced && !host->down) out.push_back({EventKind::start, gateway_of(host->index), 0, kAtTimes});
+  }
   for (uint32_t i = 0; i < wires_.size(); ++i) collect_wire(i, out);
 }
 
 void World::collect_master(std::vector<Event>& out) const {
   for (uint32_t place = 0; place < slots(); ++place) {
     const Process* process = slots_[place];
-    const bool down = hosts_[place / per_host()]->down;
+    const bool down = host_of(place).down || (is_gateway(place) && host_of(place).fenced);
     if (process == nullptr && !down) out.push_back({EventKind::start, place, 0, 1});
     const bool stalled = process != nullptr && process->stopped && clock_.now_ms() > process->stopped_at + kStallMs;
     if (stalled) out.push_back({EventKind::kill, process->index, 0, 1});
