@@ -12,6 +12,7 @@
 
 #include "master/error.h"
 #include "master/worker_process.h"
+#include "shared/base/home.h"
 
 namespace master {
 namespace {
@@ -27,6 +28,7 @@ Policy policy_of(const config::Config& config) {
   policy.stop_timeout_ms = milliseconds(config.stop_timeout);
   policy.drain_timeout_ms = milliseconds(config.drain_timeout);
   policy.stall_timeout_ms = milliseconds(config.stall_timeout);
+  if (config.clustered()) policy.host_tag = base::home_of(config.redis.node_id, 1U << kHostTagBits);
   return policy;
 }
 
@@ -36,6 +38,7 @@ std::vector<SlotInfo> slots_of(const config::Config& config) {
     const config::WorkerGroup& from = config.workers[group];
     slots.insert(slots.end(), from.count, {group, !from.reuse_port});
   }
+  if (config.clustered()) slots.push_back({.gateway = true});
   return slots;
 }
 
@@ -70,11 +73,11 @@ Master::Master(config::Config config, Options options)
       run_lock_(take_run_dir(config_)),
       log_(log_options(config_, options_.daemon)),
       listeners_(config_),
-      pages_fd_(metrics::Pages::create_memfd(config_.slot_count())),
-      pages_(pages_fd_.get(), config_.slot_count()),
+      pages_fd_(metrics::Pages::create_memfd(config_.process_count())),
+      pages_(pages_fd_.get(), config_.process_count()),
       supervisor_(policy_of(config_), slots_of(config_), clock_),
       status_(config_, supervisor_, pages_, clock_),
-      channels_(config_.slot_count()),
+      channels_(config_.process_count()),
       tick_(loop_) {
   prepare_stores(options_.executable, config_, identity_, data_lock_.get());
   control_.emplace(loop_, control_socket_path(config_.run_dir),

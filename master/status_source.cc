@@ -45,8 +45,8 @@ StatusSource::StatusSource(const config::Config& config, const Supervisor& super
       clock_(clock),
       started_(static_cast<int64_t>(clock.wall_us() / 1'000'000)),
       sampled_at_(clock.now_ms()),
-      packets_(config.slot_count()),
-      rates_(config.slot_count()) {}
+      packets_(config.process_count()),
+      rates_(config.process_count()) {}
 
 void StatusSource::sample() {
   const base::MonoMs now = clock_.now_ms();
@@ -61,7 +61,8 @@ void StatusSource::sample() {
 }
 
 void StatusSource::count_exit(uint32_t slot, const std::string& how) {
-  ++exits_[{config::group_of_slot(config_, slot).name, how}];
+  const bool gateway = config_.is_gateway(slot);
+  ++exits_[{gateway ? config::slot_name(config_, slot) : config::group_of_slot(config_, slot).name, how}];
 }
 
 WorkerStatus StatusSource::worker(uint32_t slot) const {
@@ -70,7 +71,7 @@ WorkerStatus StatusSource::worker(uint32_t slot) const {
   const metrics::PageRef page = pages_.slot(slot);
   WorkerStatus status;
   status.name = config::slot_name(config_, slot);
-  status.listening = listening(config::group_of_slot(config_, slot));
+  status.listening = config_.is_gateway(slot) ? "-" : listening(config::group_of_slot(config_, slot));
   status.state = name(supervisor_.state(slot));
   status.pid = supervisor_.pid(slot);
   status.requests = page.get(Counter::packets_received);
@@ -98,7 +99,7 @@ Status StatusSource::collect() const {
   status.load_average = load_average();
   status.groups = config_.workers.size();
   status.all_ready = supervisor_.all_ready();
-  for (uint32_t slot = 0; slot < config_.slot_count(); ++slot) status.workers.push_back(worker(slot));
+  for (uint32_t slot = 0; slot < config_.process_count(); ++slot) status.workers.push_back(worker(slot));
   for (const auto& [key, count] : exits_) status.exits.push_back({key.first, key.second, count});
   return status;
 }

@@ -46,11 +46,12 @@ Worker::Worker(control::Boot boot, logging::Log& log)
     : boot_(std::move(boot)),
       log_(log),
       random_(base::entropy()),
-      pages_(boot_.metrics.get(), boot_.config.slot_count()),
+      pages_(boot_.metrics.get(), boot_.config.process_count()),
       page_(fresh_page(pages_, boot_, clock_.now_ms())),
       context_(loop_, pool_, page_, log_),
       store_wake_(loop_, [] {}),
-      store_(store_options()),
+      store_(open_store()),
+      null_store_([this] { store_wake_.send(); }),
       connections_(context_, [this](connection::ClientTransport& transport) { return broker_.open_client(transport); }),
       broker_(environment()),
       bus_(context_, {boot_.slot, boot_.incarnation}, boot_.config.run_dir + "/bus", *this),
@@ -75,7 +76,8 @@ Worker::Worker(control::Boot boot, logging::Log& log)
 Worker::~Worker() = default;
 
 // The store is opened before anything that a client could see. Its completions are called in the turn that it wakes.
-store::RocksStore::Options Worker::store_options() {
+std::unique_ptr<store::RocksStore> Worker::open_store() {
+  if (is_gateway()) return nullptr;
   const config::Store& store = boot_.config.store;
   const uint32_t slots = boot_.config.slot_count();
   store::RocksStore::Options options;
@@ -86,7 +88,12 @@ store::RocksStore::Options Worker::store_options() {
   options.max_size = store.max_size / slots;
   options.wake = [this] { store_wake_.send(); };
   options.progress = [this] { page_.set(Gauge::heartbeat_ms, clock_.now_ms()); };
-  return options;
+  return std::make_unique<store::RocksStore>(std::move(options));
+}
+
+store::Store& Worker::store() {
+  if (store_) return *store_;
+  return null_store_;
 }
 
 broker::Environment Worker::environment() {
@@ -97,7 +104,7 @@ broker::Environment Worker::environment() {
   e.clock = &clock_;
   e.random = &random_;
   e.pool = &pool_;
-  e.store = &store_;
+  e.store = &store();
   e.page = page_;
   e.page_of = [this](uint32_t slot) { return pages_.slot(slot); };
   e.log = make_log_sink(log_);
@@ -128,12 +135,13 @@ void Worker::on_ready() {
 }
 
 void Worker::report_store() {
-  const store::RocksStore::Statistics now = store_.statistics();
+  if (!store_) return;
+  const store::RocksStore::Statistics now = store_->statistics();
   page_.add(metrics::Counter::store_commits, now.commits - store_reported_.commits);
   page_.add(metrics::Counter::store_writes, now.writes - store_reported_.writes);
   page_.add(metrics::Counter::store_written_bytes, now.written_bytes - store_reported_.written_bytes);
   store_reported_ = now;
-  const store::Health health = store_.health();
+  const store::Health health = store_->health();
   page_.set(Gauge::store_health, static_cast<uint64_t>(health));
   page_.set(Gauge::store_pending_bytes, now.pending_bytes);
   page_.set(Gauge::store_size_bytes, now.size);
@@ -141,7 +149,7 @@ void Worker::report_store() {
   store_health_ = health;
   if (health == store::Health::ok) return log_.info("the store works again");
   log_.error(health == store::Health::full ? "the store is full" : "writing to the store fails",
-             {{"error", store_.trouble()}});
+             {{"error", store_->trouble()}});
 }
 
 // --- turns ---
@@ -156,7 +164,7 @@ void Worker::end_turn() {
   connections_.reap();
   bus_.reap();
   page_.set(Gauge::heartbeat_ms, loop_.now_ms());
-  const bool drained = connections_.size() == 0 && bus_.drained() && !store_.pending();
+  const bool drained = connections_.size() == 0 && bus_.drained() && !store().pending();
   if (stopping_ && !finished_ && (drained || loop_.now_ms() >= stop_deadline_)) {
     channel_.send(control::Stopping{});
     finish(0);
@@ -197,7 +205,7 @@ void Worker::on_peers(const control::Peers& peers) {
 }
 
 void Worker::adopt(uint32_t slot, std::vector<base::UniqueFd> descriptors) {
-  if (stopping_ || slot >= boot_.config.slot_count()) return;
+  if (stopping_ || is_gateway() || slot >= boot_.config.slot_count()) return;
   Listeners& listeners = adopted_[slot] = make_listeners(slot, std::move(descriptors));
   if (broker_.ready()) start(listeners);
   log_.info("accepting for another slot", {{"slot", config::slot_name(boot_.config, slot)}});
@@ -235,8 +243,9 @@ void Worker::finish(int exit_code) {
 // --- listeners ---
 
 Worker::Listeners Worker::make_listeners(uint32_t slot, std::vector<base::UniqueFd> descriptors) {
-  const std::vector<config::Listen>& listen = config::group_of_slot(boot_.config, slot).listen;
   Listeners listeners;
+  if (boot_.config.is_gateway(slot)) return listeners;
+  const std::vector<config::Listen>& listen = config::group_of_slot(boot_.config, slot).listen;
   for (base::UniqueFd& fd : descriptors) {
     const size_t i = listeners.size();
     listeners.push_back(std::make_unique<net::Listener>(

@@ -1,4 +1,5 @@
-// One page of counters per worker slot in a shared memfd. A worker writes only its own page, anybody may read all.
+// One page of counters per slot (the workers', and in a cluster the gateway's) in a shared memfd. A worker writes only
+// its own page, anybody may read all.
 //
 // Counters are monotonic for the life of the master (a replacement worker goes on counting in its slot's page); gauges
 // are reset by a worker that starts. Plain relaxed atomics: no locks, no torn 64-bit reads.

@@ -35,7 +35,7 @@ class FakeWorker {
   explicit FakeWorker(control::Boot boot)
       : boot_(std::move(boot)),
         name_(config::slot_name(boot_.config, boot_.slot)),
-        pages_(boot_.metrics.get(), boot_.config.slot_count()),
+        pages_(boot_.metrics.get(), boot_.config.process_count()),
         page_(pages_.slot(boot_.slot)),
         timer_(loop_),
         heartbeat_(loop_) {
