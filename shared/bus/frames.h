@@ -45,6 +45,8 @@ enum class FrameType : uint8_t {
   retain_cancel = 28,
   departed = 29,
   recovered = 30,
+  mark = 31,    // to the gateway: u64 number of an announcement that ends here
+  marked = 32,  // from it: every host of the cluster has it
 };
 
 // Builds a frame body.

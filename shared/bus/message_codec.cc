@@ -31,19 +31,7 @@ char* put(char* out, std::string_view bytes) {
   return out + bytes.size();
 }
 
-}  // namespace
-
-void append_message_frame(Link& link, FrameType type, uint8_t flags, std::string_view prefix, const Message& m) {
-  // The descriptor is made here, so that what is in the stream can always be written; without one the payload is
-  // copied.
-  bool attached = m.payload_buffer() && m.payload().size() >= kAttachAt;
-  if (attached) {
-    const auto offset = static_cast<size_t>(m.payload().data() - m.payload_buffer()->data());
-    attached = m.payload_buffer()->share(offset + m.payload().size()) >= 0;
-  }
-  const bool once = m.once() != m.uid();
-  const size_t body = prefix.size() + sizeof(Head) + (once ? sizeof(Uid) : 0) + m.topic().size() +
-                      m.publisher().size() + m.properties().size() + (attached ? 0 : m.payload().size());
+Head head_of(const Message& m) {
   Head head{};
   head.incarnation = m.uid().incarnation;
   head.sequence = m.uid().sequence;
@@ -53,33 +41,69 @@ void append_message_frame(Link& link, FrameType type, uint8_t flags, std::string
   head.topic_size = static_cast<uint16_t>(m.topic().size());
   head.publisher_size = static_cast<uint16_t>(m.publisher().size());
   head.qos = static_cast<uint8_t>(m.qos());
-  head.flags = static_cast<uint8_t>((m.retain() ? kRetain : 0) | (attached ? kAttached : 0) | (once ? kOnce : 0));
+  head.flags = static_cast<uint8_t>((m.retain() ? kRetain : 0) | (m.once() != m.uid() ? kOnce : 0));
+  return head;
+}
+
+// Everything but an attached payload. Returns the end.
+char* put_message(char* out, const Head& head, const Message& m) {
+  std::memcpy(out, &head, sizeof head);
+  out += sizeof head;
+  if ((head.flags & kOnce) != 0) out = put(out, {reinterpret_cast<const char*>(&m.once()), sizeof(Uid)});
+  out = put(out, m.topic());
+  out = put(out, m.publisher());
+  out = put(out, m.properties());
+  return (head.flags & kAttached) != 0 ? out : put(out, m.payload());
+}
+
+}  // namespace
+
+size_t message_size(const Message& m) {
+  return sizeof(Head) + (m.once() != m.uid() ? sizeof(Uid) : 0) + m.topic().size() + m.publisher().size() +
+         m.properties().size() + m.payload().size();
+}
+
+void append_message(std::string& out, const Message& m, int64_t expiry_shift) {
+  Head head = head_of(m);
+  if (head.expires_at != 0) head.expires_at += static_cast<uint64_t>(expiry_shift);
+  const size_t begin = out.size();
+  out.resize(begin + message_size(m));
+  put_message(out.data() + begin, head, m);
+}
+
+void append_message_frame(Link& link, FrameType type, uint8_t flags, std::string_view prefix, const Message& m) {
+  // The descriptor is made here, so that what is in the stream can always be written; without one the payload is
+  // copied.
+  bool attached = m.payload_buffer() && m.payload().size() >= kAttachAt;
+  size_t offset = 0;
+  if (attached) {
+    offset = static_cast<size_t>(m.payload().data() - m.payload_buffer()->data());
+    attached = m.payload_buffer()->share(offset + m.payload().size()) >= 0;
+  }
+  const size_t body = prefix.size() + message_size(m) - (attached ? m.payload().size() : 0);
+  Head head = head_of(m);
   char* out = nullptr;
   if (attached) {
-    const auto offset = static_cast<size_t>(m.payload().data() - m.payload_buffer()->data());
+    head.flags = static_cast<uint8_t>(head.flags | kAttached);
     head.payload_offset = static_cast<uint32_t>(offset);
     out = link.append(static_cast<uint8_t>(type), flags, body, m.payload_buffer(), offset + m.payload().size());
   } else {
     out = link.append(static_cast<uint8_t>(type), flags, body);
   }
-  out = put(out, prefix);
-  std::memcpy(out, &head, sizeof head);
-  out += sizeof head;
-  if (once) out = put(out, {reinterpret_cast<const char*>(&m.once()), sizeof(Uid)});
-  out = put(out, m.topic());
-  out = put(out, m.publisher());
-  out = put(out, m.properties());
-  if (!attached) put(out, m.payload());
+  put_message(put(out, prefix), head, m);
 }
 
-MessageRef read_message(Reader& reader, const base::BufferRef& attachment) {
+MessageRef read_message(Reader& reader, const base::BufferRef& attachment, int64_t expiry_shift) {
   const Head head = reader.get<Head>();
   if (!reader.ok() || head.qos > 2) return MessageRef();
   Message::Fields f;
   f.uid = {head.incarnation, head.sequence};
   f.qos = static_cast<proto::QoS>(head.qos);
   f.retain = (head.flags & kRetain) != 0;
-  f.expires_at = head.expires_at;
+  if (head.expires_at != 0) {
+    const auto shifted = static_cast<int64_t>(head.expires_at) - expiry_shift;
+    f.expires_at = shifted > 0 ? static_cast<base::MonoMs>(shifted) : 1;  // long ago
+  }
   if ((head.flags & kOnce) != 0) f.once = reader.get<Uid>();
   f.topic = reader.bytes(head.topic_size);
   f.publisher = reader.bytes(head.publisher_size);

@@ -20,7 +20,12 @@ inline constexpr size_t kAttachAt = 256 * 1024;
 // Appends a frame: `prefix`, then the message.
 void append_message_frame(Link& link, FrameType type, uint8_t flags, std::string_view prefix, const Message& message);
 
-// Reads the message behind a prefix that was read already. Null: malformed.
-MessageRef read_message(Reader& reader, const base::BufferRef& attachment);
+// Reads the message behind a prefix that was read already. Null: malformed. `expiry_shift` as in append_message().
+MessageRef read_message(Reader& reader, const base::BufferRef& attachment, int64_t expiry_shift = 0);
+
+// For a reader with another clock: the message as in a frame without attachment, its expiry moved by `expiry_shift`
+// milliseconds, which read_message() takes back.
+void append_message(std::string& out, const Message& message, int64_t expiry_shift);
+size_t message_size(const Message& message);
 
 }  // namespace bus

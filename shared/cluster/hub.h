@@ -2,14 +2,16 @@
 // messages, copies of sessions. One process of a host, its gateway, uses it. DESIGN section 7.
 //
 // Every call is asynchronous: it is sent behind the calls before it, and its completion comes from run_completions(),
-// in the order of the calls, never from inside a call. Each is atomic where it is carried out. When the connection
-// breaks every call that has no answer yet completes with Status::lost: it may have been carried out or not. All calls
-// may be repeated: what was carried out before is not done twice (numbers, epochs and versions see to that).
+// in the order of the calls, never from inside a call. (read() and changes(), which wait, are neither in order with
+// other calls nor behind them.) Each is atomic where it is carried out. When the connection breaks every call that has
+// no answer yet completes with Status::lost: it may have been carried out or not. All calls may be repeated: what was
+// carried out before is not done twice (numbers, epochs and versions see to that).
 //
 // A node is a host. It has a name (configuration) and a life: a host that comes back after others have adopted what it
 // had starts another life. Everything that belongs to a node is kept under both ("name.life", its key), and every call
 // that writes for a node checks, in the same atomic step, that its life has not ended and that the calling gateway is
-// its newest: otherwise nothing is done, and the answer is Status::fenced.
+// its newest: otherwise nothing is done, and the answer is Status::fenced. So it is before join() has answered. What is
+// done to another node (trim, purge, bury) is refused unless this node has adopted it, and is fine if it is gone.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +28,7 @@ enum class Status : uint8_t {
   ok,
   lost,     // no answer: carried out or not
   fenced,   // this life has ended, or a newer gateway speaks for the node: not carried out
-  refused,  // not carried out (out of memory, read-only replica, ...): try again later
+  refused,  // not carried out (out of memory, the other node is not ours, ...): try again later
 };
 
 struct Node {
@@ -40,8 +42,9 @@ struct Node {
 // What join() says, and renew() with `life` unchanged.
 struct Membership {
   std::string key;          // ours
-  bool fresh = false;       // a new life: what we had has been adopted, or we were never here
+  bool fresh = false;       // a new life: what we had has been adopted, or we were never here. Told once to a gateway.
   uint64_t cluster_id = 0;  // changes when what is shared has been lost
+  uint64_t inbox_end = 0;   // the newest entry of our inbox; 0: it is empty
   std::vector<Node> nodes;  // all, ours included
 };
 
@@ -56,12 +59,16 @@ struct Entry {
 // Who has, or claims, the session of a client id.
 struct Claimed {
   uint64_t epoch = 0;
-  std::string previous;  // node key: the claimant before, or else the holder; empty: nobody. May be the caller itself.
+  // Node key: the claimant before, or else the holder; empty: nobody. The caller itself only if it is the holder: who
+  // claims again is told the same as before.
+  std::string previous;
+  bool operator==(const Claimed&) const = default;
 };
 struct Held {
-  uint64_t epoch = 0;    // of the entry afterwards
-  std::string holder;    // afterwards: the caller, unless a higher epoch was there
-  std::string previous;  // the holder before, if it was another
+  uint64_t epoch = 0;    // of the entry afterwards: higher than asked for if a newer claim is pending
+  std::string holder;    // afterwards: the caller, unless another holds it with a higher epoch
+  std::string previous;  // the holder before, if it was another and is not any more
+  bool operator==(const Held&) const = default;
 };
 
 // A retained message in the order of the cluster. `value` is opaque here; empty: it has been deleted.
@@ -69,11 +76,13 @@ struct Retained {
   uint64_t version = 0;
   std::string topic;
   std::string value;
+  bool operator==(const Retained&) const = default;
 };
 struct Changes {
   uint64_t next = 0;  // where to go on
   bool gap = false;   // changes between are not there any more: take a snapshot
   std::vector<Retained> items;
+  bool operator==(const Changes&) const = default;
 };
 
 struct Copied {  // a record of a node's copy
@@ -141,8 +150,8 @@ class Hub {
   // --- the directory: client id -> (epoch, claimant, holder) ---
   // This node wants the session. epoch = max(last + 1, at_least, clock in microseconds).
   virtual void claim(std::string_view client, uint64_t at_least, Answer<Claimed> done) = 0;
-  // This node has it with that epoch (after a claim, or since before the directory knew): holder, if no higher epoch
-  // is there.
+  // This node has it with that epoch (after a claim, or since before the directory knew): holder, unless another holds
+  // it with a higher epoch. A newer claim of another stays pending.
   virtual void hold(std::string_view client, uint64_t epoch, Answer<Held> done) = 0;
   // The claim of that epoch has come to nothing: the holder stays who it is.
   virtual void withdraw(std::string_view client, uint64_t epoch, Done done) = 0;
@@ -160,9 +169,10 @@ class Hub {
   // all nodes through changes(). A deletion is kept for a while, so that who was away learns of it.
   virtual void retain(std::string_view topic, std::string_view value, uint64_t at_least, Answer<uint64_t> done) = 0;
   // The same for a value that has a version already, if the one there is lower or missing: what a host still has of a
-  // lost Redis.
+  // lost Redis. Answers with the version that is there afterwards.
   virtual void retain_again(const Retained& item, Answer<uint64_t> done) = 0;
   // Changes behind `after` (0: only says where the end is now); waits about a second for the first one. One at a time.
+  // `next` is a place in the order of changes, not a version.
   virtual void changes(uint64_t after, Answer<Changes> done) = 0;
   // All that is kept, deletions included, piece by piece: `cursor` 0 begins, the answer's `next` 0 ends. An item may
   // come twice.

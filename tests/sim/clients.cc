@@ -28,7 +28,7 @@ Process* Clients::any_ready() const {
   std::vector<Process*> ready;
   for (uint32_t slot = 0; slot < world.slots(); ++slot) {
     Process* process = world.live(slot);
-    if (process != nullptr && process->ready) ready.push_back(process);
+    if (process != nullptr && process->ready && !process->is_gateway) ready.push_back(process);
   }
   return ready.empty() ? nullptr : ready[random.below(ready.size())];
 }
@@ -81,6 +81,26 @@ void Clients::execute(const Event& event) {
     case EventKind::stop:
     case EventKind::go:
     case EventKind::start:
+    case EventKind::hub_connect:
+    case EventKind::hub_broken:
+    case EventKind::hub_call:
+    case EventKind::hub_answer:
+    case EventKind::hub_read:
+    case EventKind::hub_push:
+    case EventKind::hub_cut:
+    case EventKind::host_cut:
+    case EventKind::host_mend:
+    case EventKind::host_slow:
+    case EventKind::kill_host:
+    case EventKind::host_back:
+    case EventKind::stop_host:
+    case EventKind::go_host:
+    case EventKind::redis_down:
+    case EventKind::redis_up:
+    case EventKind::redis_empty:
+    case EventKind::redis_older:
+    case EventKind::redis_full:
+    case EventKind::redis_room:
       return;  // the world's
   }
 }

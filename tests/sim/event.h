@@ -32,7 +32,29 @@ namespace sim {
   X(kill, "process a dies")                                             \
   X(stop, "process a stands still")                                     \
   X(go, "process a goes on")                                            \
-  X(start, "a replacement starts in slot a")
+  X(start, "a replacement starts in slot a")                            \
+  /* a gateway and Redis (a = process) */                               \
+  X(hub_connect, "connects, or learns that it cannot")                  \
+  X(hub_broken, "notices that its connection broke")                    \
+  X(hub_call, "Redis carries out what it asked for")                    \
+  X(hub_answer, "answers reach it")                                     \
+  X(hub_read, "an answer to a read that waited reaches it")             \
+  X(hub_push, "a datagram or the news of a node reaches it")            \
+  /* hosts (a = host) and Redis: faults, and what ends them */          \
+  X(hub_cut, "the connection of process a to Redis breaks")             \
+  X(host_cut, "nothing passes between host a and Redis")                \
+  X(host_mend, "it passes again")                                       \
+  X(host_slow, "all that passes between host a and Redis takes long")   \
+  X(kill_host, "all processes of host a die")                           \
+  X(host_back, "host a starts again")                                   \
+  X(stop_host, "all processes of host a stand still")                   \
+  X(go_host, "they go on")                                              \
+  X(redis_down, "Redis goes away")                                      \
+  X(redis_up, "it is back, as it was")                                  \
+  X(redis_empty, "it is back, or just restarted, empty")                \
+  X(redis_older, "the same with what it had some time ago")             \
+  X(redis_full, "Redis refuses to write")                               \
+  X(redis_room, "it has room again")
 
 enum class EventKind : uint8_t {
 #define X(name, help) name,

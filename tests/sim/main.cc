@@ -1,5 +1,7 @@
 // mqtt-sim [--scenarios] [--scenario NAME] [--seeds N] [--first S] [--seed S] [--steps N] [--budget SECONDS] [--trace]
+//          [--cluster] [--hosts M] [--workers N]
 //
+// --cluster: of several hosts, with Redis; --hosts and --workers (of each host) say how many, else the seed does.
 // Runs the directed scenarios, then N random runs. A run that breaks an invariant is run again with its trace kept;
 // what concerns the broken invariant is printed (--trace: everything), and the exit status is 1.
 #include <chrono>
@@ -30,6 +32,17 @@ struct Options {
   uint64_t budget = 0;  // seconds for the random runs, 0 = no limit
   bool keep_going = false;
   bool trace = false;
+  bool cluster = false;
+  uint64_t hosts = 0;  // 0: the seed says
+  uint64_t workers = 0;
+
+  std::string of_cluster() const {
+    if (!cluster) return "";
+    std::string out = "--cluster ";
+    if (hosts != 0) out += sim::text("--hosts ", hosts, ' ');
+    if (workers != 0) out += sim::text("--workers ", workers, ' ');
+    return out;
+  }
 };
 
 std::string running;  // for the last words of a run that crashes
@@ -56,6 +69,10 @@ bool parse(int argc, char** argv, Options& o) {
       o.trace = true;
     } else if (argument == "--keep-going") {
       o.keep_going = true;
+    } else if (argument == "--cluster") {
+      o.cluster = true;
+    } else if (take_number(argc, argv, i, "--hosts", o.hosts) || take_number(argc, argv, i, "--workers", o.workers)) {
+      o.cluster = true;
     } else if (take_number(argc, argv, i, "--seed", seed)) {
       o.first = seed;
       o.seeds = 1;
@@ -115,8 +132,10 @@ bool check(const Settings& settings, const std::string& name, bool print_all, Ru
 }
 
 bool run_seed(uint64_t seed, const Options& o, uint64_t* hash = nullptr) {
-  const Settings settings = Settings::of_seed(seed, o.steps);
-  const std::string name = sim::text("mqtt-sim --seed ", seed, " --steps ", o.steps);
+  const Settings settings = o.cluster ? Settings::of_cluster_seed(seed, o.steps, static_cast<uint32_t>(o.hosts),
+                                                                  static_cast<uint32_t>(o.workers))
+                                      : Settings::of_seed(seed, o.steps);
+  const std::string name = sim::text("mqtt-sim ", o.of_cluster(), "--seed ", seed, " --steps ", o.steps);
   return check(
       settings, name, o.trace, [](Simulation& simulation) { simulation.run(); }, hash);
 }
@@ -158,7 +177,8 @@ int run_seeds(const Options& o) {
       uint64_t again = 0;
       run_seed(seed, o, &again);
       if (hash != again) {
-        std::printf("mqtt-sim --seed %lu --steps %lu: two runs differ: it is not deterministic\n", seed, o.steps);
+        std::printf("mqtt-sim %s--seed %lu --steps %lu: two runs differ: it is not deterministic\n",
+                    o.of_cluster().c_str(), seed, o.steps);
         good = false;
       }
     }

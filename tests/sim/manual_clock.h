@@ -16,4 +16,16 @@ class ManualClock final : public base::Clock {
   base::MonoMs ms_ = 1'000'000;
 };
 
+// A host's clock: its boot was at another time.
+class HostClock final : public base::Clock {
+ public:
+  HostClock(const ManualClock& clock, base::MonoMs offset) : clock_(clock), offset_(offset) {}
+  base::MonoMs now_ms() const override { return clock_.now_ms() + offset_; }
+  base::WallUs wall_us() const override { return clock_.wall_us(); }
+
+ private:
+  const ManualClock& clock_;
+  base::MonoMs offset_;
+};
+
 }  // namespace sim

@@ -20,8 +20,12 @@ void Oracle::check_answered() {
 
 // The broker has promised to deliver it, and nothing that died since excuses it.
 bool Oracle::firm(const Message& m, bool qos0) const {
-  if (m.is_will) return m.accepted;
   const bool worker_lives = m.connection == nullptr || m.connection->process.alive;
+  if (m.is_will) {
+    // Its worker published it, and died with what had not left it.
+    const bool lost = qos0 && m.qos == proto::QoS::at_most_once && !worker_lives;
+    return m.accepted && !(lost && m.handed < m.connection->process.died);
+  }
   if (m.qos != proto::QoS::at_most_once && m.acked != kNever) return true;
   if (qos0 && m.qos == proto::QoS::at_most_once && !worker_lives) return false;
   return m.accepted && worker_lives;

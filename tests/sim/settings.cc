@@ -26,4 +26,42 @@ Settings Settings::of_seed(uint64_t seed, uint64_t steps) {
   return s;
 }
 
+Settings Settings::of_cluster_seed(uint64_t seed, uint64_t steps, uint32_t hosts, uint32_t workers) {
+  Settings s = of_seed(seed, steps);
+  base::Random random(seed * 0x9E3779B97F4A7C15ULL + 2);
+  s.clustered = true;
+  s.hosts = hosts != 0 ? hosts : 2 + static_cast<uint32_t>(random.below(2));
+  s.workers = workers != 0 ? workers : 1 + static_cast<uint32_t>(random.below(2));
+  s.lease_ms = 200 + static_cast<uint32_t>(random.below(300));
+  Faults& f = s.faults;
+  f = {};
+  switch (random.below(8)) {  // 0: no faults at all
+    case 0:
+      break;
+    case 1:
+      f.hub = true;
+      break;
+    case 2:
+      f.cut = f.death = true;
+      break;
+    case 3:
+      f.redis_down = f.hub = true;
+      break;
+    case 4:
+      f.host_cut = f.host_stop = true;
+      break;
+    case 5:
+      f.host_death = f.death = true;
+      break;
+    case 6:
+      f.redis_lost = f.redis_down = true;
+      break;
+    default:
+      f.cut = f.stop = f.death = f.hub = f.host_cut = f.host_stop = f.host_death = f.redis_down = true;
+      f.redis_lost = random.one_in(2);
+      break;
+  }
+  return s;
+}
+
 }  // namespace sim

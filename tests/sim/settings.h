@@ -12,11 +12,21 @@ struct Faults {
   bool cut = false;    // links break and come back
   bool stop = false;   // workers stand still for a while (SIGSTOP)
   bool death = false;  // workers are killed and replaced
+  // --- of a cluster ---
+  bool hub = false;         // connections to Redis break; calls and answers are lost
+  bool host_cut = false;    // a host is cut off from Redis for a while
+  bool host_stop = false;   // a host stands still, maybe past its lease
+  bool host_death = false;  // a host dies, and comes back or not
+  bool redis_down = false;  // Redis goes away and comes back as it was; or is full for a while
+  bool redis_lost = false;  // ... empty, or with an older state
 };
 
 struct Settings {
   uint64_t seed = 1;
-  uint32_t workers = 3;
+  uint32_t hosts = 1;
+  uint32_t workers = 3;    // of each host
+  bool clustered = false;  // each host has a gateway, too
+  uint32_t lease_ms = 400;
   uint64_t steps = 2000;
   uint32_t clients = 7;
   size_t pipe_capacity = 4096;              // of one direction between two workers
@@ -33,6 +43,7 @@ struct Settings {
   bool trace = false;
 
   static Settings of_seed(uint64_t seed, uint64_t steps);
+  static Settings of_cluster_seed(uint64_t seed, uint64_t steps, uint32_t hosts, uint32_t workers);
 };
 
 }  // namespace sim

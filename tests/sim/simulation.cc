@@ -137,8 +137,9 @@ void Simulation::heal() {
   for (const auto& process : world.processes()) {
     if (process->alive && process->stopped) world.execute({EventKind::go, process->index});
   }
-  for (uint32_t slot = 0; slot < world.slots(); ++slot) {
-    if (world.live(slot) == nullptr) world.start(slot);
+  world.heal_cluster();
+  for (uint32_t place = 0; place < world.slots(); ++place) {
+    if (world.live(place) == nullptr && !world.host_of(place).gone) world.start(place);
   }
   for (const auto& wire : world.wires()) {
     for (Wire::Side& side : wire->sides) side.held = false;
@@ -173,12 +174,12 @@ void Simulation::bring_back() {
 
 void Simulation::probe_retained() {
   std::vector<Identity*> probes;
-  for (uint32_t slot = 0; slot < world.slots(); ++slot) {
+  for (const uint32_t place : world.workers()) {
     Identity::Profile profile;
-    profile.id = text("probe", slot);
+    profile.id = text("probe", place);
     profile.persistent = false;
     probes.push_back(&clients.add(profile));
-    probes.back()->connect(*world.live(slot), {true, false, false});
+    probes.back()->connect(*world.live(place), {true, false, false});
   }
   settle();
   for (Identity* probe : probes) {
@@ -220,17 +221,22 @@ void Simulation::check_empty() {
                             Gauge::inflight_messages, Gauge::bus_waiting_bytes, Gauge::send_buffer_bytes}) {
     if (gauge != Gauge::connections) empty(gauge);  // who counts TCP connections is the listener
   }
+  const std::string probe = text("probe", world.workers().front());
   uint64_t retained = 0;
   for (const Identity& identity : clients.identities()) {
-    if (identity.name() == "probe0") retained = identity.retained_seen().size();
+    if (identity.name() == probe) retained = identity.retained_seen().size();
   }
-  empty(Gauge::retained_messages, retained);
+  const auto with_a_copy =
+      std::count_if(world.hosts().begin(), world.hosts().end(), [](const auto& host) { return !host->gone; });
+  empty(Gauge::retained_messages, retained * static_cast<uint64_t>(with_a_copy));
   if (retained == 0) empty(Gauge::retained_bytes);
-  for (uint32_t slot = 0; slot < world.slots(); ++slot) {
-    const size_t count = world.live(slot)->broker->client_count();
-    if (count != 0) trace.fail(text("left behind: slot ", slot, " has ", count, " clients"), {});
+  for (const uint32_t place : world.workers()) {
+    const size_t count = world.live(place)->broker->client_count();
+    if (count != 0) trace.fail(text("left behind: slot ", place, " has ", count, " clients"), {});
   }
   if (world.total(metrics::Counter::protocol_errors) != 0) trace.fail("somebody was told of a protocol error", {});
+  const std::string residue = world.residue(retained);
+  if (!residue.empty()) trace.fail(text("left behind in Redis: ", residue), {});
 }
 
 }  // namespace sim

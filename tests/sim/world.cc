@@ -9,24 +9,33 @@ constexpr base::MonoMs kStallMs = 5000;
 constexpr uint32_t kOften = 8;
 constexpr uint32_t kUsually = 4;
 constexpr uint32_t kAtTimes = 2;
+constexpr Step kSnapshotSteps = 300;
+constexpr base::MonoMs kBootOffsetMs = 700'001;  // between two hosts
 
 }  // namespace
 
 World::World(const Settings& settings, base::Random& random, Trace& trace)
-    : settings_(settings), random_(random), trace_(trace), slots_(settings.workers, nullptr) {
-  config::WorkerGroup group;
-  group.name = "mqtt";
-  group.count = settings.workers;
-  config_.workers.push_back(group);
-  config_.mqtt.sys_interval = 0;
-  config_.mqtt.max_queued_messages = settings.max_queued_messages;
-  config_.mqtt.max_queued_bytes = settings.max_queued_bytes;
-  config_.mqtt.queue_full = settings.drop_old ? config::QueueFull::drop_old : config::QueueFull::drop_new;
-  disks_.resize(settings.workers);
-  for (uint32_t slot = 0; slot < settings.workers; ++slot) {
-    pages_.push_back(std::make_unique<metrics::Page>());
+    : settings_(settings), random_(random), trace_(trace) {
+  for (uint32_t index = 0; index < settings.hosts; ++index) {
+    hosts_.push_back(std::make_unique<Host>(index, clock_, index * kBootOffsetMs));
+    config::Config& config = hosts_.back()->config;
+    config::WorkerGroup group;
+    group.name = "mqtt";
+    group.count = settings.workers;
+    config.workers.push_back(group);
+    config.mqtt.sys_interval = 0;
+    config.mqtt.max_queued_messages = settings.max_queued_messages;
+    config.mqtt.max_queued_bytes = settings.max_queued_bytes;
+    config.mqtt.queue_full = settings.drop_old ? config::QueueFull::drop_old : config::QueueFull::drop_new;
+    if (!settings.clustered) continue;
+    config.redis.url = "redis://model";
+    config.redis.node_id = text("host", index);
+    config.redis.lease = settings.lease_ms / 1000.0;
   }
-  for (uint32_t slot = 0; slot < settings.workers; ++slot) start(slot);
+  slots_.resize(settings.hosts * hosts_[0]->config.process_count(), nullptr);
+  disks_.resize(slots_.size());
+  for (uint32_t place = 0; place < slots(); ++place) pages_.push_back(std::make_unique<metrics::Page>());
+  for (uint32_t place = 0; place < slots(); ++place) start(place);
 }
 
 World::~World() {
@@ -37,20 +46,23 @@ void World::end() {
   for (auto& process : processes_) {
     process->alive = false;
     process->broker.reset();
+    process->hub.reset();
   }
 }
 
 broker::Environment World::environment(Process& process) {
   broker::Environment e;
-  e.config = &config_;
+  Host& host = *hosts_[process.host];
+  e.config = &host.config;
   e.slot = process.id.slot;
   e.incarnation = process.id.incarnation;
-  e.clock = &clock_;
+  e.clock = &host.clock;
   e.random = &process.random;
   e.pool = &pool_;
   e.store = &process.store;
-  e.page = page(process.id.slot);
-  e.page_of = [this](uint32_t slot) { return page(slot); };
+  e.hub = process.hub.get();
+  e.page = page(process.place);
+  e.page_of = [this, first = process.host * per_host()](uint32_t slot) { return page(first + slot); };
   if (trace_.keeps_lines()) {
     e.log = [this, &process](int, std::string_view event, std::initializer_list<broker::LogField> fields) {
       std::string line = text(process.name(), " log: ", event);
@@ -67,32 +79,43 @@ broker::Environment World::environment(Process& process) {
   return e;
 }
 
-void World::start(uint32_t slot) {
+void World::start(uint32_t place) {
   const auto index = static_cast<uint32_t>(processes_.size());
+  const uint32_t slot = place % per_host();
   const broker::PeerId id{slot, next_incarnation_++};
-  processes_.push_back(std::make_unique<Process>(index, id, random_.next(), disks_[slot]));
+  store::MemoryStore::Disk* disk = is_gateway(place) ? nullptr : &disks_[place];
+  processes_.push_back(std::make_unique<Process>(index, id, random_.next(), disk));
   Process& process = *processes_.back();
+  process.host = place / per_host();
+  process.place = place;
+  process.is_gateway = is_gateway(place);
+  const std::string of_host = hosts_.size() > 1 ? text('h', process.host) : "";
+  process.label = of_host + (process.is_gateway ? "g" : text('w', slot));
+  if (process.is_gateway) {
+    process.hub = std::make_unique<ModelHub>(redis_, process.random);
+    process.hub->set_partitioned(hosts_[process.host]->partitioned);
+  }
   trace_.line("!! ", process.name(), " starts");
   for (const Process* other : slots_) {
-    if (other == nullptr) continue;
+    if (other == nullptr || other->host != process.host) continue;
     wires_.push_back(std::make_unique<Wire>(*processes_[other->index], process, settings_.pipe_capacity));
   }
-  slots_[slot] = &process;
+  slots_[place] = &process;
   for (uint32_t g = 0; g < static_cast<uint32_t>(metrics::Gauge::kCount); ++g) {
-    page(slot).set(static_cast<metrics::Gauge>(g), 0);  // as a worker that starts does
+    page(place).set(static_cast<metrics::Gauge>(g), 0);  // as a worker that starts does
   }
   process.broker = std::make_unique<broker::Broker>(environment(process));
   process.broker->load();
-  announce_peers();
+  announce_peers(process.host);
 }
 
-void World::announce_peers() {
+void World::announce_peers(uint32_t host) {
   std::vector<broker::PeerId> live;
   for (const Process* process : slots_) {
-    if (process != nullptr) live.push_back(process->id);
+    if (process != nullptr && process->host == host) live.push_back(process->id);
   }
   for (Process* process : slots_) {
-    if (process != nullptr) process->inbox.push_back(live);
+    if (process != nullptr && process->host == host) process->inbox.push_back(live);
   }
 }
 
@@ -101,9 +124,13 @@ void World::kill(Process& process) {
   process.alive = false;
   process.ready = false;
   process.died = trace_.step();
-  slots_[process.id.slot] = nullptr;
+  slots_[process.place] = nullptr;
   if (on_death) on_death(process);
   process.broker.reset();
+  if (process.hub != nullptr) {
+    process.hub->break_off();  // what was on its way may have come there
+    process.hub.reset();
+  }
   process.store.die();
   process.inbox.clear();
   for (auto& wire : wires_) {
@@ -115,7 +142,7 @@ void World::kill(Process& process) {
       side.in.clear();
     }
   }
-  announce_peers();
+  announce_peers(process.host);
   note_mourning();
 }
 
@@ -161,8 +188,8 @@ void World::pass_time(base::MonoMs ms) {
   }
 }
 
-Process* World::live(uint32_t slot) const {
-  return slots_[slot];
+Process* World::live(uint32_t place) const {
+  return slots_[place];
 }
 
 Wire* World::wire(const Process& a, const Process& b, uint32_t& side_of_a) {
@@ -185,23 +212,27 @@ const bus::Link* World::link(const Process& from, const Process& to) {
 
 uint64_t World::total(metrics::Counter counter) const {
   uint64_t sum = 0;
-  for (uint32_t slot = 0; slot < slots(); ++slot) sum += page(slot).get(counter);
+  for (uint32_t place = 0; place < slots(); ++place) sum += page(place).get(counter);
   return sum;
 }
 
 uint64_t World::total(metrics::Gauge gauge) const {
   uint64_t sum = 0;
-  for (uint32_t slot = 0; slot < slots(); ++slot) sum += page(slot).get(gauge);
+  for (uint32_t place = 0; place < slots(); ++place) {
+    if (!hosts_[place / per_host()]->gone) sum += page(place).get(gauge);
+  }
   return sum;
 }
 
 bool World::quiet() const {
-  for (const Process* process : slots_) {
-    if (process == nullptr || !process->runs() || !process->ready || process->dirty || !process->inbox.empty() ||
-        process->store.pending()) {
+  for (uint32_t place = 0; place < slots(); ++place) {
+    const Process* process = slots_[place];
+    if (hosts_[place / per_host()]->gone) continue;
+    if (process == nullptr || !process->runs() || !process->ready || process->wants_turn() || !process->inbox.empty()) {
       return false;
     }
   }
+  if (settings_.clustered && !cluster_quiet()) return false;
   return std::all_of(wires_.begin(), wires_.end(), [](const auto& wire) {
     const bool both_live = wire->sides[0].process->alive && wire->sides[1].process->alive;
     if (both_live) return wire->quiet();
@@ -219,25 +250,31 @@ bool World::may_die(const Process& process) const {
 }
 
 void World::note_quiet() {
-  if (quiet()) last_quiet_ = trace_.step();
+  const bool now = quiet();
+  if (now) last_quiet_ = trace_.step();
+  if (now && settings_.clustered) end_troubles();
 }
 
 void World::collect(std::vector<Event>& out) const {
   for (const Process* process : slots_) {
-    if (process == nullptr || process->stopped) continue;
-    if (process->dirty || process->store.pending()) out.push_back({EventKind::turn, process->index, 0, 3 * kOften});
+    if (process == nullptr) continue;
+    if (process->hub != nullptr) collect_hub(*process, out);
+    if (process->stopped) continue;
+    if (process->wants_turn()) out.push_back({EventKind::turn, process->index, 0, 3 * kOften});
     if (!process->inbox.empty()) out.push_back({EventKind::hear_peers, process->index, 0, kAtTimes});
   }
   for (uint32_t i = 0; i < wires_.size(); ++i) collect_wire(i, out);
 }
 
 void World::collect_master(std::vector<Event>& out) const {
-  for (uint32_t slot = 0; slot < slots(); ++slot) {
-    const Process* process = slots_[slot];
-    if (process == nullptr) out.push_back({EventKind::start, slot, 0, 1});
+  for (uint32_t place = 0; place < slots(); ++place) {
+    const Process* process = slots_[place];
+    const bool down = hosts_[place / per_host()]->down;
+    if (process == nullptr && !down) out.push_back({EventKind::start, place, 0, 1});
     const bool stalled = process != nullptr && process->stopped && clock_.now_ms() > process->stopped_at + kStallMs;
     if (stalled) out.push_back({EventKind::kill, process->index, 0, 1});
   }
+  if (settings_.clustered) collect_repairs(out);
 }
 
 void World::collect_wire(uint32_t index, std::vector<Event>& out) const {
@@ -266,6 +303,7 @@ void World::collect_faults(std::vector<Event>& out) const {
     if (process->stopped) out.push_back({EventKind::go, process->index, 0, 20});
     if (settings_.faults.stop && !process->stopped) out.push_back({EventKind::stop, process->index, 0, 6});
   }
+  if (settings_.clustered) collect_cluster_faults(out);
   if (!settings_.faults.cut) return;
   for (uint32_t i = 0; i < wires_.size(); ++i) {
     const Wire& wire = *wires_[i];
@@ -275,6 +313,13 @@ void World::collect_faults(std::vector<Event>& out) const {
 }
 
 void World::execute(const Event& event) {
+  carry_out(event);
+  if (!settings_.clustered) return;
+  note_troubles();
+  if (settings_.faults.redis_lost && trace_.step() % kSnapshotSteps == 0) redis_.take_snapshot();
+}
+
+void World::carry_out(const Event& event) {
   switch (event.kind) {
     case EventKind::turn:
       return turn(*processes_[event.a]);
@@ -307,6 +352,28 @@ void World::execute(const Event& event) {
       return trace_.line("!! ", processes_[event.a]->name(), " goes on");
     case EventKind::start:
       return start(event.a);
+    case EventKind::hub_connect:
+    case EventKind::hub_broken:
+    case EventKind::hub_call:
+    case EventKind::hub_answer:
+    case EventKind::hub_read:
+    case EventKind::hub_push:
+    case EventKind::hub_cut:
+      return execute_hub(*processes_[event.a], event.kind);
+    case EventKind::host_cut:
+    case EventKind::host_mend:
+    case EventKind::host_slow:
+    case EventKind::kill_host:
+    case EventKind::host_back:
+    case EventKind::stop_host:
+    case EventKind::go_host:
+    case EventKind::redis_down:
+    case EventKind::redis_up:
+    case EventKind::redis_empty:
+    case EventKind::redis_older:
+    case EventKind::redis_full:
+    case EventKind::redis_room:
+      return execute_cluster(event);
     case EventKind::accept:
     case EventKind::upload:
     case EventKind::download:

@@ -41,7 +41,8 @@ std::string line_of(uint8_t type, uint8_t flags, std::string_view body) {
 
 BrokerWorld::BrokerWorld(uint32_t workers) : BrokerWorld(workers, Options()) {}
 
-BrokerWorld::BrokerWorld(uint32_t workers, const Options& options) : options_(options), workers_(workers) {
+BrokerWorld::BrokerWorld(uint32_t workers, const Options& options)
+    : options_(options), disks_(workers), workers_(workers) {
   config::WorkerGroup group;
   group.count = workers;
   config_.workers.push_back(group);
@@ -60,7 +61,7 @@ BrokerWorld::~BrokerWorld() {
 }
 
 void BrokerWorld::start(uint32_t slot) {
-  auto& worker = workers_[slot] = std::make_unique<Worker>();
+  auto& worker = workers_[slot] = std::make_unique<Worker>(disks_[slot]);
   worker->incarnation = ++last_incarnation_;
   broker::Environment e;
   e.config = &config_;
@@ -76,6 +77,7 @@ void BrokerWorld::start(uint32_t slot) {
   e.flush_link = [this, id = id(slot)](uint32_t to, bus::Link& link) { write(id, to, link); };
   e.on_ready = [w = worker.get()] { w->ready = true; };
   worker->broker = std::make_unique<broker::Broker>(e);
+  worker->broker->load();
   announce();
 }
 

@@ -51,6 +51,7 @@ class BrokerWorld {
   // What `from` writes stays where it is: in the kernel (hold), or with the writer (block).
   void hold(uint32_t from, uint32_t to, bool held = true);
   void block(uint32_t from, uint32_t to, bool blocked = true);
+  // With what its predecessor in that slot has stored.
   void start(uint32_t slot);
   // Its clients' connections end. The others are told at once, and read what they are let.
   void kill(uint32_t slot);
@@ -59,7 +60,8 @@ class BrokerWorld {
 
   uint64_t count(uint32_t slot, metrics::Counter counter) const;
   int64_t gauge(uint32_t slot, metrics::Gauge gauge) const;
-  const store::MemoryStore::Disk& disk(uint32_t slot) const { return workers_[slot]->store.disk(); }
+  store::MemoryStore& store(uint32_t slot) { return workers_[slot]->store; }
+  const store::MemoryStore::Disk& disk(uint32_t slot) const { return disks_[slot]; }
   bool ready(uint32_t slot) const { return workers_[slot]->ready; }
   // A word that starts with `prefix` and has its home there: a client id or a topic.
   std::string at_home(uint32_t slot, const std::string& prefix) const;
@@ -70,6 +72,7 @@ class BrokerWorld {
  private:
   friend class BrokerClient;
   struct Worker {
+    explicit Worker(store::MemoryStore::Disk& disk) : store(disk) {}
     uint64_t incarnation = 0;
     base::Random random{1};
     store::MemoryStore store;
@@ -99,6 +102,7 @@ class BrokerWorld {
   config::Config config_;
   Options options_;
   uint64_t last_incarnation_ = 100;
+  std::vector<store::MemoryStore::Disk> disks_;   // by slot
   std::vector<std::unique_ptr<Worker>> workers_;  // by slot; null: dead
   std::deque<Pipe> pipes_;
   std::vector<BrokerClient*> clients_;

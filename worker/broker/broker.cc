@@ -9,6 +9,7 @@
 #include "worker/broker/client_table.h"
 #include "worker/broker/core.h"
 #include "worker/broker/departures.h"
+#include "worker/broker/gateway.h"
 #include "worker/broker/interest.h"
 #include "worker/broker/journal.h"
 #include "worker/broker/outbox.h"
@@ -67,6 +68,10 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     core_.accepted = &accepted_;
     core_.tickets = &tickets_;
     core_.clients = &clients_;
+    if (core_.env.hub != nullptr) {
+      gateway_ = std::make_unique<Gateway>(core_);
+      core_.gateway = gateway_.get();
+    }
     client_context_.config = &core_.mqtt;
     client_context_.clock = core_.env.clock;
     client_context_.wheel = &core_.wheel;
@@ -98,12 +103,14 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   void load() {
     records_.load();
     journal_.end_of_turn();
+    if (gateway_) gateway_->start();
   }
 
   void advance() { core_.wheel.advance(core_.now()); }
 
   void end_of_turn() {
     core_.env.store->run_completions();
+    if (gateway_) gateway_->run_completions();
     client_context_.budget = kDeliveriesPerTurn;
     const std::vector<ClientRef> deferred = std::move(deferred_);
     deferred_.clear();
@@ -111,7 +118,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       if (connection::MqttClient* client = clients_.find(ref)) client->continue_parsing();
     }
     more_work_ = retained_.run_slice() || !deferred_.empty();
-    if (peers_.ready() && !recovered_ && !departures_.holding()) {
+    if (peers_.ready() && !recovered_ && !departures_.holding() && (!gateway_ || gateway_->recovered())) {
       recovered_ = true;
       peers_.for_each([this](Peer& peer) { peers_.send(peer, bus::FrameType::recovered, bus::kAckSoon, {}); });
       on_recovered();
@@ -127,6 +134,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       peers_.end_of_turn();
     }
     journal_.end_of_turn();  // what flushed links released has written again
+    if (gateway_) gateway_->end_of_turn();
     clients_.sweep();
   }
 
@@ -321,7 +329,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   uint64_t& partial_bytes() override { return partial_bytes_; }
 
   // --- PeerEvents ---
-  void on_peer_linked(Peer& peer) override {
+  bool on_peer_linked(Peer& peer) override {
     peer.link.fit_credit(core_.env.link_credit);
     interest_.sync_to(peer);
     claims_.sync_to(peer);
@@ -331,6 +339,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     outbox_.on_peer_linked(peer);
     retained_.on_peer_linked(peer);
     if (recovered_) peers_.send(peer, bus::FrameType::recovered, bus::kAckSoon, {});
+    return !gateway_ || gateway_->open();
   }
 
   void on_peer_gone(const WorkerId& peer) override {
@@ -345,6 +354,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
 
   void on_peer_synced(const WorkerId& peer) override {
     core_.tree.drop_kept(peer.slot);
+    if (gateway_) gateway_->on_worker_synced(peer.slot);
     interest_.on_peer_synced(peer.slot);
     if (Peer* linked = peers_.find(peer)) shared_.on_peer_synced(*linked);
     claims_.on_peer_synced(peer);
@@ -360,6 +370,10 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   }
 
   void on_all_synced() override {
+    if (gateway_) {
+      gateway_->on_workers_synced();
+      return;
+    }
     claims_.on_ready();
     accepted_.on_ready();
     shared_.on_ready();
@@ -391,11 +405,11 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         if (!message) return false;
         if ((flags & bus::kWantStored) != 0) {
           tickets_.begin([this, from = peer.id, wanted = Peers::count_wanted(peer)] { peers_.confirm(from, wanted); });
-          publisher_.deliver_from_peer(message);
+          take(message, peer);
           tickets_.end();
         } else {
           tickets_.begin_unwatched();
-          publisher_.deliver_from_peer(message);
+          take(message, peer);
         }
         return true;
       }
@@ -404,7 +418,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       case FrameType::shared_result:
         return shared_.on_result(peer, body);
       case FrameType::route:
-        return interest_.on_route(peer.id.slot, body);
+        return interest_.on_route(peer.id.slot, body) && (!gateway_ || gateway_->on_worker_route(peer.id.slot, body));
       case FrameType::share:
         return interest_.on_share(peer.id.slot, body);
       case FrameType::claim:
@@ -443,6 +457,10 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         peer.recovered = true;
         on_recovered();
         return body.empty();
+      case FrameType::mark:
+        return gateway_ && gateway_->on_mark(peer.id, body);
+      case FrameType::marked:
+        return peers_.on_marked(peer, body);
       case FrameType::retain_set:
         return retained_.on_set(peer, flags, body, attachment);
       case FrameType::retain_query:
@@ -460,6 +478,14 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   }
 
  private:
+  void take(const bus::MessageRef& message, const Peer& from) {
+    if (gateway_) {
+      gateway_->forward(message);
+    } else {
+      publisher_.deliver_from_peer(message, from.id.slot == core_.gateway_slot());
+    }
+  }
+
   struct CloseLater {
     ClientRef client;
     proto::ReasonCode reason;
@@ -515,7 +541,8 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   Records records_;
   Outbox outbox_;
   Accepted accepted_;
-  bool recovered_ = false;  // what was restored has been routed, and everybody told
+  std::unique_ptr<Gateway> gateway_;  // in the gateway's slot
+  bool recovered_ = false;            // what was restored has been routed, and everybody told
   SysTopics sys_;
   HouseKeeping house_keeping_;
   std::vector<CloseLater> close_later_;

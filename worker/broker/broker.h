@@ -58,6 +58,8 @@ struct Environment {
   // Called by end_of_turn() for every link that has bytes waiting: write what the kernel takes now
   // (link->gather / on_written). May be called for links that are not connected (do nothing then).
   std::function<void(uint32_t slot, bus::Link& link)> flush_link;
+  // The gateway's life in the cluster has ended: the process must end, and another begin.
+  std::function<void()> on_fenced;
   // All links are synchronised: start accepting clients. Called once.
   std::function<void()> on_ready;
 };

@@ -224,6 +224,8 @@ void Claims::handle_grant(uint64_t number, uint64_t epoch, const std::optional<W
       if (discard) {
         core_.sessions->end(*session);
         session = nullptr;
+      } else {
+        core_.shared->on_member_offline(*session);  // until its new connection is answered
       }
     }
     finish(it, session);

@@ -5,7 +5,7 @@
 namespace broker {
 
 uint32_t Core::home_of(std::string_view key) const {
-  return base::home_of(key, slots);
+  return base::home_of(key, homes);
 }
 
 }  // namespace broker

@@ -10,6 +10,7 @@
 //   Departures what a dead worker leaves behind            Journal    what is written to the store, who waits for it
 //   Records    sessions in the store
 //   Outbox     what waits for a dead worker's replacement  Accepted   QoS 2 messages and wills that must be routed
+//   Gateway    in a cluster, in the last slot: the other hosts
 #pragma once
 
 #include <cstdint>
@@ -48,6 +49,7 @@ class Journal;
 class Records;
 class Outbox;
 class Accepted;
+class Gateway;
 
 using session::WorkerId;
 
@@ -57,7 +59,8 @@ struct Core {
         config(*env.config),
         mqtt(config.mqtt),
         self{env.slot, env.incarnation},
-        slots(config.slot_count()),
+        slots(config.process_count()),
+        homes(config.slot_count()),
         wheel(env.clock->now_ms()),
         session_shared{&mqtt, env.clock, env.page},
         page(env.page) {}
@@ -78,11 +81,15 @@ struct Core {
   const config::Config& config;
   const config::Mqtt& mqtt;
   WorkerId self;
-  uint32_t slots;
+  uint32_t slots;  // processes of the host: workers and, behind them, the gateway if there is one
+  uint32_t homes;  // workers
   base::TimerWheel wheel;
   router::TopicTree tree;
   session::Shared session_shared;
   metrics::PageRef page;
+  // The slot of the gateway to the other hosts; kNoSlot: there are none.
+  static constexpr uint32_t kNoSlot = 0xFFFFFFFF;
+  uint32_t gateway_slot() const { return config.clustered() ? homes : kNoSlot; }
   uint64_t sequence = 0;  // of the last message this worker routed
   // By worker process: the last message that came here from it. Dead ones' too, the newest kSeenDead of them.
   std::map<uint64_t, uint64_t> seen;
@@ -103,6 +110,7 @@ struct Core {
   Records* records = nullptr;
   Outbox* outbox = nullptr;
   Accepted* accepted = nullptr;
+  Gateway* gateway = nullptr;  // null in a worker
 };
 
 }  // namespace broker

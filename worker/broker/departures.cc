@@ -1,5 +1,6 @@
 #include "worker/broker/departures.h"
 
+#include "worker/broker/gateway.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/publisher.h"
 
@@ -77,6 +78,7 @@ void Departures::finish_if_done(std::map<uint64_t, Departure>::iterator it) {
   departures_.erase(it);
   slots_.erase(gone.slot);
   core_.tree.keep_durable(gone.slot);
+  if (core_.gateway != nullptr) core_.gateway->on_worker_left(gone.slot);
   // Everything is routed afresh; what another dead worker's routes still concern is held again.
   const std::vector<Held> held = std::move(held_);
   held_.clear();

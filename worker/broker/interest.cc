@@ -74,8 +74,7 @@ bool Interest::unsubscribe(session::Session& session, std::string_view filter) {
 }
 
 void Interest::remove_at(session::Session& session, router::NodeId node, uint32_t position) {
-  const std::string filter = core_.slots == 1 ? std::string() : core_.tree.filter_of(node);
-  const router::TopicTree::Removed removed = core_.tree.remove(node, position);
+  const router::TopicTree::Removed removed = withdraw_at(node, position);
   core_.page.add(metrics::Gauge::subscriptions, -1);
   if (removed.moved) {
     session::Session* moved = core_.sessions->by_id(removed.moved_subscriber);
@@ -84,11 +83,33 @@ void Interest::remove_at(session::Session& session, router::NodeId node, uint32_
     CHECK(own != nullptr && own->position == removed.moved_from);
     own->position = position;
   }
-  if (core_.slots == 1 || !removed.last_local) return;
+}
+
+router::TopicTree::Removed Interest::withdraw_at(router::NodeId node, uint32_t position) {
+  const std::string filter = core_.slots == 1 ? std::string() : core_.tree.filter_of(node);
+  const router::TopicTree::Removed removed = core_.tree.remove(node, position);
+  if (core_.slots == 1 || !removed.last_local) return removed;
   flags_of(node) = 0;
   unconfirmed_.erase(node);
   route_body(false, false, filter);
   core_.peers->for_each([&](Peer& peer) { core_.peers->send(peer, bus::FrameType::route, 0, core_.scratch); });
+  return removed;
+}
+
+router::TopicTree::Added Interest::add_node(router::SubscriberId node, std::string_view filter) {
+  router::SubscriptionOptions options;
+  options.qos = proto::QoS::exactly_once;
+  options.retain_as_published = true;
+  const router::TopicTree::Added added = core_.tree.add(filter, node, options);
+  if (added.first_local) {
+    flags_of(added.node) |= kAnnouncedDurable;
+    announce_route(added.node, true, filter);
+  }
+  return added;
+}
+
+router::TopicTree::Removed Interest::remove_node(router::NodeId at, uint32_t position) {
+  return withdraw_at(at, position);
 }
 
 bool Interest::unsubscribe_shared(session::Session& session, std::string_view group_name, std::string_view filter) {

@@ -39,6 +39,13 @@ class Interest {
   // Leaves all shared groups; what the session has of them stays with it.
   void leave_groups(session::Session& session);
 
+  // --- in a gateway, for another node of the cluster ---
+  // REQUIRES: the node does not have that filter. Announced as durable: no worker knows what is behind it.
+  router::TopicTree::Added add_node(router::SubscriberId node, std::string_view filter);
+  router::TopicTree::Removed remove_node(router::NodeId at, uint32_t position);
+  // The newest announcement.
+  uint64_t last_announcement() const { return last_announcement_; }
+
   // Tells all peers the group's members here; the number a SUBACK must wait for.
   uint64_t announce_group(const router::SharedGroup& group);
 
@@ -53,6 +60,7 @@ class Interest {
  private:
   void leave(session::Session& session, router::SharedGroup& group);
   void remove_at(session::Session& session, router::NodeId node, uint32_t position);
+  router::TopicTree::Removed withdraw_at(router::NodeId node, uint32_t position);
   void announce_route(router::NodeId node, bool durable, std::string_view filter);
   void route_body(bool add, bool durable, std::string_view filter);
   void share_body(const router::SharedGroup& group);

@@ -14,7 +14,7 @@ void Outbox::add(uint32_t slot, store::Purpose purpose, const bus::MessageRef& m
   Peer::Unstored& entry = to.waiting.emplace_back();
   entry.message = message;
   entry.purpose = purpose;
-  if (purpose == store::Purpose::retain) {
+  if (waits_for_replacement(purpose)) {
     entry.ticket = core_.tickets->wait();
   } else {
     store(slot, entry);
@@ -32,13 +32,18 @@ void Outbox::on_unstored(const WorkerId& peer, base::Ring<Peer::Unstored> unstor
   for (; !unstored.empty(); unstored.pop_front()) {
     Peer::Unstored entry = std::move(unstored.front());
     if (!entry.message) continue;
-    if (entry.purpose != store::Purpose::retain) {
+    if (!waits_for_replacement(entry.purpose)) {
       if (entry.number == 0) store(peer.slot, entry);
       core_.journal->wait(std::exchange(entry.ticket, kNoTicket));
     }
     to.bytes += entry.message->footprint();
     to.waiting.push_back(std::move(entry));
   }
+}
+
+// A gateway stores nothing: what it has not passed on it has not trimmed.
+bool Outbox::waits_for_replacement(store::Purpose purpose) const {
+  return purpose == store::Purpose::retain || core_.gateway != nullptr;
 }
 
 void Outbox::store(uint32_t slot, Peer::Unstored& entry) {
@@ -54,7 +59,7 @@ void Outbox::on_peer_linked(Peer& peer) {
   Slot& from = slots_[peer.id.slot];
   for (Peer::Unstored& entry : std::exchange(from.waiting, {})) {
     const bool retain = entry.purpose == store::Purpose::retain;
-    if (entry.message->uid().incarnation != core_.self.incarnation) {
+    if (entry.message->uid().incarnation != core_.self.incarnation && core_.gateway == nullptr) {
       // From the store of this worker's predecessor: a stream of ours needs a number of ours.
       bus::Message::Fields fields = bus::fields_of(*entry.message);
       fields.uid = core_.next_uid();

@@ -43,6 +43,7 @@ class Outbox {
     std::vector<ClientRef> held_back;
   };
   void store(uint32_t slot, Peer::Unstored& entry);
+  bool waits_for_replacement(store::Purpose purpose) const;
 
   Core& core_;
   std::vector<Slot> slots_;

@@ -63,10 +63,21 @@ bus::Link* Peers::link(PeerId id) {
   if (place) return place->id.incarnation == id.incarnation ? &place->link : nullptr;
   if (!is_current(id) || core_.departures->pending(id.slot)) return nullptr;
   place = std::make_unique<Peer>(WorkerId{id.slot, id.incarnation}, *core_.env.pool);
-  events_.on_peer_linked(*place);
-  send(*place, bus::FrameType::sync_end, bus::kAckSoon, {});
-  note_announced(*place, announcement_);
+  const bool all = events_.on_peer_linked(*place);
+  if (all) end_sync(*place);
   return &place->link;
+}
+
+void Peers::end_sync(Peer& peer) {
+  peer.told = true;
+  send(peer, bus::FrameType::sync_end, bus::kAckSoon, {});
+  note_announced(peer, announcement_);
+}
+
+void Peers::finish_sync() {
+  for_each([this](Peer& peer) {
+    if (!peer.told) end_sync(peer);
+  });
 }
 
 bool Peers::connected(PeerId id, uint64_t peer_received) {
@@ -193,7 +204,25 @@ void Peers::hold_back(Peer& peer, connection::MqttClient& client) {
 }
 
 void Peers::note_announced(Peer& peer, uint64_t number) {
-  if (number != 0) peer.announced.push_back({number, peer.link.end()});
+  if (number == 0) return;
+  if (peer.id.slot != core_.gateway_slot()) {
+    peer.announced.push_back({number, peer.link.end()});
+    return;
+  }
+  // That the gateway has read it is not enough: the other hosts must.
+  peer.announced.push_back({number, Peer::kUntilMarked});
+  std::string body;
+  bus::Writer(body).put<uint64_t>(number);
+  send(peer, bus::FrameType::mark, bus::kAckSoon, body);
+}
+
+bool Peers::on_marked(Peer& peer, std::string_view body) {
+  bus::Reader reader(body);
+  const auto number = reader.get<uint64_t>();
+  if (!reader.at_end()) return false;
+  while (!peer.announced.empty() && peer.announced.front().number <= number) peer.announced.pop_front();
+  run_announced();
+  return true;
 }
 
 void Peers::when_announced(uint64_t number, std::function<void()> then) {

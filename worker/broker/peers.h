@@ -29,6 +29,7 @@ struct Peer {
   WorkerId id;
   bus::Link link;
   bool synced = false;         // its sync_end has come
+  bool told = false;           // ours has been sent
   bool recovered = false;      // what its predecessor had accepted has been routed again, and is here
   bool pending_flush = false;  // in Peers::dirty_
   uint64_t counted = 0;        // position up to which bus_bytes_sent counts
@@ -39,8 +40,9 @@ struct Peer {
   base::Ring<Mark> until_written;
   struct Announced {
     uint64_t number = 0;
-    uint64_t position = 0;
+    uint64_t position = 0;  // kUntilMarked: until it says so itself
   };
+  static constexpr uint64_t kUntilMarked = ~uint64_t{0};
   base::Ring<Announced> announced;
   std::vector<ClientRef> held_back;
 
@@ -63,8 +65,8 @@ struct Peer {
 class PeerEvents {
  public:
   virtual ~PeerEvents() = default;
-  // A new incarnation: append everything it must know to its link.
-  virtual void on_peer_linked(Peer& peer) = 0;
+  // A new incarnation: append everything it must know to its link. False: there is more to come, finish_sync() ends it.
+  virtual bool on_peer_linked(Peer& peer) = 0;
   virtual void on_peer_gone(const WorkerId& peer) = 0;
   // It has told everything there is to know of it.
   virtual void on_peer_synced(const WorkerId& peer) = 0;
@@ -89,6 +91,8 @@ class Peers {
   void progress(PeerId id);
   void end_of_turn();
   bool ready() const { return ready_; }
+  // Says that everything has been told, to those to whom that was not said when they were linked.
+  void finish_sync();
   // Every slot has a worker, and everything that a dead one of any slot had accepted has come as far as here.
   bool all_recovered() const;
 
@@ -125,6 +129,8 @@ class Peers {
   // Announcements are numbered; each is sent to all linked peers.
   uint64_t next_announcement() { return ++announcement_; }
   void note_announced(Peer& peer, uint64_t number);
+  // The gateway: all hosts have the announcements up to this one.
+  bool on_marked(Peer& peer, std::string_view body);
   // Every linked peer has processed this announcement.
   bool announced_everywhere(uint64_t number) const { return number <= announced_everywhere_; }
   void when_announced(uint64_t number, std::function<void()> then);
@@ -132,6 +138,7 @@ class Peers {
  private:
   class Handler;
   bool on_stored(Peer& peer, std::string_view body);
+  void end_sync(Peer& peer);
   void check_ready();
   void run_marks(Peer& peer);
   void run_announced();

@@ -61,6 +61,12 @@ proto::ReasonCode Publisher::reason_of(const Routed& routed) {
 
 // With a new number: numbers grow along every stream, and others have passed it meanwhile.
 void Publisher::publish_again(const bus::MessageRef& message, connection::MqttClient* client, TicketId ticket) {
+  if (core_.gateway != nullptr) {
+    core_.tickets->resume(ticket);
+    relay(message);
+    core_.tickets->end_resumed();
+    return;
+  }
   bus::Message::Fields fields = bus::fields_of(*message);
   // A message that was accepted under an identity keeps it.
   if (fields.once == fields.uid) fields.once = {};
@@ -178,11 +184,31 @@ void Publisher::send_to_peers(const bus::MessageRef& message, const router::Matc
   });
 }
 
-void Publisher::deliver_from_peer(const bus::MessageRef& message) {
+// Whatever is held back holds back all that comes behind it: it is known by the order of its numbers.
+void Publisher::relay(const bus::MessageRef& message) {
+  const router::MatchResult& found = match(message->topic());
+  if (found.peers.empty()) return;
+  if (core_.departures->holding() || core_.departures->concerns(found.peers)) {
+    core_.departures->hold(message, nullptr);
+    return;
+  }
+  send_to_peers(message, found, nullptr);
+}
+
+void Publisher::deliver_from_peer(const bus::MessageRef& message, bool relayed) {
   core_.page.add(metrics::Counter::bus_messages_received);
-  core_.seen[message->uid().incarnation] = message->uid().sequence;
+  const bool numbered = !relayed || message->qos() != proto::QoS::at_most_once;  // QoS 0 has a path of its own
+  if (numbered) {
+    uint64_t& seen = core_.seen[message->uid().incarnation];
+    if (relayed && message->uid().sequence <= seen) {
+      core_.journal->wait(core_.tickets->wait_here());
+      return;
+    }
+    seen = message->uid().sequence;
+  }
   const bus::Uid& once = message->once();
-  if (once != message->uid() && (once.sequence & kAccepted) == 0) {  // sent again by its worker's replacement
+  if (numbered && once != message->uid() &&
+      (once.sequence & kAccepted) == 0) {  // sent again by its worker's replacement
     uint64_t& seen = core_.seen[once.incarnation];
     seen = std::max(seen, once.sequence);
   }
@@ -245,7 +271,7 @@ void Publisher::deliver_local(const bus::MessageRef& message, const router::Matc
       routed.taken = true;
       continue;
     }
-    if (session.skip && Takeovers::skips(session, message->uid())) {
+    if (session.skip && Takeovers::skips(session, *message)) {
       routed.taken = true;
       continue;
     }

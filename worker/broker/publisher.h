@@ -36,8 +36,13 @@ class Publisher {
                                      AcceptedRecord record, std::function<void()> done);
   // A message of the broker itself (will, $SYS): nobody waits for it. Fills in the uid.
   void publish_unwatched(bus::Message::Fields fields);
-  // A message that another worker routed to this one: for ordinary subscriptions here.
-  void deliver_from_peer(const bus::MessageRef& message);
+  // A message that another worker routed to this one: for ordinary subscriptions here. `relayed`: by way of gateways,
+  // which may send it twice.
+  void deliver_from_peer(const bus::MessageRef& message, bool relayed = false);
+  // In a gateway: a message of another host, for the workers here. It keeps its uid. Uses the current ticket.
+  void relay(const bus::MessageRef& message);
+  // What the tree says of this topic, remembered until the tree changes. Valid until the next call.
+  const router::MatchResult& match(std::string_view topic);
 
  private:
   struct Routed {
@@ -51,8 +56,6 @@ class Publisher {
   Routed route(const bus::MessageRef& message, connection::MqttClient* client, bool placed = false);
   void send_to_peers(const bus::MessageRef& message, const router::MatchResult& match, connection::MqttClient* client);
   void deliver_local(const bus::MessageRef& message, const router::MatchResult& match, Routed& routed);
-  // What the tree says of this topic, remembered until the tree changes. Valid until the next call.
-  const router::MatchResult& match(std::string_view topic);
 
   // A subscriber's overlapping subscriptions become one delivery: highest QoS, all identifiers. DESIGN section 8.
   struct Merged {

@@ -80,8 +80,8 @@ void Records::write_head(session::Session& session) {
   record.disconnected_at = session.disconnected_at;
   record.next_packet_id = session.inflight().next_id();
   if (session.will) record.will = record_of(*session.will);
-  if (session.skip) {
-    for (const auto& [origin, sequence] : *session.skip) record.marks.push_back({0, origin, 0, sequence});
+  if (session.came_with) {
+    for (const auto& [origin, sequence] : *session.came_with) record.marks.push_back({0, origin, 0, sequence});
   }
   if (session.skip_once) {
     for (const auto& [origin, sequence] : *session.skip_once) record.marks.push_back({0, origin, 1, sequence});
@@ -330,10 +330,12 @@ void Records::load_session(uint64_t sid, Loading& loading) {
   session.disconnected_at = loading.head.disconnected_at;
   session.inflight().set_next_id(loading.head.next_packet_id);
   for (const store::Mark& mark : loading.head.marks) {
-    if (mark.kind != 1) continue;  // what was on its way to our predecessor is not on its way to us
-    if (!session.skip_once) session.skip_once = std::make_unique<std::map<uint64_t, uint64_t>>();
-    (*session.skip_once)[mark.incarnation] = mark.sequence;
+    auto& marks = mark.kind == 1 ? session.skip_once : session.came_with;
+    if (!marks) marks = std::make_unique<std::map<uint64_t, uint64_t>>();
+    (*marks)[mark.incarnation] = mark.sequence;
   }
+  // Our predecessor may not have confirmed what came with the session; then it is sent again.
+  if (session.came_with) session.skip = std::make_unique<std::map<uint64_t, uint64_t>>(*session.came_with);
   if (loading.head.will) session.will = will_of(*loading.head.will);
   session.incoming_qos2 = std::move(loading.incoming);
   std::sort(session.incoming_qos2.begin(), session.incoming_qos2.end());

@@ -87,7 +87,7 @@ void RetainedService::restore(const bus::MessageRef& message) {
 
 bool RetainedService::set_local(const bus::MessageRef& message) {
   const bool own = is_own(message->topic());
-  const uint64_t share = std::max<uint64_t>(1, core_.mqtt.max_retained / core_.slots);
+  const uint64_t share = std::max<uint64_t>(1, core_.mqtt.max_retained / core_.homes);
   const uint64_t limit = own || core_.mqtt.max_retained == 0 ? 0 : share + own_topics_;
   const size_t before = retained_.count();
   const bool stored = retained_.set(message, limit);
@@ -142,7 +142,7 @@ void RetainedService::start(uint64_t query) {
   const bool exact = !proto::has_wildcard(filter);
   const uint32_t home = exact ? core_.home_of(filter) : 0;
   if (!exact || home == core_.self.slot) replay.local = std::make_unique<router::Retained::Cursor>(filter);
-  for (uint32_t slot = 0; slot < core_.slots; ++slot) {
+  for (uint32_t slot = 0; slot < core_.homes; ++slot) {
     if (slot == core_.self.slot || (exact && slot != home)) continue;
     if (Peer* peer = core_.peers->find(slot)) {
       ask(query, replay, *peer);

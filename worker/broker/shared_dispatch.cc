@@ -145,15 +145,26 @@ void SharedDispatch::give_when_forgotten(Placement p, router::SubscriberId membe
   forget_record(p);
   core_.journal->wait(p.ticket == kNoTicket ? core_.tickets->wait_here() : std::exchange(p.ticket, kNoTicket));
   p.stored = false;
-  core_.journal->after_turn([this, member, placement = std::move(p)] {
-    router::SharedGroup* group = core_.tree.find_group(placement.group->filter, placement.group->name);
-    core_.tickets->begin_unwatched();
-    if (group != nullptr && group->member(member) != nullptr) {
-      give(*core_.sessions->by_id(member), *group, placement.message);
-    } else {
-      place_or_drop(placement);
-    }
-  });
+  core_.journal->after_turn([this, member, placement = std::move(p)] { give_or_place(placement, member); });
+}
+
+// Nor when another could still be asked for it: the answer survives us before the client has the message.
+void SharedDispatch::give_when_answered(Peer& to, Placement p, router::SubscriberId member) {
+  remember(p.message->once(), *p.group);
+  p.moving = true;
+  core_.tickets->begin([this, member, placement = std::move(p)] { give_or_place(placement, member); });
+  core_.peers->wait_written(to, core_.tickets->wait());
+  core_.tickets->end();
+}
+
+void SharedDispatch::give_or_place(const Placement& p, router::SubscriberId member) {
+  router::SharedGroup* group = core_.tree.find_group(p.group->filter, p.group->name);
+  core_.tickets->begin_unwatched();
+  if (group != nullptr && group->member(member) != nullptr) {
+    give(*core_.sessions->by_id(member), *group, p.message);
+  } else {
+    place_or_drop(p);
+  }
 }
 
 void SharedDispatch::forget_record(Placement& p) {
@@ -340,7 +351,6 @@ void SharedDispatch::redistribute(const session::Session& from, bool stays, std:
     p.group = delivery.group;
     p.stored = delivery.records != 0;
     p.moving = true;
-    given_.erase(key_of(p));  // it may come back
     router::SharedGroup* group = core_.tree.find_group(delivery.group->filter, delivery.group->name);
     const bool placed = group != nullptr && place(*group, std::move(p));
     if (!placed && stays) {
@@ -378,6 +388,14 @@ bool SharedDispatch::on_publish(Peer& from, std::string_view body, const base::B
     // Offline members take it only when nobody is live anywhere.
     const auto member =
         group->pick_local(strategy_, message->publisher(), !group->live_anywhere(), *core_.env.random, inflight_of_);
+    if (member && message->qos() == proto::QoS::exactly_once && !core_.sessions->by_id(*member)->stored()) {
+      answer(true);
+      Placement p;
+      p.message = message;
+      p.group = name_of(*group);
+      give_when_answered(from, std::move(p), *member);
+      return true;
+    }
     if (member) {
       core_.tickets->begin([answer] { answer(true); });
       give(*core_.sessions->by_id(*member), *group, message);
@@ -402,6 +420,7 @@ bool SharedDispatch::on_result(Peer& from, std::string_view body) {
     group->add_remote_inflight(from.id.slot, -1);
   }
   if (accepted) {
+    given_.erase(key_of(p));  // it may come back
     forget_record(p);
     core_.tickets->done(p.ticket);
   } else {

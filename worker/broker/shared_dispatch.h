@@ -93,6 +93,8 @@ class SharedDispatch {
   void place_or_drop(Placement p);
   void pin(Placement p, uint32_t slot);
   void give_when_forgotten(Placement p, router::SubscriberId member);
+  void give_when_answered(Peer& to, Placement p, router::SubscriberId member);
+  void give_or_place(const Placement& p, router::SubscriberId member);
   void forget_record(Placement& p);
   void send(Peer& peer, Placement p);
   void give(session::Session& session, const router::SharedGroup& group, const bus::MessageRef& message);

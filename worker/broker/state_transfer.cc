@@ -75,8 +75,8 @@ void send_state(Core& core, Peer& to, uint64_t claim, session::Session& session)
   for (const uint16_t id : session.incoming_qos2) writer.put<uint16_t>(id);
   std::map<uint64_t, uint64_t> seen = core.seen;
   seen[core.self.incarnation] = core.sequence;
-  if (session.skip) {  // what is still on its way to us, and in the session already
-    for (const auto& [origin, sequence] : *session.skip) seen[origin] = std::max(seen[origin], sequence);
+  if (session.came_with) {  // also what is still on its way to us, and in the session already
+    for (const auto& [origin, sequence] : *session.came_with) seen[origin] = std::max(seen[origin], sequence);
   }
   writer.put<uint32_t>(static_cast<uint32_t>(seen.size()));
   for (const auto& [origin, sequence] : seen) writer.put<uint64_t>(origin).put<uint64_t>(sequence);

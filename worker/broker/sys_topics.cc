@@ -50,13 +50,13 @@ bool SysTopics::speaks_for_host() const {
 
 uint64_t SysTopics::sum(Counter counter) const {
   uint64_t total = 0;
-  for (uint32_t slot = 0; slot < core_.slots; ++slot) total += core_.env.page_of(slot).get(counter);
+  for (uint32_t slot = 0; slot < core_.homes; ++slot) total += core_.env.page_of(slot).get(counter);
   return total;
 }
 
 uint64_t SysTopics::sum(Gauge gauge) const {
   uint64_t total = 0;
-  for (uint32_t slot = 0; slot < core_.slots; ++slot) total += core_.env.page_of(slot).get(gauge);
+  for (uint32_t slot = 0; slot < core_.homes; ++slot) total += core_.env.page_of(slot).get(gauge);
   return total;
 }
 
@@ -93,7 +93,7 @@ void SysTopics::publish_host() {
   most_clients_ = std::max(most_clients_, connected);
   set("$SYS/broker/version", std::string("mqtt-master version " MM_VERSION));
   set("$SYS/broker/uptime", std::to_string((core_.now() - started_) / 1000) + " seconds");
-  set("$SYS/broker/workers/count", core_.slots);
+  set("$SYS/broker/workers/count", core_.homes);
   set("$SYS/broker/clients/total", sessions);
   set("$SYS/broker/clients/connected", connected);
   set("$SYS/broker/clients/active", connected);

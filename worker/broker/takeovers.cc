@@ -146,7 +146,10 @@ void Takeovers::hold(session::Session& session, session::Delivery delivery) {
 
 std::vector<TicketId> Takeovers::finish_inbound(session::Session& session, const std::map<uint64_t, uint64_t>& seen) {
   for (const auto& [origin, sequence] : seen) {
-    if (core_.seen_of(origin) >= sequence || !core_.peers->may_say_more(origin)) continue;
+    if (!core_.peers->may_say_more(origin)) continue;
+    if (!session.came_with) session.came_with = std::make_unique<std::map<uint64_t, uint64_t>>();
+    session.came_with->emplace(origin, sequence);
+    if (core_.seen_of(origin) >= sequence) continue;
     if (!session.skip) session.skip = std::make_unique<std::map<uint64_t, uint64_t>>();
     session.skip->emplace(origin, sequence);
   }
@@ -164,7 +167,13 @@ std::vector<TicketId> Takeovers::finish_inbound(session::Session& session, const
   return tickets;
 }
 
-bool Takeovers::skips(session::Session& session, const bus::Uid& uid) {
+bool Takeovers::skips(session::Session& session, const bus::Message& message) {
+  const bus::Uid& once = message.once();
+  if (once != message.uid() && (once.sequence & kAccepted) == 0) {  // from the store of its worker's replacement
+    const auto known = session.skip->find(once.incarnation);
+    if (known != session.skip->end() && once.sequence <= known->second) return true;
+  }
+  const bus::Uid& uid = message.uid();
   const auto it = session.skip->find(uid.incarnation);
   if (it == session.skip->end()) return false;
   if (uid.sequence <= it->second) return true;

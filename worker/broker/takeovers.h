@@ -49,7 +49,7 @@ class Takeovers {
   // Returns the tickets of what was held: they wait until the session is stored.
   std::vector<TicketId> finish_inbound(session::Session& session, const std::map<uint64_t, uint64_t>& seen);
   // The old owner had that message of its worker's stream already. REQUIRES: session.skip.
-  static bool skips(session::Session& session, const bus::Uid& uid);
+  static bool skips(session::Session& session, const bus::Message& message);
   // The session came with that message, which is being routed again after the death of the worker that accepted it.
   static bool skips_once(const session::Session& session, const bus::Message& message);
   // Before a session is destroyed.

@@ -151,6 +151,9 @@ class Session {
   // By worker process: its messages up to this number came with the session; they may still come directly, and are
   // skipped. Null: none.
   std::unique_ptr<std::map<uint64_t, uint64_t>> skip;
+  // The same, from its arrival on, and stored with it: what was for its new worker as well, and not yet confirmed by
+  // it, is sent again if that worker dies. Null: none.
+  std::unique_ptr<std::map<uint64_t, uint64_t>> came_with;
   // The same for messages that are routed again under an identity of their own (bus::Message::once). Null: none.
   std::unique_ptr<std::map<uint64_t, uint64_t>> skip_once;
 

@@ -162,3 +162,30 @@ TEST_CASE_FIXTURE(Fixture, "claims: the death of the session's worker is no obst
   CHECK(answer[0].ends_with("\"Success\""));
   CHECK_FALSE(next.closed);
 }
+
+// What came with the session from its old owner, and directly as well: its publisher's worker sends it once more.
+TEST_CASE("claims: who dies with a session that has just come is not sent twice what came with it") {
+  BrokerWorld world(3);
+  const std::string id = world.at_home(0, "c");
+  BrokerClient first(world, 0), pub(world, 2), second(world, 1);
+  pub.connect("pub");
+  first.connect(id, kLasting);
+  first.subscribe("t", 1);
+  first.drop();
+  world.hold(2, 1);  // worker 1 asks worker 2 where its stream is cut
+  second.connect(id, kLasting);
+  pub.publish("t", "hi", 1);
+  world.block(1, 2);
+  world.hold(2, 1, false);
+  world.run();
+  CHECK(second.payloads() == Lines{"hi"});
+  second.drop();
+  world.run();
+  world.kill(1);
+  world.run();
+  world.start(1);
+  world.run();
+  BrokerClient third(world, 1);
+  third.connect(id, kLasting);
+  CHECK(third.payloads() == Lines{"hi"});
+}

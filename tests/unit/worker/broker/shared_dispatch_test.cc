@@ -126,3 +126,47 @@ TEST_CASE_FIXTURE(Fixture, "shared_dispatch: while nobody is live it waits for t
     CHECK(other.payloads() == Lines{"hi"});
   }
 }
+
+TEST_CASE_FIXTURE(Fixture, "shared_dispatch: QoS 2 reaches a member when no other can be asked any more") {
+  BrokerClient first(world, 1), second(world, 2);
+  const auto join_at_2 = [&](BrokerClient& member, uint32_t slot, const std::string& name) {
+    member.connect(world.at_home(slot, name));
+    member.subscribe(kGroup, 2);
+    member.received();
+  };
+  join_at_2(first, 1, "first");
+  world.block(1, 0);
+  pub.publish("t", "hi", 2);
+  CHECK(first.payloads().empty());
+  SUBCASE("it answers") {
+    world.block(1, 0, false);
+    world.run();
+    CHECK(first.payloads() == Lines{"hi"});
+  }
+  SUBCASE("it dies") {
+    join_at_2(second, 2, "second");
+    world.kill(1);
+    world.run();
+    world.start(1);
+    world.run();
+    CHECK(second.payloads() == Lines{"hi"});
+  }
+}
+
+// Worker 0's only connection is a new one for the member's session, and waits for the store.
+TEST_CASE("shared_dispatch: QoS 0 goes to nobody whose connection is being replaced") {
+  BrokerWorld world(1);
+  BrokerClient pub(world, 0), other(world, 0), before(world, 0), after(world, 0);
+  pub.connect("pub");
+  before.connect("moving", {.clean = true, .expiry = 60});
+  before.subscribe(kGroup, 0);
+  other.connect("other");
+  other.subscribe(kGroup, 0);
+  world.store(0).hold();
+  after.connect("moving", {.clean = false, .expiry = 60});
+  pub.publish("t", "1");
+  pub.publish("t", "2");
+  CHECK(other.payloads() == Lines{"1", "2"});
+  world.store(0).release();
+  world.run();
+}

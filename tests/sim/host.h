@@ -1,0 +1,33 @@
+// A host of the simulation: its configuration and clock, and what is wrong with it as a whole.
+#pragma once
+
+#include <vector>
+
+#include "shared/config/config.h"
+#include "tests/sim/manual_clock.h"
+#include "tests/sim/trace.h"
+
+namespace sim {
+
+struct Host {
+  struct Trouble {
+    Step begin = 0;
+    Step end = kNever;  // everything had come to rest again
+  };
+
+  uint32_t index = 0;
+  config::Config config;
+  HostClock clock;
+  bool partitioned = false;
+  bool slow = false;
+  bool paused = false;     // all of it stands still
+  bool down = false;       // nothing of it runs
+  bool gone = false;       // ... and never will
+  base::MonoMs until = 0;  // when what is wrong may end
+  std::vector<Trouble> troubles;
+
+  Host(uint32_t host_index, const ManualClock& world_clock, base::MonoMs offset)
+      : index(host_index), clock(world_clock, offset) {}
+};
+
+}  // namespace sim

@@ -1,0 +1,295 @@
+// World as a cluster: the way of each gateway to Redis, and what goes wrong with it, with Redis, and with whole hosts.
+#include <algorithm>
+
+#include "tests/sim/world.h"
+
+namespace sim {
+namespace {
+constexpr uint32_t kOften = 10;
+constexpr uint32_t kAtTimes = 3;
+}  // namespace
+
+// --- how it goes on ---
+
+void World::collect_hub(const Process& process, std::vector<Event>& out) const {
+  const ModelHub& hub = *process.hub;
+  const uint32_t often = hosts_[process.host]->slow ? 1 : kOften;
+  const auto add = [&](bool can, EventKind kind, uint32_t weight) {
+    if (can) out.push_back({kind, process.index, 0, weight});
+  };
+  add(hub.can_connect(), EventKind::hub_connect, kAtTimes);
+  add(hub.can_notice(), EventKind::hub_broken, kAtTimes);
+  add(hub.can_carry_out(), EventKind::hub_call, often);
+  add(hub.can_answer(), EventKind::hub_answer, often);
+  add(hub.can_read_on(), EventKind::hub_read, often);
+  add(hub.can_push(), EventKind::hub_push, often);
+}
+
+void World::execute_hub(Process& process, EventKind kind) {
+  ModelHub& hub = *process.hub;
+  const auto some = [this] { return random_.one_in(3) ? size_t{1000} : 1 + static_cast<size_t>(random_.below(4)); };
+  if (kind == EventKind::hub_connect) {
+    hub.connect();
+    trace_.line("!! ", process.name(), hub.connected() ? " reaches Redis" : " cannot reach Redis");
+  }
+  if (kind == EventKind::hub_broken || kind == EventKind::hub_cut) {
+    trace_.line("!! ", process.name(), " loses its connection with Redis");
+    hub.break_off();
+  }
+  if (kind == EventKind::hub_call) hub.carry_out(some());
+  if (kind == EventKind::hub_answer) hub.answer(some());
+  if (kind == EventKind::hub_read) hub.read_on();
+  if (kind == EventKind::hub_push) hub.push();
+}
+
+// --- what ends a fault ---
+
+void World::collect_repairs(std::vector<Event>& out) const {
+  const base::MonoMs now = clock_.now_ms();
+  for (const auto& host : hosts_) {
+    if (host->gone || now < host->until) continue;
+    if (host->partitioned || host->slow) out.push_back({EventKind::host_mend, host->index, 0, 2});
+    if (host->down) out.push_back({EventKind::host_back, host->index, 0, 2});
+    if (host->paused) out.push_back({EventKind::go_host, host->index, 0, 2});
+  }
+  if (now < redis_until_) return;
+  if (redis_.full()) out.push_back({EventKind::redis_room, 0, 0, 2});
+  if (redis_.is_up()) return;
+  out.push_back({EventKind::redis_up, 0, 0, 2});
+  if (!settings_.faults.redis_lost) return;
+  out.push_back({EventKind::redis_empty, 0, 0, 1});
+  if (redis_.has_snapshot()) out.push_back({EventKind::redis_older, 0, 0, 1});
+}
+
+// --- faults ---
+
+void World::collect_cluster_faults(std::vector<Event>& out) const {
+  const Faults& f = settings_.faults;
+  for (const auto& host : hosts_) {
+    const uint32_t h = host->index;
+    if (host->gone || host->down) continue;
+    const Process* gateway = slots_[(h + 1) * per_host() - 1];
+    if (f.hub && gateway != nullptr && gateway->hub->connected()) {
+      out.push_back({EventKind::hub_cut, gateway->index, 0, 6});
+    }
+    if (f.hub && !host->slow) out.push_back({EventKind::host_slow, h, 0, 2});
+    if (f.host_cut && !host->partitioned) out.push_back({EventKind::host_cut, h, 0, 3});
+    if (f.host_stop && !host->paused) out.push_back({EventKind::stop_host, h, 0, 3});
+    if (f.host_death && may_die(*host)) out.push_back({EventKind::kill_host, h, random_.one_in(3) ? 1U : 0U, 3});
+  }
+  if (!redis_.is_up()) return;
+  if (f.redis_down) {
+    out.push_back({EventKind::redis_down, 0, 0, 4});
+    if (!redis_.full()) out.push_back({EventKind::redis_full, 0, 0, 1});
+  }
+  if (f.redis_lost) out.push_back({EventKind::redis_empty, 0, 0, 1});
+  if (f.redis_lost && redis_.has_snapshot()) out.push_back({EventKind::redis_older, 0, 0, 1});
+}
+
+bool World::may_die(const Host& host) const {
+  return std::all_of(slots_.begin(), slots_.end(), [&](const Process* process) {
+    return process == nullptr || process->host != host.index || may_die(*process);
+  });
+}
+
+// Short ones are over before anybody's lease is, long ones are not.
+base::MonoMs World::some_time() {
+  const base::MonoMs lease = settings_.lease_ms;
+  return clock_.now_ms() + (random_.one_in(2) ? random_.below(lease / 2) : 2 * lease + random_.below(2 * lease));
+}
+
+void World::execute_cluster(const Event& event) {
+  Host& host = *hosts_[event.a];
+  switch (event.kind) {
+    case EventKind::host_cut:
+      host.until = some_time();
+      return set_partitioned(event.a, true);
+    case EventKind::host_mend:
+      host.slow = false;
+      return set_partitioned(event.a, false);
+    case EventKind::host_slow:
+      host.until = some_time();
+      host.slow = true;
+      return trace_.line("!! host ", event.a, " is slow");
+    case EventKind::kill_host:
+      host.until = some_time();
+      return kill_host(event.a, event.b != 0);
+    case EventKind::host_back:
+      return revive_host(event.a);
+    case EventKind::stop_host:
+      host.until = some_time();
+      return pause_host(event.a, true);
+    case EventKind::go_host:
+      return pause_host(event.a, false);
+    case EventKind::redis_down:
+      redis_until_ = some_time();
+      trace_.line("!! Redis is down");
+      return redis_.down();
+    case EventKind::redis_up:
+      trace_.line("!! Redis is up");
+      return redis_.up();
+    case EventKind::redis_empty:
+      trace_.line("!! Redis starts empty");
+      redis_.restart_empty();
+      redis_.up();
+      if (on_redis_lost) on_redis_lost();
+      return;
+    case EventKind::redis_older:
+      trace_.line("!! Redis starts with an older state");
+      redis_.restart_older();
+      redis_.up();
+      if (on_redis_lost) on_redis_lost();
+      return;
+    case EventKind::redis_full:
+      redis_until_ = some_time();
+      trace_.line("!! Redis is full");
+      return redis_.set_full(true);
+    case EventKind::redis_room:
+      trace_.line("!! Redis has room");
+      return redis_.set_full(false);
+    default:
+      return;
+  }
+}
+
+void World::set_partitioned(uint32_t index, bool partitioned) {
+  Host& host = *hosts_[index];
+  if (host.partitioned != partitioned) {
+    trace_.line("!! host ", index, partitioned ? " is cut off from Redis" : " can reach Redis");
+  }
+  host.partitioned = partitioned;
+  Process* gateway = slots_[(index + 1) * per_host() - 1];
+  if (gateway != nullptr) gateway->hub->set_partitioned(partitioned);
+}
+
+void World::kill_host(uint32_t index, bool for_good) {
+  Host& host = *hosts_[index];
+  const auto other_stays = [&host](const auto& other) { return other.get() != &host && !other->gone; };
+  host.gone = for_good && std::any_of(hosts_.begin(), hosts_.end(), other_stays);
+  trace_.line("!! host ", index, host.gone ? " dies for good" : " dies");
+  host.down = true;
+  host.paused = false;
+  for (Process* process : std::vector<Process*>(slots_)) {
+    if (process != nullptr && process->host == index) kill(*process);
+  }
+  if (on_host_death) on_host_death(host);
+}
+
+void World::revive_host(uint32_t index) {
+  hosts_[index]->down = false;
+  trace_.line("!! host ", index, " starts again");
+  for (uint32_t place = index * per_host(); place < (index + 1) * per_host(); ++place) {
+    if (slots_[place] == nullptr) start(place);
+  }
+}
+
+void World::pause_host(uint32_t index, bool paused) {
+  hosts_[index]->paused = paused;
+  trace_.line("!! host ", index, paused ? " stands still" : " goes on");
+  for (Process* process : slots_) {
+    if (process == nullptr || process->host != index) continue;
+    process->stopped = paused;
+    process->stopped_at = clock_.now_ms();
+  }
+}
+
+void World::heal_cluster() {
+  redis_.up();
+  redis_.set_full(false);
+  for (const auto& host : hosts_) {
+    if (host->gone) continue;
+    host->slow = false;
+    if (host->partitioned) set_partitioned(host->index, false);
+    if (host->paused) pause_host(host->index, false);
+    if (host->down) revive_host(host->index);
+  }
+}
+
+// --- what is known of it ---
+
+bool World::troubled(uint32_t index) const {
+  const Host& host = *hosts_[index];
+  const Process* gateway = slots_[(index + 1) * per_host() - 1];
+  if (gateway == nullptr || !gateway->runs() || !gateway->ready || !gateway->hub->connected()) return true;
+  if (!redis_.is_up() || redis_.full() || host.partitioned || host.paused || host.down) return true;
+  const auto node = redis_.nodes().find(gateway->hub->key());
+  return node == redis_.nodes().end() || !node->second.adopter.empty() || redis_.lease_over(node->second);
+}
+
+void World::note_troubles() {
+  for (const auto& host : hosts_) {
+    if (!troubled(host->index)) continue;
+    calm_since_ = clock_.now_ms();
+    if (host->troubles.empty() || host->troubles.back().end != kNever)
+      host->troubles.push_back({trace_.step(), kNever});
+  }
+}
+
+void World::end_troubles() {
+  for (const auto& host : hosts_) {
+    if (!host->troubles.empty() && host->troubles.back().end == kNever && !troubled(host->index)) {
+      host->troubles.back().end = trace_.step();
+    }
+  }
+}
+
+bool World::troubled_since(uint32_t index, Step since) const {
+  const std::vector<Host::Trouble>& all = hosts_[index]->troubles;
+  return !all.empty() && all.back().end >= since;
+}
+
+bool World::routed(uint32_t x, uint32_t y, Step granted, Step handed) const {
+  const auto unknown = [&](const Host::Trouble& t) {
+    return t.begin <= granted && granted <= t.end && handed <= t.end;
+  };
+  const auto clear = [&](uint32_t host) {
+    return std::none_of(hosts_[host]->troubles.begin(), hosts_[host]->troubles.end(), unknown);
+  };
+  return clear(x) && clear(y);
+}
+
+std::vector<uint32_t> World::workers() const {
+  std::vector<uint32_t> out;
+  for (uint32_t place = 0; place < slots(); ++place) {
+    if (!is_gateway(place) && !host_of(place).gone) out.push_back(place);
+  }
+  return out;
+}
+
+std::string World::residue(size_t retained) const {
+  if (!settings_.clustered) return "";
+  for (const auto& [client, entry] : redis_.directory()) {
+    return text("the directory has ", client, ", holder '", entry.holder, "' (", entry.held, "), claimant '",
+                entry.claimant, "' (", entry.claimed, ')');
+  }
+  if (redis_.retained_count() != retained) {
+    return text(redis_.retained_count(), " retained messages, not ", retained);
+  }
+  for (const auto& host : hosts_) {
+    if (host->gone) continue;
+    const Process* gateway = slots_[(host->index + 1) * per_host() - 1];
+    for (const auto& [slot, records] : redis_.nodes().at(gateway->hub->key()).copies) {
+      const store::MemoryStore::Disk& disk = disks_[host->index * per_host() + slot];
+      for (const auto& [key, value] : records) {
+        if (!disk.contains(key)) return text("a record of kind ", key[0], " of ", gateway->label, " slot ", slot);
+      }
+    }
+  }
+  return "";
+}
+
+bool World::cluster_quiet() const {
+  if (!redis_.is_up() || redis_.full() || clock_.now_ms() < calm_since_ + 2 * settings_.lease_ms) return false;
+  size_t nodes = 0;
+  for (const auto& host : hosts_) {
+    if (host->gone) continue;
+    const Process* gateway = slots_[(host->index + 1) * per_host() - 1];
+    if (host->partitioned || gateway == nullptr || !gateway->hub->connected() || !gateway->hub->idle()) return false;
+    const auto node = redis_.nodes().find(gateway->hub->key());
+    if (node == redis_.nodes().end() || !node->second.adopter.empty() || !node->second.inbox.empty()) return false;
+    ++nodes;
+  }
+  return nodes == redis_.nodes().size();
+}
+
+}  // namespace sim

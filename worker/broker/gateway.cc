@@ -1,0 +1,420 @@
+#include "worker/broker/gateway.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "shared/base/check.h"
+#include "shared/bus/frames.h"
+#include "shared/bus/message_codec.h"
+#include "worker/broker/interest.h"
+#include "worker/broker/peers.h"
+#include "worker/broker/publisher.h"
+
+namespace broker {
+namespace {
+
+constexpr base::MonoMs kTickMs = 50;
+// Of the lease: how often it is renewed, and how much earlier than Redis we take it for run out.
+constexpr uint64_t kRenewals = 5;
+constexpr uint64_t kMarginPart = 10;
+
+}  // namespace
+
+using cluster::Status;
+
+Gateway::Gateway(Core& core)
+    : core_(core),
+      hub_(*core.env.hub),
+      lease_ms_(static_cast<uint64_t>(core.config.redis.lease * 1000)),
+      name_(core.config.redis.node_id),
+      routes_(core),
+      inbox_(*core.env.hub,
+             [this](const cluster::Entry& entry, NodeInbox& inbox) {
+               if (!on_frames(node(entry.from), entry.gateway, entry.frames, &inbox)) {
+                 log(3, "malformed entry in the inbox", {{"from", entry.from}});
+               }
+             }),
+      timer_(*this) {}
+
+Gateway::~Gateway() = default;
+
+void Gateway::start() {
+  started_ = core_.now();
+  core_.wheel.arm(timer_, core_.now() + kTickMs);
+  hub_.start(*this);
+}
+
+void Gateway::log(int level, std::string_view event, std::initializer_list<LogField> fields) const {
+  if (core_.env.log && level >= core_.env.log_level) core_.env.log(level, event, fields);
+}
+
+int64_t Gateway::expiry_shift() const {
+  return static_cast<int64_t>(core_.env.clock->wall_us() / 1000) - static_cast<int64_t>(core_.now());
+}
+
+// --- membership ---
+
+void Gateway::on_up(const cluster::Info& info) {
+  ++session_;
+  down_ = false;
+  log(1, "redis is there", {{"server", info.server}});
+  for (const std::string& warning : info.warnings) log(2, "redis may lose what it holds", {{"why", warning}});
+  join();
+}
+
+void Gateway::on_down(const std::string& reason) {
+  ++session_;
+  if (joined_ || !down_) log(3, "redis is not there: other hosts are out of reach", {{"reason", reason}});
+  joined_ = joining_ = false;
+  down_ = true;
+  inbox_.pause();
+  run_marks();
+  open_if_known();
+}
+
+void Gateway::join() {
+  joining_ = true;
+  hub_.join(name_, core_.self.incarnation, lease_ms_,
+            [this, sent = core_.now(), session = session_](Status status, const cluster::Membership& membership) {
+              on_membership(status, membership, sent, session);
+            });
+}
+
+void Gateway::renew() {
+  joining_ = true;
+  renew_soon_ = false;
+  renew_at_ = core_.now() + lease_ms_ / kRenewals;
+  hub_.renew(lease_ms_,
+             [this, sent = core_.now(), session = session_](Status status, const cluster::Membership& membership) {
+               on_membership(status, membership, sent, session);
+             });
+}
+
+void Gateway::on_membership(Status status, const cluster::Membership& membership, base::MonoMs sent, uint64_t session) {
+  if (session != session_) return;
+  joining_ = false;
+  if (status == Status::fenced) return fenced("the lease");
+  if (status != Status::ok) {  // on_down() follows, or it is tried again at the next tick
+    renew_at_ = core_.now() + kTickMs;
+    return;
+  }
+  renew_at_ = std::max(renew_at_, core_.now() + lease_ms_ / kRenewals);
+  lease_until_ = sent + lease_ms_ - lease_ms_ / kMarginPart;
+  if (!joined_) {
+    // Another life means other keys: what this process has told the others was told in the name of the former one.
+    if (!key_.empty() && key_ != membership.key) return fenced("the life");
+    key_ = membership.key;
+    joined_ = true;
+    log(1, "joined the cluster", {{"node", key_}});
+    inbox_end_ = membership.inbox_end;
+    if (workers_synced_) inbox_.open(key_, inbox_end_);
+  }
+  std::vector<std::string> gone;
+  for (const auto& [key, remote] : nodes_) {
+    const bool there = std::ranges::any_of(membership.nodes, [&](const cluster::Node& n) { return n.key == key; });
+    if (!there && remote->gateway != 0) gone.push_back(key);
+  }
+  for (const std::string& key : gone) forget(key);
+  for (const cluster::Node& known : membership.nodes) {
+    if (known.key == key_) continue;
+    RemoteNode& remote = node(known.key);
+    if (remote.gateway < known.gateway) {
+      remote.gateway = known.gateway;
+      remote.marked = 0;
+    }
+    remote.lease_until = known.remaining_ms == 0 ? 0 : core_.now() + known.remaining_ms;
+    remote.adopter = known.adopter;
+    tell(remote);
+  }
+  run_marks();
+  open_if_known();
+}
+
+void Gateway::fenced(const char* what) {
+  if (fenced_) return;
+  fenced_ = true;
+  log(2, "this host's life in the cluster has ended: beginning another", {{"found by", what}});
+  if (core_.env.on_fenced) core_.env.on_fenced();
+}
+
+RemoteNode* Gateway::find(std::string_view key) {
+  const auto it = nodes_.find(key);
+  return it == nodes_.end() ? nullptr : it->second.get();
+}
+
+RemoteNode& Gateway::node(const std::string& key) {
+  auto& place = nodes_[key];
+  if (!place) {
+    place = std::make_unique<RemoteNode>(key);
+    routes_.add(place->interest);
+    by_id_.resize(std::max<size_t>(by_id_.size(), place->interest.id + 1u));
+    by_id_[place->interest.id] = place.get();
+    log(1, "a node", {{"node", key}});
+  }
+  return *place;
+}
+
+void Gateway::forget(const std::string& key) {
+  const auto it = nodes_.find(key);
+  RemoteNode& remote = *it->second;
+  log(1, "a node is gone", {{"node", key}});
+  routes_.remove(remote.interest);
+  by_id_[remote.interest.id] = nullptr;
+  for (const TicketId ticket : remote.stream.abandon()) core_.tickets->done(ticket);
+  nodes_.erase(it);
+}
+
+void Gateway::on_timer(base::TimerNode& timer) {
+  Gateway& self = static_cast<Timer&>(timer).gateway;
+  self.core_.wheel.arm(timer, self.core_.now() + kTickMs);
+  if (self.hub_.up() && !self.joining_ && (self.renew_soon_ || self.core_.now() >= self.renew_at_)) {
+    if (self.joined_) {
+      self.renew();
+    } else {
+      self.join();
+    }
+  }
+  self.inbox_.poke();
+  self.run_marks();
+  self.open_if_known();
+}
+
+void Gateway::end_of_turn() {
+  send_marks();
+  for (auto& [key, remote] : nodes_) {
+    if (!remote->datagrams.empty()) {
+      if (joined_ && hub_.outstanding() < kMaxOutstanding) {
+        hub_.datagram(key, remote->datagrams);
+      } else {
+        core_.page.add(metrics::Counter::publish_dropped_bus);
+      }
+      remote->datagrams.clear();
+    }
+    if (!joined_) continue;
+    remote->stream.flush(hub_, [this](const std::string& to, uint64_t number, Status status) {
+      RemoteNode* there = find(to);
+      if (status == Status::fenced) return fenced("a batch");
+      if (there == nullptr) return;
+      for (const TicketId ticket : there->stream.on_sent(number, status)) core_.tickets->done(ticket);
+    });
+  }
+  hub_.flush();
+}
+
+// --- opening ---
+
+void Gateway::on_workers_synced() {
+  workers_synced_ = true;
+  if (joined_) inbox_.open(key_, inbox_end_);
+  for_each([this](RemoteNode& remote) { tell(remote); });
+  open_if_known();
+}
+
+// Whoever is live has told what it wants; or nobody can be asked; or somebody is not able to say it.
+void Gateway::open_if_known() {
+  if (open_ || !workers_synced_) return;
+  const bool late = core_.now() >= started_ + lease_ms_;
+  if (!joined_ && !down_ && !late) return;
+  if (joined_) {
+    for (const auto& [key, remote] : nodes_) {
+      if (!is_live(*remote) || remote->synced) continue;
+      if (!late) return;
+      log(2, "a node has not told what it wants", {{"node", key}});
+    }
+  }
+  open_ = true;
+  core_.peers->finish_sync();
+  if (core_.env.on_ready) core_.env.on_ready();
+}
+
+// --- announcements ---
+
+void Gateway::tell(RemoteNode& remote) {
+  if (!workers_synced_ || remote.gateway == 0 || remote.told == remote.gateway) return;
+  remote.told = remote.gateway;
+  std::string body;
+  bus::Writer(body).put<uint64_t>(remote.gateway);
+  remote.stream.append(NodeFrame::sync_begin, body);
+  routes_.tell_all(remote.stream);
+  bus::Writer(body).put<uint64_t>(remote.gateway);
+  remote.stream.append(NodeFrame::sync_end, body);
+  bus::Writer(body).put<uint64_t>(announced_);
+  remote.stream.append(NodeFrame::mark, body);
+}
+
+void Gateway::announce(NodeFrame type, std::string_view body) {
+  ++announced_;
+  for_each([&](RemoteNode& remote) {
+    if (remote.told != 0) remote.stream.append(type, body);
+  });
+}
+
+void Gateway::withdraw(const std::vector<std::string>& filters) {
+  std::string body;
+  for (const std::string& filter : filters) {
+    NodeRoutes::route_body(body, false, filter);
+    announce(NodeFrame::route, body);
+  }
+}
+
+bool Gateway::on_worker_route(uint32_t slot, std::string_view body) {
+  bus::Reader reader(body);
+  const bool add = reader.get<uint8_t>() != 0;
+  const bool durable = reader.get<uint8_t>() != 0;
+  const std::string_view filter = reader.text();
+  if (!reader.at_end()) return false;
+  if (!routes_.on_worker_route(slot, add, durable, filter)) return true;
+  std::string told;
+  NodeRoutes::route_body(told, add, filter);
+  announce(NodeFrame::route, told);
+  return true;
+}
+
+void Gateway::on_worker_left(uint32_t slot) {
+  withdraw(routes_.on_worker_left(slot));
+}
+
+void Gateway::on_worker_synced(uint32_t slot) {
+  withdraw(routes_.on_worker_synced(slot));
+}
+
+bool Gateway::on_mark(const WorkerId& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto number = reader.get<uint64_t>();
+  if (!reader.at_end()) return false;
+  marks_.push_back({from, number, announced_});
+  run_marks();
+  return true;
+}
+
+void Gateway::send_marks() {
+  if (mark_sent_ == announced_) return;
+  mark_sent_ = announced_;
+  std::string body;
+  bus::Writer(body).put<uint64_t>(announced_);
+  for_each([&](RemoteNode& remote) {
+    if (remote.told != 0) remote.stream.append(NodeFrame::mark, body);
+  });
+}
+
+// A node that is not live accepts nothing that it would have to know us for. While Redis is away nobody is reached.
+void Gateway::run_marks() {
+  if (marks_.empty()) return;
+  uint64_t everywhere = announced_;
+  if (joined_) {
+    for_each([&](const RemoteNode& remote) {
+      if (is_live(remote)) everywhere = std::min(everywhere, remote.marked);
+    });
+  }
+  while (!marks_.empty() && marks_.front().announced <= everywhere) {
+    const Mark mark = marks_.front();
+    marks_.pop_front();
+    Peer* peer = core_.peers->find(mark.worker);
+    if (peer == nullptr) continue;
+    bus::Writer(core_.scratch).put<uint64_t>(mark.number);
+    core_.peers->send(*peer, bus::FrameType::marked, bus::kAckSoon, core_.scratch);
+  }
+}
+
+// --- messages ---
+
+void Gateway::forward(const bus::MessageRef& message) {
+  targets_.clear();
+  for (const router::LocalSubscription& s : core_.publisher->match(message->topic()).local) {
+    if (std::ranges::find(targets_, s.subscriber) == targets_.end()) targets_.push_back(s.subscriber);
+  }
+  const int64_t shift = expiry_shift();
+  for (const uint32_t id : targets_) {
+    RemoteNode& remote = *by_id_[id];
+    if (message->qos() != proto::QoS::at_most_once) {
+      remote.stream.append(NodeFrame::publish, {}, *message, shift);
+      remote.stream.wait(core_.tickets->wait());
+    } else if (joined_ && remote.datagrams.size() < kMaxOutstanding) {
+      append_node_frame_head(remote.datagrams, NodeFrame::publish, bus::message_size(*message));
+      bus::append_message(remote.datagrams, *message, shift);
+    } else {
+      core_.page.add(metrics::Counter::publish_dropped_bus);
+    }
+  }
+}
+
+void Gateway::on_datagram(std::string_view from, std::string_view frames) {
+  RemoteNode* remote = find(from);
+  if (remote == nullptr || !workers_synced_) return;
+  if (!on_frames(*remote, remote->gateway, frames, nullptr)) {
+    log(3, "malformed datagram", {{"from", from}});
+  }
+}
+
+bool Gateway::on_frames(RemoteNode& from, uint64_t gateway, std::string_view frames, NodeInbox* inbox) {
+  if (from.gateway < gateway) {
+    from.gateway = gateway;
+    from.marked = 0;
+    tell(from);
+  }
+  return for_each_node_frame(frames,
+                             [&](NodeFrame type, std::string_view body) { return on_frame(from, type, body, inbox); });
+}
+
+bool Gateway::on_frame(RemoteNode& from, NodeFrame type, std::string_view body, NodeInbox* inbox) {
+  bus::Reader reader(body);
+  switch (type) {
+    case NodeFrame::sync_begin:
+      routes_.begin_sync(from.interest);
+      return body.size() == sizeof(uint64_t);
+    case NodeFrame::route:
+      return routes_.on_route(from.interest, body);
+    case NodeFrame::share:
+      return true;
+    case NodeFrame::sync_end: {
+      const auto gateway = reader.get<uint64_t>();
+      if (!reader.at_end()) return false;
+      routes_.end_sync(from.interest);
+      if (gateway == core_.self.incarnation) from.synced = true;
+      open_if_known();
+      return true;
+    }
+    case NodeFrame::mark: {
+      const auto number = reader.get<uint64_t>();
+      if (!reader.at_end()) return false;
+      core_.peers->when_announced(core_.interest->last_announcement(),
+                                  [this, key = from.key, gateway = from.gateway, number] {
+                                    RemoteNode* to = find(key);
+                                    if (to == nullptr) return;
+                                    std::string answer;
+                                    bus::Writer(answer).put<uint64_t>(number).put<uint64_t>(gateway);
+                                    to->stream.append(NodeFrame::marked, answer);
+                                  });
+      return true;
+    }
+    case NodeFrame::marked: {
+      const auto number = reader.get<uint64_t>();
+      const auto gateway = reader.get<uint64_t>();
+      if (!reader.at_end()) return false;
+      if (gateway == core_.self.incarnation) from.marked = std::max(from.marked, number);
+      run_marks();
+      return true;
+    }
+    case NodeFrame::publish:
+      return on_publish(body, inbox);
+  }
+  return false;
+}
+
+bool Gateway::on_publish(std::string_view body, NodeInbox* inbox) {
+  bus::Reader reader(body);
+  const bus::MessageRef message = bus::read_message(reader, base::BufferRef(), expiry_shift());
+  if (!message) return false;
+  if (inbox == nullptr) {
+    if (message->qos() != proto::QoS::at_most_once) return false;
+    core_.tickets->begin_unwatched();
+    core_.publisher->relay(message);
+    return true;
+  }
+  core_.tickets->begin([inbox, entry = inbox->hold()] { inbox->release(entry); });
+  core_.publisher->relay(message);
+  core_.tickets->end();
+  return true;
+}
+
+}  // namespace broker

@@ -1,0 +1,144 @@
+// In a cluster, in the last slot of a host: what this host's workers and the other hosts say to each other, through
+// cluster::Hub. ARCHITECTURE.md, "A cluster of hosts". DESIGN section 7.
+//
+// To the workers it is a peer like each other: it announces what other nodes want, takes their publishes, and passes on
+// what comes from other nodes. To the nodes it speaks for all its workers.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "shared/cluster/hub.h"
+#include "worker/broker/core.h"
+#include "worker/broker/node_inbox.h"
+#include "worker/broker/node_routes.h"
+#include "worker/broker/node_stream.h"
+
+namespace broker {
+
+struct Peer;
+
+// Another host of the cluster, as far as this gateway knows it.
+struct RemoteNode {
+  explicit RemoteNode(const std::string& node_key) : key(node_key), stream(node_key) {}
+  const std::string key;
+  uint64_t gateway = 0;          // incarnation of the process that speaks for it; 0: not known yet
+  base::MonoMs lease_until = 0;  // as far as we have heard
+  std::string adopter;           // who has it, or is about to
+  uint64_t told = 0;             // the gateway that everything has been told
+  bool synced = false;           // it has told us everything
+  uint64_t marked = 0;           // up to where it has what we announced
+  NodeInterest interest;
+  NodeStream stream;
+  std::string datagrams;  // QoS 0 of this turn
+};
+
+class Gateway final : public cluster::Hub::Events {
+ public:
+  explicit Gateway(Core& core);
+  ~Gateway() override;
+
+  // --- driver ---
+  void start();
+  // Before the turn's acknowledgements are released.
+  void run_completions() { hub_.run_completions(); }
+  void end_of_turn();
+  // It knows what the cluster wants, or that there is no cluster to be reached: its workers may accept clients.
+  bool open() const { return open_; }
+  // What its predecessor had accepted from other nodes has been passed on.
+  bool recovered() const { return open_ && (!joined() || inbox_.caught_up()); }
+  bool joined() const { return joined_; }
+
+  // --- workers ---
+  void on_workers_synced();
+  void on_worker_left(uint32_t slot);
+  void on_worker_synced(uint32_t slot);
+  bool on_worker_route(uint32_t slot, std::string_view body);
+  bool on_mark(const WorkerId& from, std::string_view body);
+  // A message that a worker here has accepted, for the nodes that want it. Uses the current ticket.
+  void forward(const bus::MessageRef& message);
+
+  // --- what the other parts of the gateway need ---
+  cluster::Hub& hub() { return hub_; }
+  const std::string& key() const { return key_; }
+  RemoteNode* find(std::string_view key);
+  // Frames of another node; `entry` is where they came from, null: by datagram. False: malformed.
+  bool on_frames(RemoteNode& from, uint64_t gateway, std::string_view frames, NodeInbox* inbox);
+  RemoteNode& node(const std::string& key);
+  bool is_live(const RemoteNode& node) const { return core_.now() < node.lease_until; }
+  int64_t expiry_shift() const;
+  template <typename F>
+  void for_each(F&& f) {
+    for (auto& [key, node] : nodes_) f(*node);
+  }
+
+  // --- cluster::Hub::Events ---
+  void on_up(const cluster::Info& info) override;
+  void on_down(const std::string& reason) override;
+  void on_datagram(std::string_view from, std::string_view frames) override;
+  void on_nodes_changed() override { renew_soon_ = true; }
+
+ private:
+  // Unanswered bytes past which QoS 0 for other nodes is dropped.
+  static constexpr size_t kMaxOutstanding = 16 * 1024 * 1024;
+
+  struct Timer : base::TimerNode {
+    explicit Timer(Gateway& g) : TimerNode(&Gateway::on_timer), gateway(g) {}
+    Gateway& gateway;
+  };
+  static void on_timer(base::TimerNode& node);
+  void join();
+  void renew();
+  void on_membership(cluster::Status status, const cluster::Membership& membership, base::MonoMs sent,
+                     uint64_t session);
+  void forget(const std::string& key);
+  void fenced(const char* what);
+  void tell(RemoteNode& node);
+  void announce(NodeFrame type, std::string_view body);
+  void withdraw(const std::vector<std::string>& filters);
+  void open_if_known();
+  void send_marks();
+  void run_marks();
+  bool on_frame(RemoteNode& from, NodeFrame type, std::string_view body, NodeInbox* inbox);
+  bool on_publish(std::string_view body, NodeInbox* inbox);
+  void log(int level, std::string_view event, std::initializer_list<LogField> fields) const;
+
+  Core& core_;
+  cluster::Hub& hub_;
+  const uint64_t lease_ms_;
+  std::string name_;
+  std::string key_;       // empty: never joined
+  uint64_t session_ = 0;  // counts on_up(): an answer to a call of an earlier one is void
+  bool joined_ = false;   // the hub is up, and knows us
+  bool down_ = false;     // the hub has said that it is not there
+  bool joining_ = false;  // an answer to join() or renew() is awaited
+  bool renew_soon_ = false;
+  bool workers_synced_ = false;
+  bool open_ = false;
+  bool fenced_ = false;
+  base::MonoMs started_ = 0;
+  base::MonoMs renew_at_ = 0;
+  base::MonoMs lease_until_ = 0;
+  std::map<std::string, std::unique_ptr<RemoteNode>, std::less<>> nodes_;
+  NodeRoutes routes_;
+  NodeInbox inbox_;
+  uint64_t inbox_end_ = 0;  // when it joined
+  uint64_t announced_ = 0;  // the number of what was told the nodes last
+  uint64_t mark_sent_ = 0;
+  struct Mark {  // of a worker
+    WorkerId worker;
+    uint64_t number = 0;
+    uint64_t announced = 0;
+  };
+  std::deque<Mark> marks_;
+  std::vector<uint32_t> targets_;  // scratch
+  std::vector<RemoteNode*> by_id_;
+  Timer timer_;
+};
+
+}  // namespace broker

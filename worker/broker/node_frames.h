@@ -1,0 +1,57 @@
+// What the gateways of a cluster's hosts say to each other: frames in the batches of cluster::Hub::send() and
+// datagram(). Little endian, pinned by a test.
+//
+//   frame = u8 type, u32 body length, body
+//
+// A batch is whole frames. Messages are written as on the bus (message_codec.h), but for their expiry: it is wall-clock
+// milliseconds. Bodies are built and read with bus::Writer and bus::Reader.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+namespace broker {
+
+enum class NodeFrame : uint8_t {
+  sync_begin = 1,  // u64 gateway it is meant for: everything this node wants follows
+  route = 2,       // u8 wanted, text filter
+  share = 3,       // u32 live members, u32 offline ones, text group, text filter
+  sync_end = 4,    // u64 gateway it is meant for
+  mark = 5,        // u64 number: what has been announced up to here...
+  marked = 6,      // u64 number, u64 gateway that gave it: ...is known to all workers of the host that says so
+  publish = 7,     // message
+};
+
+inline constexpr size_t kNodeFrameHead = 5;
+
+inline void append_node_frame_head(std::string& out, NodeFrame type, size_t body_size) {
+  const auto size = static_cast<uint32_t>(body_size);
+  char head[kNodeFrameHead];
+  head[0] = static_cast<char>(type);
+  std::memcpy(head + 1, &size, sizeof size);
+  out.append(head, sizeof head);
+}
+
+inline void append_node_frame(std::string& out, NodeFrame type, std::string_view body) {
+  append_node_frame_head(out, type, body.size());
+  out.append(body);
+}
+
+// f(NodeFrame, std::string_view body) -> bool for every frame; false: f said so, or the batch is malformed.
+template <typename F>
+bool for_each_node_frame(std::string_view batch, F&& f) {
+  while (!batch.empty()) {
+    if (batch.size() < kNodeFrameHead) return false;
+    uint32_t size = 0;
+    std::memcpy(&size, batch.data() + 1, sizeof size);
+    const auto type = static_cast<NodeFrame>(batch[0]);
+    batch.remove_prefix(kNodeFrameHead);
+    if (batch.size() < size || !f(type, batch.substr(0, size))) return false;
+    batch.remove_prefix(size);
+  }
+  return true;
+}
+
+}  // namespace broker

@@ -1,0 +1,72 @@
+#include "worker/broker/node_inbox.h"
+
+#include <algorithm>
+
+namespace broker {
+
+void NodeInbox::open(const std::string& key, uint64_t end) {
+  if (key_ != key) {  // another life
+    last_ = 0;
+    pending_.clear();
+    pending_bytes_ = 0;
+  }
+  key_ = key;
+  end_ = std::max(end_, end);
+  ++session_;
+  asked_ = false;
+  reading_ = true;
+  trim();
+  read();
+}
+
+void NodeInbox::read() {
+  if (!reading_ || asked_ || pending_bytes_ >= kMaxPending) return;
+  asked_ = true;
+  hub_.read(key_, last_, kReadBytes,
+            [this, session = session_](cluster::Status status, const std::vector<cluster::Entry>& entries) {
+              on_read(status, entries, session);
+            });
+}
+
+void NodeInbox::on_read(cluster::Status status, const std::vector<cluster::Entry>& entries, uint64_t session) {
+  if (session != session_) return;
+  asked_ = false;
+  if (status != cluster::Status::ok) {
+    reading_ = reading_ && status == cluster::Status::refused;
+    return;
+  }
+  for (const cluster::Entry& entry : entries) {
+    last_ = entry.id;
+    pending_.push_back({entry.id, entry.frames.size(), 1});
+    pending_bytes_ += entry.frames.size();
+    on_entry_(entry, *this);
+    release(entry.id);
+  }
+  read();
+}
+
+uint64_t NodeInbox::hold() {
+  ++pending_.back().held;
+  return pending_.back().id;
+}
+
+void NodeInbox::release(uint64_t id) {
+  const auto entry =
+      std::lower_bound(pending_.begin(), pending_.end(), id, [](const Pending& p, uint64_t i) { return p.id < i; });
+  if (entry == pending_.end() || entry->id != id || --entry->held != 0) return;
+  trim();
+  read();
+}
+
+void NodeInbox::trim() {
+  uint64_t done = 0;
+  while (!pending_.empty() && pending_.front().held == 0) {
+    done = pending_.front().id;
+    pending_bytes_ -= pending_.front().bytes;
+    pending_.pop_front();
+  }
+  // Should this be lost: what is trimmed later is trimmed with it.
+  if (done != 0 && hub_.up()) hub_.trim(key_, done, [](cluster::Status) {});
+}
+
+}  // namespace broker

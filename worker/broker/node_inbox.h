@@ -1,0 +1,59 @@
+// Reads the inbox of a node, its own or one it has adopted, in order, and trims what is done with: an entry is when
+// every message of it is where it must be (contract C6).
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <string>
+
+#include "shared/cluster/hub.h"
+
+namespace broker {
+
+class NodeInbox {
+ public:
+  // Takes an entry's frames. hold() within it, release() later, keep the entry from being trimmed.
+  using OnEntry = std::function<void(const cluster::Entry& entry, NodeInbox& inbox)>;
+  NodeInbox(cluster::Hub& hub, OnEntry on_entry) : hub_(hub), on_entry_(std::move(on_entry)) {}
+
+  // From its oldest entry on. Again after the hub was down: goes on behind what has been read.
+  // `end`: its newest entry now.
+  void open(const std::string& key, uint64_t end);
+  void pause() { reading_ = false; }
+  // Tries again what was refused.
+  void poke() { read(); }
+  bool is_open() const { return !key_.empty(); }
+  // What was there when it was opened has been read, and is done with.
+  bool caught_up() const { return last_ >= end_ && (pending_.empty() || pending_.front().id > end_); }
+  size_t pending_bytes() const { return pending_bytes_; }
+
+  // The message being passed on is not done with. Returns what release() wants.
+  uint64_t hold();
+  void release(uint64_t entry);
+
+ private:
+  static constexpr size_t kReadBytes = 1024 * 1024;
+  static constexpr size_t kMaxPending = 16 * 1024 * 1024;  // not yet done with; then nothing more is read
+  struct Pending {
+    uint64_t id = 0;
+    size_t bytes = 0;
+    uint32_t held = 0;
+  };
+  void read();
+  void on_read(cluster::Status status, const std::vector<cluster::Entry>& entries, uint64_t session);
+  void trim();
+
+  cluster::Hub& hub_;
+  const OnEntry on_entry_;
+  std::string key_;
+  uint64_t session_ = 0;  // counts open()
+  bool reading_ = false;  // open, and not paused
+  bool asked_ = false;
+  uint64_t end_ = 0;
+  uint64_t last_ = 0;  // read up to here
+  std::deque<Pending> pending_;
+  size_t pending_bytes_ = 0;
+};
+
+}  // namespace broker
