@@ -179,7 +179,9 @@ void Master::carry_out(const SendUnadopt& action) {
 
 void Master::carry_out(const StartedUp&) {
   log_.info("all workers are ready");
-  if (options_.on_started) options_.on_started();
+  const FanOut fan_out = status_.fan_out();
+  if (fan_out == FanOut::redis_down) log_.warn("Redis cannot be reached: this host is by itself until it can");
+  if (options_.on_started) options_.on_started(fan_out);
 }
 
 void Master::carry_out(const Report& action) {
@@ -210,6 +212,7 @@ void Master::on_message(uint32_t slot, const control::Message& message) {
     log_.info("worker ready", {{"worker", slot_name(slot)}, {"pid", supervisor_.pid(slot)}});
     act(supervisor_.on_ready(slot, ready->incarnation));
   }
+  if (const auto* nodes = std::get_if<control::Nodes>(&message)) status_.set_nodes(*nodes);
 }
 
 void Master::send(uint32_t slot, const control::Message& message, std::span<const int> descriptors) {
@@ -227,6 +230,7 @@ void Master::reap() {
                {{"worker", slot_name(slot)}, {"pid", pid}, {"status", how(status)}});
     if (!expected) status_.count_exit(slot, how(status));
     channels_[slot].reset();
+    if (config_.is_gateway(slot)) status_.set_nodes({});
     act(supervisor_.on_exit(slot, status));
   }
 }

@@ -111,6 +111,7 @@ broker::Environment Worker::environment() {
   e.log_level = static_cast<int>(boot_.config.log_level);
   e.flush_link = [this](uint32_t slot, bus::Link& link) { bus_.flush(slot, link); };
   e.on_ready = [this] { on_ready(); };
+  e.on_nodes = [this](const std::vector<cluster::Node>& nodes) { tell_nodes(nodes); };
   return e;
 }
 
@@ -132,6 +133,12 @@ void Worker::on_ready() {
   page_.set(Gauge::ready, 1);
   channel_.send(control::Ready{boot_.incarnation});
   log_.info("worker ready", {{"listeners", listeners_.size()}});
+}
+
+void Worker::tell_nodes(const std::vector<cluster::Node>& nodes) {
+  control::Nodes message;
+  for (const cluster::Node& node : nodes) message.nodes.push_back({node.key, node.remaining_ms, node.adopter});
+  channel_.send(message);
 }
 
 void Worker::report_store() {
@@ -193,6 +200,7 @@ void Worker::on_message(const control::Message& message, std::vector<base::Uniqu
                  [&](const control::Unadopt& request) { adopted_.erase(request.slot); },
                  [](const control::Ready&) {},
                  [](const control::Stopping&) {},
+                 [](const control::Nodes&) {},
              },
              message);
 }

@@ -61,6 +61,7 @@ class Worker final : net::BusEndpoint {
   store::Store& store();
   broker::Environment environment();
   void on_ready();
+  void tell_nodes(const std::vector<cluster::Node>& nodes);
   // What the store has done since the last time, for the page and the log.
   void report_store();
 

@@ -1,5 +1,7 @@
 """In a cluster the master has one process more, the gateway: it is supervised like a worker and accepts nobody."""
+import json
 import os
+import re
 import signal
 
 from mm.broker import alive, eventually
@@ -74,3 +76,33 @@ def test_password_is_never_printed():
         assert wrong[0] == 2
         for text in (out, err, *status[1:], *wrong[1:], p.log(), p.text("stdout"), p.stderr()):
             assert "secret" not in text
+
+
+def test_status_shows_the_cluster():
+    with Processes(workers=1, redis=REDIS).start() as p:
+        code, out, _ = p.run("status", "--json")
+        cluster = json.loads(out)["cluster"]
+        assert code == 0 and cluster["ready"] and cluster["node_id"] == "one" and cluster["state"] == "up"
+        assert [(node["key"], node["adopter"]) for node in cluster["nodes"]] == [("one.1", ""), ("two.1", "one.1")]
+        assert 0 < cluster["nodes"][0]["lease_ms"] <= 9000
+        _, out, _ = p.run("status")
+        assert "fan-out:up" in out and re.search(r"two\.1 +0\.0s +one\.1", out)
+        p.behave(1, "mute")
+        os.kill(gateway_of(p), signal.SIGKILL)
+        eventually(lambda: p.status_code() == 3, "no gateway, no cluster")
+        assert json.loads(p.run("status", "--json")[1])["cluster"]["nodes"] == []
+
+
+def test_start_without_redis_says_so():
+    for quiet in ([], ["-q"]):
+        with Processes(workers=1, redis=REDIS) as p:
+            p.behave(1, "no_redis")
+            code, out, _ = p.run("start", "-d", *quiet)
+            assert code == 0  # the broker serves its own clients (C8)
+            assert "Warning: Redis cannot be reached." in out
+            assert ("[redis down]" in out) != bool(quiet)
+            assert p.ask()[0] == "mqtt/0"
+            code, out, _ = p.run("status")
+            assert code == 3 and "fan-out:redis down" in out and "[redis down]" in out
+            assert "Redis cannot be reached" in p.log()
+            assert p.run("stop")[0] == 0
