@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <stdexcept>
 #include <utility>
 #include <variant>
 
@@ -49,9 +50,10 @@ Worker::Worker(control::Boot boot, logging::Log& log)
       pages_(boot_.metrics.get(), boot_.config.process_count()),
       page_(fresh_page(pages_, boot_, clock_.now_ms())),
       context_(loop_, pool_, page_, log_),
-      store_wake_(loop_, [] {}),
+      wake_(loop_, [] {}),
       store_(open_store()),
-      null_store_([this] { store_wake_.send(); }),
+      null_store_([this] { wake_.send(); }),
+      hub_(open_hub()),
       connections_(context_, [this](connection::ClientTransport& transport) { return broker_.open_client(transport); }),
       broker_(environment()),
       bus_(context_, {boot_.slot, boot_.incarnation}, boot_.config.run_dir + "/bus", *this),
@@ -64,7 +66,7 @@ Worker::Worker(control::Boot boot, logging::Log& log)
                       log_.warn("the master is gone", {{"reason", reason}});
                       finish(1);
                     }}),
-      terminate_(loop_, SIGTERM, [this] { begin_stop(false); }),
+      terminate_(loop_, SIGTERM, [this] { on_terminate(); }),
       tick_(loop_),
       drain_(loop_),
       check_(loop_),
@@ -86,7 +88,7 @@ std::unique_ptr<store::RocksStore> Worker::open_store() {
   options.sync =
       store.sync == config::StoreSync::always ? store::RocksStore::Sync::always : store::RocksStore::Sync::process;
   options.max_size = store.max_size / slots;
-  options.wake = [this] { store_wake_.send(); };
+  options.wake = [this] { wake_.send(); };
   options.progress = [this] { page_.set(Gauge::heartbeat_ms, clock_.now_ms()); };
   return std::make_unique<store::RocksStore>(std::move(options));
 }
@@ -94,6 +96,18 @@ std::unique_ptr<store::RocksStore> Worker::open_store() {
 store::Store& Worker::store() {
   if (store_) return *store_;
   return null_store_;
+}
+
+// Its completions are called in the turn that it wakes, like the store's.
+std::unique_ptr<redis::RedisHub> Worker::open_hub() {
+  if (!is_gateway()) return nullptr;
+  redis::RedisHub::Options options;
+  std::string error;
+  if (!redis::RedisHub::options_of(boot_.config.redis, options, error)) throw std::runtime_error(error);
+  options.client_name = "mqtt-master:" + boot_.config.redis.node_id;
+  options.wake = [this] { wake_.send(); };
+  options.log = &log_;
+  return std::make_unique<redis::RedisHub>(loop_, std::move(options));
 }
 
 broker::Environment Worker::environment() {
@@ -105,6 +119,7 @@ broker::Environment Worker::environment() {
   e.random = &random_;
   e.pool = &pool_;
   e.store = &store();
+  e.hub = hub_.get();
   e.page = page_;
   e.page_of = [this](uint32_t slot) { return pages_.slot(slot); };
   e.log = make_log_sink(log_);
@@ -117,7 +132,10 @@ broker::Environment Worker::environment() {
 
 int Worker::run() {
   page_.set(Gauge::loading, 0);
-  tick_.start(kTickMs, kTickMs, [this] { report_store(); });
+  tick_.start(kTickMs, kTickMs, [this] {
+    report_store();
+    report_hub();
+  });
   check_.start([this] { end_turn(); });
   prepare_.start([this] { before_wait(); });
   log_.info("worker started", {{"incarnation", boot_.incarnation}});
@@ -157,6 +175,17 @@ void Worker::report_store() {
   if (health == store::Health::ok) return log_.info("the store works again");
   log_.error(health == store::Health::full ? "the store is full" : "writing to the store fails",
              {{"error", store_->trouble()}});
+}
+
+void Worker::report_hub() {
+  if (!hub_) return;
+  const redis::RedisHub::Statistics& now = hub_->statistics();
+  page_.add(metrics::Counter::redis_reconnects, now.breaks - hub_reported_.breaks);
+  page_.add(metrics::Counter::redis_calls_lost, now.lost - hub_reported_.lost);
+  page_.add(metrics::Counter::redis_calls_refused, now.refused - hub_reported_.refused);
+  hub_reported_ = now;
+  page_.set(Gauge::redis_up, hub_->up() ? 1 : 0);
+  page_.set(Gauge::redis_outstanding_bytes, hub_->outstanding());
 }
 
 // --- turns ---
@@ -203,6 +232,12 @@ void Worker::on_message(const control::Message& message, std::vector<base::Uniqu
                  [](const control::Nodes&) {},
              },
              message);
+}
+
+// A signal to the whole process group is for the workers: the gateway carries their last words, so it waits until the
+// master says that they have gone.
+void Worker::on_terminate() {
+  if (!is_gateway() || !broker_.ready()) begin_stop(false);
 }
 
 void Worker::on_peers(const control::Peers& peers) {

@@ -52,7 +52,7 @@ inline constexpr uint32_t kPageMagic = 0x4D514D50;  // "MQMP"
   X(store_commits, "batches of changes stored")                                          \
   X(store_writes, "writes to the store that these were merged into")                     \
   X(store_written_bytes, "bytes of those changes")                                       \
-  X(redis_reconnects, "connections to Redis made after one was lost")                    \
+  X(redis_reconnects, "connections to Redis that broke and were made anew")              \
   X(redis_calls_lost, "calls to Redis whose answer never came")                          \
   X(redis_calls_refused, "calls that Redis refused: out of memory, read-only, ...")      \
   X(cluster_fenced, "times this host learned that others had taken over what it had")    \
