@@ -7,7 +7,16 @@ namespace control {
 namespace {
 
 // The second byte. Never reuse a number.
-enum class Kind : uint8_t { ready = 1, stopping = 2, peers = 3, stop = 4, adopt = 5, unadopt = 6, nodes = 7 };
+enum class Kind : uint8_t {
+  ready = 1,
+  stopping = 2,
+  peers = 3,
+  stop = 4,
+  adopt = 5,
+  unadopt = 6,
+  reopen_log = 7,
+  nodes = 8,
+};
 
 // Whole numbers are little-endian.
 void put(std::string& out, std::unsigned_integral auto value) {
@@ -88,6 +97,7 @@ struct Encoder {
     kind(Kind::unadopt);
     put(out, m.slot);
   }
+  void operator()(const ReopenLog&) { kind(Kind::reopen_log); }
   void operator()(const Nodes& m) {
     kind(Kind::nodes);
     const size_t count = std::min(m.nodes.size(), kMaxNodes);
@@ -148,6 +158,8 @@ std::optional<Message> decode_body(Reader& in) {
       return Adopt{in.take<uint32_t>()};
     case Kind::unadopt:
       return Unadopt{in.take<uint32_t>()};
+    case Kind::reopen_log:
+      return ReopenLog{};
     case Kind::nodes:
       return decode_nodes(in);
   }

@@ -51,6 +51,10 @@ struct Unadopt {
   uint32_t slot = 0;
   bool operator==(const Unadopt&) const = default;
 };
+// The log file was moved away: write to a new one.
+struct ReopenLog {
+  bool operator==(const ReopenLog&) const = default;
+};
 
 // --- gateway -> master ---
 // The nodes of the cluster as the gateway last saw them, for `status`. At most kMaxNodes of them travel.
@@ -66,7 +70,7 @@ struct Nodes {
 };
 inline constexpr size_t kMaxNodes = 200;
 
-using Message = std::variant<Ready, Stopping, Peers, Stop, Adopt, Unadopt, Nodes>;
+using Message = std::variant<Ready, Stopping, Peers, Stop, Adopt, Unadopt, ReopenLog, Nodes>;
 
 std::string encode(const Message& message);
 // nullopt: wrong version or malformed.
