@@ -47,6 +47,17 @@ enum class FrameType : uint8_t {
   recovered = 30,
   mark = 31,    // to the gateway: u64 number of an announcement that ends here
   marked = 32,  // from it: every host of the cluster has it
+  // Between home workers and the gateway, node_directory.h.
+  cluster_claim = 33,       // u64 least epoch, text client id
+  cluster_granted = 34,     // u64 epoch, u8 Directory::Where, text client id
+  cluster_held = 35,        // u64 epoch, u8 Directory::Outcome, text client id
+  cluster_registered = 36,  // u64 epoch, u8 ours, text client id
+  cluster_joined = 37,      // from the gateway: what is held is to be registered
+  // To the claimant of a session that another host holds, node_imports.h.
+  restart = 38,         // u64 claim: its state begins anew
+  reclaim = 39,         // u64 claim: it has come to another worker here meanwhile
+  claim_refused = 61,   // u64 claim: the session may be on another host, which cannot be asked
+  takeover_abort = 60,  // to the holder: u64 claim: the claimant has given up
 };
 
 // Builds a frame body.

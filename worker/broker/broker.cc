@@ -336,6 +336,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     takeovers_.sync_to(peer);
     claims_.resend_to(peer);
     claims_.on_peer_linked(peer);
+    if (gateway_) gateway_->on_peer_linked(peer);
     outbox_.on_peer_linked(peer);
     retained_.on_peer_linked(peer);
     if (recovered_) peers_.send(peer, bus::FrameType::recovered, bus::kAckSoon, {});
@@ -348,6 +349,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     retained_.on_peer_gone(peer);
     claims_.on_peer_gone(peer);
     takeovers_.on_peer_gone(peer);
+    if (gateway_) gateway_->on_peer_gone(peer);
     departures_.on_peer_gone(peer);
     sys_.forget_published();
   }
@@ -394,6 +396,9 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   bool on_peer_frame(Peer& peer, bus::FrameType type, uint8_t flags, std::string_view body,
                      const base::BufferRef& attachment) override {
     using bus::FrameType;
+    if (gateway_) {
+      if (const auto taken = gateway_->on_peer_frame(peer, type, body, attachment)) return *taken;
+    }
     switch (type) {
       case FrameType::ack:
       case FrameType::sync_end:
@@ -451,6 +456,24 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         return takeovers_.on_freeze(peer.id, body);
       case FrameType::stale:
         return claims_.on_stale(body);
+      case FrameType::cluster_granted:
+        return claims_.on_cluster_granted(peer.id, body);
+      case FrameType::cluster_registered:
+        return claims_.on_cluster_registered(body);
+      case FrameType::cluster_joined:
+        claims_.on_cluster_joined();
+        return body.empty();
+      case FrameType::claim_refused:
+        return claims_.on_claim_refused(body);
+      case FrameType::restart:
+        return claims_.on_restart(peer, body);
+      case FrameType::reclaim:
+        return claims_.on_reclaim(peer, body);
+      case FrameType::takeover_abort:
+        return takeovers_.on_abort(peer.id, body);
+      case FrameType::cluster_claim:
+      case FrameType::cluster_held:
+        return false;  // for a gateway
       case FrameType::departed:
         return departures_.on_departed(peer, body);
       case FrameType::recovered:

@@ -51,6 +51,18 @@ bool Takeovers::on_freeze(const WorkerId& from, std::string_view body) {
   return true;
 }
 
+bool Takeovers::on_abort(const WorkerId& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto claim = reader.get<uint64_t>();
+  if (!reader.at_end()) return false;
+  const auto it = outbound_.find({from.incarnation, claim});
+  if (it == outbound_.end()) return true;
+  session::Session& session = *it->second;
+  take_back(session);
+  core_.sessions->go_offline(session);
+  return true;
+}
+
 void Takeovers::send_if_complete(session::Session& session) {
   Outbound& outbound = *session.outbound;
   if (outbound.frozen || !outbound.wanted || !core_.peers->all_recovered()) return;
@@ -146,7 +158,8 @@ void Takeovers::hold(session::Session& session, session::Delivery delivery) {
 
 std::vector<TicketId> Takeovers::finish_inbound(session::Session& session, const std::map<uint64_t, uint64_t>& seen) {
   for (const auto& [origin, sequence] : seen) {
-    if (!core_.peers->may_say_more(origin)) continue;
+    // What comes from other hosts is a stream as well, of workers that are not known here.
+    if (!core_.config.clustered() && !core_.peers->may_say_more(origin)) continue;
     if (!session.came_with) session.came_with = std::make_unique<std::map<uint64_t, uint64_t>>();
     session.came_with->emplace(origin, sequence);
     if (core_.seen_of(origin) >= sequence) continue;
