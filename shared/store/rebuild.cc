@@ -417,13 +417,17 @@ void Rebuild::deliver_outboxes() {
       if (to != nullptr && numbered && knows(*to, *pending.message, retain)) return true;
       if (retain) return set_retained(*pending.message), true;
       if (to == nullptr) return true;
-      deliver(*to, subscriptions.try_emplace(to, *to).first->second, pending);
+      if (deliver(*to, subscriptions.try_emplace(to, *to).first->second, pending) || numbered) return true;
+      for (Source& other : sources_) {  // a member anywhere
+        if (other.set != from.set || &other == to) continue;
+        if (deliver(other, subscriptions.try_emplace(&other, other).first->second, pending)) break;
+      }
       return true;
     });
   }
 }
 
-void Rebuild::deliver(Source& to, const Subscriptions& subscriptions, const PendingRecord& pending) {
+bool Rebuild::deliver(Source& to, const Subscriptions& subscriptions, const PendingRecord& pending) {
   const bus::Message& message = *pending.message;
   using Entries = std::vector<Subscriptions::Entry>;
   const bool shared = pending.purpose == Purpose::shared;
@@ -446,10 +450,12 @@ void Rebuild::deliver(Source& to, const Subscriptions& subscriptions, const Pend
   };
   if (shared) {
     const Entries* members = subscriptions.group(pending.group, pending.filter);
-    if (members != nullptr && !subscriptions.has(pending)) enqueue(members->front().sid, {members->front()});
-    return;
+    if (subscriptions.has(pending)) return true;
+    if (members != nullptr) enqueue(members->front().sid, {members->front()});
+    return members != nullptr;
   }
   for (const auto& [sid, entries] : subscriptions.matching(message.topic())) enqueue(sid, entries);
+  return true;
 }
 
 }  // namespace store

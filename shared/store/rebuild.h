@@ -99,7 +99,8 @@ class Rebuild {
   void copy_retained();
   void copy_retained(Source& source, bool at_home);
   void deliver_outboxes();
-  void deliver(Source& to, const Subscriptions& subscriptions, const PendingRecord& pending);
+  // False: it is for a group that has no member there.
+  bool deliver(Source& to, const Subscriptions& subscriptions, const PendingRecord& pending);
   // Stored by that slot before it died: the rule of worker/broker/journal.h.
   static bool knows(const Source& source, const bus::Message& message, bool retained);
   void set_retained(const bus::Message& message);
