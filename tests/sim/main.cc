@@ -35,6 +35,7 @@ struct Options {
   bool trace = false;
   bool cluster = false;
   bool pinned = false;
+  bool strict = false;
   uint64_t hosts = 0;  // 0: the seed says
   uint64_t workers = 0;
 
@@ -42,6 +43,7 @@ struct Options {
     if (!cluster) return "";
     std::string out = "--cluster ";
     if (pinned) out += "--pinned ";
+    if (strict) out += "--strict ";
     if (hosts != 0) out += sim::text("--hosts ", hosts, ' ');
     if (workers != 0) out += sim::text("--workers ", workers, ' ');
     return out;
@@ -74,6 +76,8 @@ bool parse(int argc, char** argv, Options& o) {
       o.keep_going = true;
     } else if (argument == "--cluster") {
       o.cluster = true;
+    } else if (argument == "--strict") {
+      o.cluster = o.strict = true;
     } else if (argument == "--pinned") {
       o.cluster = o.pinned = true;
     } else if (take_number(argc, argv, i, "--hosts", o.hosts) || take_number(argc, argv, i, "--workers", o.workers)) {
@@ -140,6 +144,7 @@ bool run_seed(uint64_t seed, const Options& o, uint64_t* hash = nullptr) {
   Settings settings = o.cluster ? Settings::of_cluster_seed(seed, o.steps, static_cast<uint32_t>(o.hosts),
                                                             static_cast<uint32_t>(o.workers))
                                 : Settings::of_seed(seed, o.steps);
+  settings.strict = o.strict;
   if (o.pinned) {
     settings.roaming = settings.retained = settings.shared = false;
     settings.faults.host_death = false;

@@ -42,6 +42,7 @@ struct Settings {
   bool shared = true;            // shared subscriptions
   bool retained = true;          // retained messages
   bool roaming = true;           // clients connect to any host, not only to their own
+  bool strict = false;           // Oracle::strict
   bool trace = false;
 
   static Settings of_seed(uint64_t seed, uint64_t steps);

@@ -238,7 +238,7 @@ void World::note_troubles() {
     if (!troubled(host->index)) continue;
     calm_since_ = clock_.now_ms();
     if (host->troubles.empty() || host->troubles.back().end != kNever)
-      host->troubles.push_back({trace_.step(), kNever});
+      host->troubles.push_back({trace_.step(), kNever, last_quiet_});
   }
 }
 
@@ -259,6 +259,20 @@ bool World::troubled_at(uint32_t index, Step step) const {
   const std::vector<Host::Trouble>& all = hosts_[index]->troubles;
   return std::any_of(all.begin(), all.end(),
                      [step](const Host::Trouble& t) { return t.begin <= step && step <= t.end; });
+}
+
+void World::note_open(const Process& gateway) {
+  Host& host = *hosts_[gateway.host];
+  const bool late = clock_.now_ms() >= gateway.started_at + settings_.lease_ms;
+  if ((gateway.hub->connected() && !late) || host.troubles.empty()) return;
+  host.troubles.back().blind = true;
+  trace_.line("!! ", gateway.name(), " opens without knowing the others");
+}
+
+bool World::blind_at(uint32_t index, Step step) const {
+  const std::vector<Host::Trouble>& all = hosts_[index]->troubles;
+  return std::any_of(all.begin(), all.end(),
+                     [step](const Host::Trouble& t) { return t.blind && t.calm <= step && step <= t.end; });
 }
 
 Step World::trouble_begin(uint32_t index) const {
