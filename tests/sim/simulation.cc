@@ -131,6 +131,7 @@ void Simulation::finish() {
   bring_back();
   if (!failed()) oracle.check_answered();
   if (!failed()) oracle.check_delivered();
+  if (!failed()) oracle.check_groups();
   if (!failed() && settings_.retained) probe_retained();
   if (!failed()) leave();
   if (!failed()) check_empty();
@@ -140,6 +141,7 @@ void Simulation::heal() {
   trace.line("!! everything heals");
   for (const auto& process : world.processes()) {
     if (process->alive && process->stopped) world.execute({EventKind::go, process->index});
+    if (process->alive) process->store.heal();
   }
   world.heal_cluster();
   for (uint32_t place = 0; place < world.slots(); ++place) {

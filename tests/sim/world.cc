@@ -6,6 +6,7 @@ namespace sim {
 namespace {
 
 constexpr base::MonoMs kStallMs = 5000;
+constexpr uint64_t kWallJump = 86'400'000;  // ms: it is set to a time of one day
 constexpr uint32_t kOften = 8;
 constexpr uint32_t kUsually = 4;
 constexpr uint32_t kAtTimes = 2;
@@ -86,7 +87,7 @@ void World::start(uint32_t place) {
   const uint32_t slot = place % per_host();
   const broker::PeerId id{slot, next_incarnation_++};
   store::MemoryStore::Disk* disk = is_gateway(place) ? nullptr : &disks_[place];
-  processes_.push_back(std::make_unique<Process>(index, id, random_.next(), disk));
+  processes_.push_back(std::make_unique<Process>(index, id, random_.next(), disk, settings_.faults.store));
   Process& process = *processes_.back();
   process.host = place / per_host();
   process.place = place;
@@ -187,6 +188,10 @@ void World::cut(Wire& wire) {
 
 void World::pass_time(base::MonoMs ms) {
   clock_.advance(ms);
+  if (settings_.faults.clock && random_.one_in(20)) {
+    clock_.set_wall(random_.below(kWallJump));
+    trace_.line("!! the wall clock is set");
+  }
   for (Process* process : slots_) {
     if (process != nullptr) process->dirty = true;
   }
