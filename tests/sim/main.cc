@@ -2,7 +2,7 @@
 //          [--cluster] [--hosts M] [--workers N]
 //
 // --cluster: of several hosts, with Redis; --hosts and --workers (of each host) say how many, else the seed does.
-// --pinned: clients stay on their hosts, hosts do not die, and nothing is retained or shared.
+// --pinned: clients stay on their hosts, which always come back, and nothing is retained or shared.
 // Runs the directed scenarios, then N random runs. A run that breaks an invariant is run again with its trace kept;
 // what concerns the broken invariant is printed (--trace: everything), and the exit status is 1.
 #include <chrono>
@@ -149,21 +149,22 @@ bool run_seed(uint64_t seed, const Options& o, uint64_t* hash = nullptr) {
   settings.strict = o.strict;
   if (o.pinned) {
     settings.roaming = settings.retained = settings.shared = false;
-    settings.faults.host_death = false;
+    settings.faults.host_gone = false;
   }
   const std::string name = sim::text("mqtt-sim ", o.of_cluster(), "--seed ", seed, " --steps ", o.steps);
   return check(
       settings, name, o.trace, [](Simulation& simulation) { simulation.run(); }, hash);
 }
 
-int run_scenarios(const Options& o) {
+int run_scenarios(const Options& o, const std::vector<sim::Scenario>& scenarios) {
   int failures = 0;
-  for (const sim::Scenario& scenario : sim::scenarios()) {
+  for (const sim::Scenario& scenario : scenarios) {
     if (!o.scenario.empty() && o.scenario != scenario.name) continue;
     for (uint64_t variant = 0; variant < scenario.variants; ++variant) {
       if (o.seeds == 1 && !o.scenario.empty() && variant != o.first) continue;
       Settings settings = scenario.settings;
       settings.seed = variant + 1;
+      settings.strict = o.strict;
       const std::string name = sim::text("mqtt-sim --scenario ", scenario.name, " --seed ", variant);
       const auto run = [&](Simulation& simulation) {
         scenario.run(simulation, variant);
@@ -221,7 +222,11 @@ int main(int argc, char** argv) {
     std::_Exit(3);
   });
   int failures = 0;
-  if (options.scenarios || !options.scenario.empty()) failures += run_scenarios(options);
+  if (options.scenarios || !options.scenario.empty()) {
+    // Of one host, of several, or, by its name, of either.
+    if (!options.cluster) failures += run_scenarios(options, sim::scenarios());
+    if (options.cluster || !options.scenario.empty()) failures += run_scenarios(options, sim::cluster_scenarios());
+  }
   if (options.seeds > 0 && options.scenario.empty()) failures += run_seeds(options);
   return failures == 0 ? 0 : 1;
 }
