@@ -5,6 +5,7 @@
 // --pinned: clients stay on their hosts, which always come back, and nothing is retained or shared.
 // Runs the directed scenarios, then N random runs. A run that breaks an invariant is run again with its trace kept;
 // what concerns the broken invariant is printed (--trace: everything), and the exit status is 1.
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -101,6 +102,13 @@ struct Reached {
   uint64_t slow = 0;
   uint64_t queue = 0;
   uint64_t store = 0;
+  // Of clusters.
+  uint64_t troubled = 0;
+  uint64_t blind = 0;
+  uint64_t lease = 0;
+  uint64_t adopted = 0;
+  uint64_t deliveries = 0;  // of all runs together
+  uint64_t crossings = 0;
 };
 Reached reached;
 
@@ -110,6 +118,15 @@ void note_reached(const Simulation& simulation) {
   reached.slow += simulation.world.total(Counter::publish_dropped_slow) > 0;
   reached.queue += simulation.world.total(Counter::publish_dropped_queue) > 0;
   reached.store += simulation.world.total(Counter::publish_refused_store) > 0;
+  const auto any_host = [&](auto&& is) { return std::ranges::any_of(simulation.world.hosts(), is); };
+  reached.troubled += any_host([](const auto& host) { return host->troubles.size() > 1; });
+  reached.blind += any_host([](const auto& host) {
+    return std::ranges::any_of(host->troubles, [](const auto& trouble) { return trouble.blind; });
+  });
+  reached.lease += any_host([](const auto& host) { return host->lost_lease > 600; });
+  reached.adopted += any_host([](const auto& host) { return !host->adopted.empty(); });
+  reached.deliveries += simulation.oracle.deliveries();
+  reached.crossings += simulation.oracle.crossings();
 }
 
 // Runs it; on failure once more, with the trace. True: all is well.
@@ -208,6 +225,11 @@ int run_seeds(const Options& o) {
       "  with messages dropped for want of credit: %lu, for a slow reader: %lu, for a full queue: %lu; refused by "
       "a failing store: %lu\n",
       reached.credit, reached.slow, reached.queue, reached.store);
+  if (!o.cluster) return failures;
+  std::printf(
+      "  with a troubled host: %lu, a lease that ran out: %lu, a host that was adopted: %lu, a gateway that opened "
+      "without knowing the others: %lu; deliveries: %lu, to another host: %lu\n",
+      reached.troubled, reached.lease, reached.adopted, reached.blind, reached.deliveries, reached.crossings);
   return failures;
 }
 

@@ -84,6 +84,7 @@ class Oracle {
   uint64_t deliveries() const { return deliveries_; }
   uint64_t connects() const { return connects_; }
   uint64_t takeovers() const { return takeovers_; }
+  uint64_t crossings() const { return crossings_; }  // deliveries to another host than the message's
 
  private:
   struct Client {  // by client id
@@ -168,6 +169,7 @@ class Oracle {
   uint64_t deliveries_ = 0;
   uint64_t connects_ = 0;
   uint64_t takeovers_ = 0;
+  uint64_t crossings_ = 0;
 };
 
 }  // namespace sim
