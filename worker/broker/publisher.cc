@@ -218,7 +218,7 @@ void Publisher::deliver_from_peer(const bus::MessageRef& message, bool relayed) 
     return;
   }
   Routed routed;
-  deliver_local(message, match(message->topic()), routed);
+  deliver_local(message, match(message->topic()), routed, numbered);
 }
 
 void Publisher::merge(const bus::MessageRef& message, const router::MatchResult& found) {
@@ -256,7 +256,8 @@ void Publisher::merge(const bus::MessageRef& message, const router::MatchResult&
   }
 }
 
-void Publisher::deliver_local(const bus::MessageRef& message, const router::MatchResult& found, Routed& routed) {
+void Publisher::deliver_local(const bus::MessageRef& message, const router::MatchResult& found, Routed& routed,
+                              bool numbered) {
   merge(message, found);
   const uint64_t changes = core_.journal->changes();
   for (Merged& merged : merged_) {
@@ -272,7 +273,7 @@ void Publisher::deliver_local(const bus::MessageRef& message, const router::Matc
       routed.taken = true;
       continue;
     }
-    if (session.skip && Takeovers::skips(session, *message)) {
+    if (numbered && session.skip && Takeovers::skips(session, *message)) {
       routed.taken = true;
       continue;
     }

@@ -146,7 +146,8 @@ void Takeovers::hold(session::Session& session, session::Delivery delivery) {
 
 std::vector<TicketId> Takeovers::finish_inbound(session::Session& session, const std::map<uint64_t, uint64_t>& seen) {
   for (const auto& [origin, sequence] : seen) {
-    if (!core_.peers->may_say_more(origin)) continue;
+    // What comes from other hosts is a stream as well, of workers that are not known here.
+    if (!core_.config.clustered() && !core_.peers->may_say_more(origin)) continue;
     if (!session.came_with) session.came_with = std::make_unique<std::map<uint64_t, uint64_t>>();
     session.came_with->emplace(origin, sequence);
     if (core_.seen_of(origin) >= sequence) continue;
