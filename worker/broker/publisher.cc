@@ -213,12 +213,12 @@ void Publisher::deliver_from_peer(const bus::MessageRef& message, bool relayed) 
     uint64_t& seen = core_.seen[once.incarnation];
     seen = std::max(seen, once.sequence);
   }
-  if (core_.journal->knows(*message, Stream::messages)) {
+  if (numbered && core_.journal->knows(*message, Stream::messages)) {
     core_.journal->wait(core_.tickets->wait_here());
     return;
   }
   Routed routed;
-  deliver_local(message, match(message->topic()), routed);
+  deliver_local(message, match(message->topic()), routed, numbered);
 }
 
 void Publisher::merge(const bus::MessageRef& message, const router::MatchResult& found) {
@@ -256,7 +256,8 @@ void Publisher::merge(const bus::MessageRef& message, const router::MatchResult&
   }
 }
 
-void Publisher::deliver_local(const bus::MessageRef& message, const router::MatchResult& found, Routed& routed) {
+void Publisher::deliver_local(const bus::MessageRef& message, const router::MatchResult& found, Routed& routed,
+                              bool numbered) {
   merge(message, found);
   const uint64_t changes = core_.journal->changes();
   for (Merged& merged : merged_) {
@@ -272,7 +273,7 @@ void Publisher::deliver_local(const bus::MessageRef& message, const router::Matc
       routed.taken = true;
       continue;
     }
-    if (session.skip && Takeovers::skips(session, *message)) {
+    if (numbered && session.skip && Takeovers::skips(session, *message)) {
       routed.taken = true;
       continue;
     }
