@@ -74,7 +74,8 @@ bool Directory::on_foreign_held(Entries::iterator it, const WorkerId& from, uint
 }
 
 void Directory::on_answer(std::string_view id, Where where, uint64_t epoch, const WorkerId& gateway) {
-  const auto it = entries_.find(std::string(id));
+  const std::string key(id);
+  const auto it = entries_.find(key);
   if (it == entries_.end() || !it->second.transferring || !it->second.asking) return;
   Entry& entry = it->second;
   entry.asking = false;
@@ -94,7 +95,9 @@ void Directory::on_answer(std::string_view id, Where where, uint64_t epoch, cons
   if (where == Where::elsewhere) entry.remote = gateway;
   replies_.grant(entry.transferring->from, entry.transferring->number, entry.epoch,
                  entry.remote ? entry.remote : entry.holder);
-  serve(*it);
+  // A claimant of this worker may have been done with it at once.
+  const auto after = entries_.find(key);
+  if (after != entries_.end()) serve(*after);
 }
 
 void Directory::on_registered(std::string_view id, uint64_t epoch, bool ours) {
