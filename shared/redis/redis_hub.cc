@@ -21,7 +21,8 @@ namespace {
 constexpr size_t kReaders = 2;
 constexpr uint64_t kTickMs = 1000;
 constexpr uint64_t kLeastPauseMs = 50;
-constexpr uint64_t kSteadyMs = 5000;         // up for so long: the next attempt may come soon again
+constexpr uint64_t kSteadyMs = 5000;  // up for so long: the next attempt may come soon again
+constexpr uint64_t kAskSentinelsMs = 3000;
 constexpr uint64_t kIdleReaderMs = 5000;     // then one that was made for a while is closed
 constexpr uint64_t kCheckChangesMs = 60000;  // well below Options::changes_ms
 constexpr size_t kPieceBytes = 1 << 20;
@@ -148,12 +149,19 @@ void RedisHub::connect() {
   readers_.clear();
   connecting_ = true;
   if (options_.sentinels.empty()) return open(options_.url.server);
-  query_ = std::make_unique<SentinelQuery>(loop_, options_.sentinels, options_.sentinel_master, sentinel_,
-                                           options_.timeout_ms, [this](const HostPort* master, const std::string& why) {
-                                             if (!connecting_) return;
-                                             if (master == nullptr) return fail(why);
-                                             open(*master);
-                                           });
+  ask_sentinels([this](const HostPort& master) { open(master); }, [this](const std::string& why) { fail(why); });
+}
+
+void RedisHub::ask_sentinels(std::function<void(const HostPort& master)> found,
+                             std::function<void(const std::string&)> failed) {
+  sentinels_asked_ms_ = loop_.now_ms();
+  query_ = std::make_unique<SentinelQuery>(
+      loop_, options_.sentinels, options_.sentinel_master, sentinel_++, options_.timeout_ms,
+      [this, found = std::move(found), failed = std::move(failed)](const HostPort* master, const std::string& why) {
+        if (!connecting_ && !up_) return;
+        if (master == nullptr) return failed(why);
+        found(*master);
+      });
 }
 
 RedisConnection::Options RedisHub::connection_options(const char* purpose) const {
@@ -335,7 +343,6 @@ void RedisHub::fail(const std::string& reason) {
   pause_ms_ = std::min(options_.max_pause_ms, std::max(kLeastPauseMs, pause_ms_ * 2));
   retry_.start(pause_ms_ / 2 + random_.below(pause_ms_ / 2 + 1), 0, [this] { connect(); });
   connecting_ = greeted_ = listening_ = up_ = false;
-  ++sentinel_;
   if (commands_ != nullptr) commands_->abandon();
   if (listener_ != nullptr) listener_->abandon();
   for (const auto& reader : readers_) reader->connection->abandon();
@@ -350,8 +357,16 @@ void RedisHub::fail(const std::string& reason) {
 
 void RedisHub::tick() {
   old_listeners_.clear();
+  if (query_ != nullptr && query_->done()) query_.reset();
   if (!up_) return;
   reap_readers();
+  if (!options_.sentinels.empty() && loop_.now_ms() - sentinels_asked_ms_ >= kAskSentinelsMs) {
+    ask_sentinels(
+        [this](const HostPort& master) {
+          if (up_ && master != server_) fail("the sentinels have another master now: " + to_text(master));
+        },
+        [](const std::string&) {});
+  }
   // A master that has become a replica is of no use, and says so only when it is written to.
   if (!role_asked_) {
     role_asked_ = true;

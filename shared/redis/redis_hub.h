@@ -7,7 +7,8 @@
 //
 // They are made together, checked (a master, recent enough, with our scripts), and are usable (up) when all are there.
 // If the commands' connection breaks, or another that cannot be replaced at once, all are closed, what has no answer is
-// lost, and after a pause that grows to two seconds it begins again, with asking the sentinels if there are any.
+// lost, and after a pause that grows to two seconds it begins again, with asking the sentinels if there are any. They
+// are asked every few seconds as well: a master that is cut off from them may take our writes for as long as we let it.
 //
 // What Redis may say to a call: OOM, BUSY, MISCONF, NOREPLICAS, WRONGTYPE, NOPERM and other errors make it `refused`.
 // READONLY and LOADING (not the master we want), NOSCRIPT (they were flushed), NOAUTH, and everything that is not a
@@ -140,6 +141,7 @@ class RedisHub final : public cluster::Hub {
   void check_up();
   void fail(const std::string& reason);
   void tick();
+  void ask_sentinels(std::function<void(const HostPort& master)> found, std::function<void(const std::string&)> failed);
   void reap_readers();
 
   // --- calls ---
@@ -179,6 +181,7 @@ class RedisHub final : public cluster::Hub {
 
   std::unique_ptr<SentinelQuery> query_;
   size_t sentinel_ = 0;  // whom to ask first
+  uint64_t sentinels_asked_ms_ = 0;
   std::unique_ptr<RedisConnection> commands_;
   std::unique_ptr<RedisConnection> listener_;
   std::vector<std::unique_ptr<RedisConnection>> old_listeners_;  // broken, until the next tick

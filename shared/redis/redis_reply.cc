@@ -12,12 +12,15 @@ constexpr size_t kMaxLine = 64 * 1024;
 
 // The functions by which hiredis makes values. A value goes into the array that is being read, or is the reply itself.
 // Null means out of memory to hiredis, which then gives up. No exception may pass through its frames.
-Reply* place(const redisReadTask* task) noexcept {
+Reply* place(const redisReadTask* task, size_t values = 1) noexcept {
   try {
     const redisReadTask* root = task;
     while (root->parent != nullptr) root = root->parent;
     auto* left = static_cast<size_t*>(root->privdata);
-    if (*left == 0) return nullptr;
+    if (*left < values) {
+      *left = 0;
+      return nullptr;
+    }
     --*left;
     if (task->parent == nullptr) return new Reply;
     // No value of the array is referred to any more when the next is made, so the array may move them.
@@ -47,8 +50,8 @@ void* create_text(const redisReadTask* task, char* text, size_t size) noexcept {
   return reply;
 }
 
-void* create_array(const redisReadTask* task, int) noexcept {
-  Reply* reply = place(task);
+void* create_array(const redisReadTask* task, int elements) noexcept {
+  Reply* reply = place(task, 1 + static_cast<size_t>(elements));
   if (reply != nullptr) reply->type = Reply::Type::array;
   return reply;
 }

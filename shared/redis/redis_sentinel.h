@@ -17,6 +17,7 @@ class SentinelQuery {
   // Begins with the sentinel number `first` modulo their number. REQUIRES: !sentinels.empty().
   SentinelQuery(loop::Loop& loop, std::vector<HostPort> sentinels, std::string master_name, size_t first,
                 uint64_t timeout_ms, Fn fn);
+  bool done() const { return done_; }
 
  private:
   void ask_next();

@@ -34,7 +34,7 @@ base::UniqueFd try_connect(uint16_t port) {
   return fd;
 }
 
-redis::Reply ask(int fd, redis::ReplyReader& reader, const redis::Command& command) {
+void say(int fd, const redis::Command& command) {
   std::string out;
   command.write_to(out);
   for (size_t sent = 0; sent < out.size();) {
@@ -42,6 +42,10 @@ redis::Reply ask(int fd, redis::ReplyReader& reader, const redis::Command& comma
     if (n <= 0) throw std::runtime_error("cannot write to redis-server");
     sent += static_cast<size_t>(n);
   }
+}
+
+redis::Reply ask(int fd, redis::ReplyReader& reader, const redis::Command& command) {
+  say(fd, command);
   while (true) {
     if (std::optional<redis::Reply> reply = reader.next()) return std::move(*reply);
     char buffer[65536];
@@ -132,6 +136,12 @@ redis::Reply RedisServer::command_after(std::initializer_list<std::string_view> 
   redis::ReplyReader reader(size_t{1} << 30);
   ask(fd.get(), reader, redis::Command(before));
   return ask(fd.get(), reader, redis::Command(arguments));
+}
+
+base::UniqueFd RedisServer::begin(std::initializer_list<std::string_view> arguments) {
+  base::UniqueFd fd = try_connect(port_);
+  say(fd.get(), redis::Command(arguments));
+  return fd;
 }
 
 std::vector<std::string> RedisServer::keys() {

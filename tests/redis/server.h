@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "shared/base/unique_fd.h"
 #include "shared/redis/redis_reply.h"
 #include "tests/support/temporary_directory.h"
 
@@ -41,6 +42,8 @@ class RedisServer {
   // The same as somebody who has to say something before.
   redis::Reply command_after(std::initializer_list<std::string_view> before,
                              std::initializer_list<std::string_view> arguments);
+  // Sends it without waiting. The connection lasts as long as what is returned.
+  base::UniqueFd begin(std::initializer_list<std::string_view> arguments);
   // All keys, sorted.
   std::vector<std::string> keys();
 

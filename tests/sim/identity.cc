@@ -181,7 +181,7 @@ void Identity::act_without_connection() {
   if (!open_.empty() && !c.settings.racing) return;
   uint64_t n = c.settings.racing && c.random.one_in(3) ? 1 + c.random.below(3) : 1;
   for (; n > 0; --n) {
-    Process* process = c.any_ready();
+    Process* process = c.any_ready(profile_.host);
     if (process == nullptr) return;
     ConnectOptions options;
     options.persistent = profile_.persistent && !c.random.one_in(16);
@@ -209,6 +209,8 @@ void Identity::publish_something() {
     publish(plain_topics()[c.random.below(plain_topics().size())], qos, false, false, padding);
   } else if (kind == 7) {
     publish(shared_topics()[c.random.below(shared_topics().size())], qos);
+  } else if (!c.settings.retained) {
+    publish(plain_topics()[0], qos);
   } else {
     publish(retained_topics()[c.random.below(retained_topics().size())], qos, true, c.random.one_in(8));
   }

@@ -28,6 +28,7 @@ class Identity {
     bool shares = false;                        // member of the shared group (then always granted QoS 2)
     proto::QoS qos = proto::QoS::exactly_once;  // of its subscriptions
     uint16_t receive_maximum = 0;
+    uint32_t host = 0;  // where it connects, if clients do not roam
   };
   Identity(uint32_t index, const Profile& profile, Clients& clients);
 

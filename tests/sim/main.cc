@@ -2,6 +2,7 @@
 //          [--cluster] [--hosts M] [--workers N]
 //
 // --cluster: of several hosts, with Redis; --hosts and --workers (of each host) say how many, else the seed does.
+// --pinned: clients stay on their hosts, hosts do not die, and nothing is retained or shared.
 // Runs the directed scenarios, then N random runs. A run that breaks an invariant is run again with its trace kept;
 // what concerns the broken invariant is printed (--trace: everything), and the exit status is 1.
 #include <chrono>
@@ -33,12 +34,14 @@ struct Options {
   bool keep_going = false;
   bool trace = false;
   bool cluster = false;
+  bool pinned = false;
   uint64_t hosts = 0;  // 0: the seed says
   uint64_t workers = 0;
 
   std::string of_cluster() const {
     if (!cluster) return "";
     std::string out = "--cluster ";
+    if (pinned) out += "--pinned ";
     if (hosts != 0) out += sim::text("--hosts ", hosts, ' ');
     if (workers != 0) out += sim::text("--workers ", workers, ' ');
     return out;
@@ -71,6 +74,8 @@ bool parse(int argc, char** argv, Options& o) {
       o.keep_going = true;
     } else if (argument == "--cluster") {
       o.cluster = true;
+    } else if (argument == "--pinned") {
+      o.cluster = o.pinned = true;
     } else if (take_number(argc, argv, i, "--hosts", o.hosts) || take_number(argc, argv, i, "--workers", o.workers)) {
       o.cluster = true;
     } else if (take_number(argc, argv, i, "--seed", seed)) {
@@ -86,11 +91,12 @@ bool parse(int argc, char** argv, Options& o) {
   return true;
 }
 
-// In how many runs something was dropped, and so counted: whether the bounds are reached at all.
+// In how many runs something was dropped or refused, and so counted: whether the bounds are reached at all.
 struct Reached {
   uint64_t credit = 0;
   uint64_t slow = 0;
   uint64_t queue = 0;
+  uint64_t store = 0;
 };
 Reached reached;
 
@@ -99,6 +105,7 @@ void note_reached(const Simulation& simulation) {
   reached.credit += simulation.world.total(Counter::publish_dropped_bus) > 0;
   reached.slow += simulation.world.total(Counter::publish_dropped_slow) > 0;
   reached.queue += simulation.world.total(Counter::publish_dropped_queue) > 0;
+  reached.store += simulation.world.total(Counter::publish_refused_store) > 0;
 }
 
 // Runs it; on failure once more, with the trace. True: all is well.
@@ -132,9 +139,13 @@ bool check(const Settings& settings, const std::string& name, bool print_all, Ru
 }
 
 bool run_seed(uint64_t seed, const Options& o, uint64_t* hash = nullptr) {
-  const Settings settings = o.cluster ? Settings::of_cluster_seed(seed, o.steps, static_cast<uint32_t>(o.hosts),
-                                                                  static_cast<uint32_t>(o.workers))
-                                      : Settings::of_seed(seed, o.steps);
+  Settings settings = o.cluster ? Settings::of_cluster_seed(seed, o.steps, static_cast<uint32_t>(o.hosts),
+                                                            static_cast<uint32_t>(o.workers))
+                                : Settings::of_seed(seed, o.steps);
+  if (o.pinned) {
+    settings.roaming = settings.retained = settings.shared = false;
+    settings.faults.host_death = false;
+  }
   const std::string name = sim::text("mqtt-sim ", o.of_cluster(), "--seed ", seed, " --steps ", o.steps);
   return check(
       settings, name, o.trace, [](Simulation& simulation) { simulation.run(); }, hash);
@@ -187,8 +198,10 @@ int run_seeds(const Options& o) {
     if (!o.keep_going) break;
   }
   std::printf("mqtt-sim: %lu seeds from %lu, %lu steps each, %d failed\n", done, o.first, o.steps, failures);
-  std::printf("  with messages dropped for want of credit: %lu, for a slow reader: %lu, for a full queue: %lu\n",
-              reached.credit, reached.slow, reached.queue);
+  std::printf(
+      "  with messages dropped for want of credit: %lu, for a slow reader: %lu, for a full queue: %lu; refused by "
+      "a failing store: %lu\n",
+      reached.credit, reached.slow, reached.queue, reached.store);
   return failures;
 }
 

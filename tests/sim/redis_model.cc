@@ -73,6 +73,8 @@ Membership RedisModel::membership(const std::string& key, bool fresh) const {
   m.key = key;
   m.fresh = fresh;
   m.cluster_id = state_.cluster_id;
+  const std::deque<cluster::Entry>& inbox = state_.nodes.at(key).inbox;
+  m.inbox_end = inbox.empty() ? 0 : inbox.back().id;
   for (const auto& [other, node] : state_.nodes) {
     const uint64_t now = clock_.now_ms();
     m.nodes.push_back({other, node.gateway, node.lease_until > now ? node.lease_until - now : 0, node.adopter});

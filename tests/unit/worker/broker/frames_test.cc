@@ -270,6 +270,35 @@ TEST_CASE_FIXTURE(Fixture, "frames: state_begin, state_delivery, state_end, as t
               frame(FrameType::state_end, number(5) + number(1, 2) + number(0, 4) + seen + number(0, 4), kAckSoon)});
 }
 
+TEST_CASE("frames: state_end tells of a bounded number of dead workers") {
+  BrokerWorld world(2, {.mqtt = {}, .started = 1});
+  const std::string id = world.at_home(0, "c");
+  const auto end_of_state = [&](uint64_t incarnation) {
+    world.announce();
+    ScriptedPeer peer(world, 1, incarnation);
+    peer.send(FrameType::sync_end);
+    peer.send(FrameType::recovered);
+    REQUIRE(peer.run());
+    if (incarnation == 7) {
+      BrokerClient client(world, 0);
+      client.connect(id, {.clean = false, .expiry = 600});
+    }
+    bus::Message::Fields fields;
+    fields.uid = {incarnation, 1};
+    fields.topic = "t";
+    peer.send(FrameType::publish, "", *bus::Message::make(fields));
+    peer.send(FrameType::pull, number(1) + number(uint64_t{1} << 60) + "00" + text(id));
+    peer.send(FrameType::freeze, number(1) + number(0, 2));
+    REQUIRE(peer.run());
+    const std::string last = peer.frames().back();
+    world[0].peer_gone(peer.id);
+    world.run();
+    return last.size();
+  };
+  for (uint64_t incarnation = 7; incarnation < 107; ++incarnation) end_of_state(incarnation);
+  CHECK(end_of_state(107) == end_of_state(108));
+}
+
 TEST_CASE_FIXTURE(Fixture, "frames: stale, to who held the session before") {
   const std::string id = here("c");
   peer.send(FrameType::recovered);
