@@ -99,6 +99,7 @@ class Gateway final : public cluster::Hub::Events {
                      uint64_t session);
   void forget(const std::string& key);
   void fenced(const char* what);
+  void show() const;
   void tell(RemoteNode& node);
   void announce(NodeFrame type, std::string_view body);
   void withdraw(const std::vector<std::string>& filters);
