@@ -141,6 +141,19 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
   }
   run_marks();
   open_if_known();
+  if (core_.env.on_nodes) core_.env.on_nodes(membership.nodes);
+}
+
+// What this host's `status` says of the cluster.
+void Gateway::show() const {
+  using metrics::Gauge;
+  const auto live = [this](const auto& entry) { return is_live(*entry.second); };
+  const auto whole = [this](const auto& entry) { return !is_live(*entry.second) || entry.second->synced; };
+  const base::MonoMs now = core_.now();
+  core_.page.set(Gauge::redis_up, hub_.up() ? 1 : 0);
+  core_.page.set(Gauge::cluster_ready, joined_ && open_ && std::ranges::all_of(nodes_, whole) ? 1 : 0);
+  core_.page.set(Gauge::cluster_nodes, static_cast<uint64_t>(std::ranges::count_if(nodes_, live)) + (joined_ ? 1 : 0));
+  core_.page.set(Gauge::cluster_lease_ms, lease_until_ > now ? lease_until_ - now : 0);
 }
 
 void Gateway::fenced(const char* what) {
@@ -193,6 +206,7 @@ void Gateway::on_timer(base::TimerNode& timer) {
   self.directory_.run();
   self.run_marks();
   self.open_if_known();
+  self.show();
 }
 
 void Gateway::end_of_turn() {

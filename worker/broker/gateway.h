@@ -112,6 +112,7 @@ class Gateway final : public cluster::Hub::Events {
                      uint64_t session);
   void forget(const std::string& key);
   void fenced(const char* what);
+  void show() const;
   void tell(RemoteNode& node);
   void tell_joined();
   void announce(NodeFrame type, std::string_view body);
