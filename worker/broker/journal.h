@@ -24,6 +24,12 @@ namespace broker {
 // Whose order a number belongs to. Bits of Uid::sequence of a Message::once.
 inline constexpr uint64_t kAccepted = uint64_t{1} << 63;  // numbers of `P` records (accepted.h); else: of routing
 
+// Whether a message travels between hosts in the order of its worker's stream. QoS 0 has a path of its own, but for
+// what is known by an identity: a will, which may be sent again.
+inline bool in_stream(const bus::Message& message) {
+  return message.qos() != proto::QoS::at_most_once || (message.once().sequence & kAccepted) != 0;
+}
+
 // Streams of one origin that are stored independently of each other: a worker is sent them in order each.
 enum class Stream : uint8_t { messages = 0, retained = 1 };
 
