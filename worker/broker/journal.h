@@ -58,6 +58,8 @@ class Journal {
   bool knows(const bus::Message& message, Stream stream) const;
   // The message is stored with what has been written in this turn.
   void note(const bus::Message& message, Stream stream);
+  // The same for one that was held for a session on the move: later ones may have been noted.
+  void note_held(const bus::Message& message);
   // By origin: the last of the messages with an identity of their own (kAccepted).
   std::map<uint64_t, uint64_t> accepted_seen() const;
   // The message has been here, though nothing of it is stored: should it be routed again, it is known while we live.
