@@ -7,6 +7,7 @@
 #include "shared/bus/frames.h"
 #include "shared/bus/message_codec.h"
 #include "worker/broker/interest.h"
+#include "worker/broker/journal.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/publisher.h"
 
@@ -424,7 +425,7 @@ std::optional<bool> Gateway::on_peer_frame(Peer& from, bus::FrameType type, std:
 // --- messages ---
 
 void Gateway::forward(const bus::MessageRef& message) {
-  if (!open_ && message->qos() != proto::QoS::at_most_once) {  // what waited for a gateway: nobody knows yet for whom
+  if (!open_ && in_stream(*message)) {  // what waited for a gateway: nobody knows yet for whom
     held_.emplace_back(message, core_.tickets->wait());
     return;
   }
@@ -435,7 +436,7 @@ void Gateway::forward(const bus::MessageRef& message) {
   const int64_t shift = expiry_shift();
   for (const uint32_t id : targets_) {
     RemoteNode& remote = *by_id_[id];
-    if (message->qos() != proto::QoS::at_most_once) {
+    if (in_stream(*message)) {
       remote.stream.append(NodeFrame::publish, {}, *message, shift);
       remote.stream.wait(core_.tickets->wait());
     } else if (joined_ && remote.datagrams.size() < kMaxOutstanding) {
@@ -534,7 +535,7 @@ bool Gateway::on_publish(std::string_view body, NodeInbox* inbox) {
   const bus::MessageRef message = bus::read_message(reader, base::BufferRef(), expiry_shift());
   if (!message) return false;
   if (inbox == nullptr) {
-    if (message->qos() != proto::QoS::at_most_once) return false;
+    if (in_stream(*message)) return false;
     core_.tickets->begin_unwatched();
     core_.publisher->relay(message);
     return true;

@@ -198,7 +198,7 @@ void Publisher::relay(const bus::MessageRef& message) {
 
 void Publisher::deliver_from_peer(const bus::MessageRef& message, bool relayed) {
   core_.page.add(metrics::Counter::bus_messages_received);
-  const bool numbered = !relayed || message->qos() != proto::QoS::at_most_once;  // QoS 0 has a path of its own
+  const bool numbered = !relayed || in_stream(*message);
   if (numbered) {
     uint64_t& seen = core_.seen[message->uid().incarnation];
     if (relayed && message->uid().sequence <= seen) {
