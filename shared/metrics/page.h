@@ -50,7 +50,10 @@ inline constexpr uint32_t kPageMagic = 0x4D514D50;  // "MQMP"
   X(wills_published, "wills published")                                                  \
   X(store_commits, "batches of changes stored")                                          \
   X(store_writes, "writes to the store that these were merged into")                     \
-  X(store_written_bytes, "bytes of those changes")
+  X(store_written_bytes, "bytes of those changes")                                       \
+  X(retained_changes, "changes of retained messages taken from Redis")                   \
+  X(retained_snapshots, "snapshots of the retained messages begun")                      \
+  X(retained_offered, "retained messages offered to Redis, which had not decided them")
 
 #define MM_GAUGES(X)                                                                                 \
   X(heartbeat_ms, "CLOCK_MONOTONIC milliseconds of the last loop turn")                              \
@@ -72,7 +75,10 @@ inline constexpr uint32_t kPageMagic = 0x4D514D50;  // "MQMP"
   X(loading, "1 while the worker opens and loads its store")                                         \
   X(store_health, "0 the store works, 1 it is full, 2 writing to it fails")                          \
   X(store_pending_bytes, "bytes of changes waiting to be stored")                                    \
-  X(store_size_bytes, "bytes of the store on disk")
+  X(store_size_bytes, "bytes of the store on disk")                                                  \
+  X(retained_tombstones, "deletions of retained messages that are remembered")                       \
+  X(retained_unconfirmed, "retained messages and deletions that Redis has not confirmed")            \
+  X(retained_unsynchronised, "workers whose retained messages are not yet those of the cluster")
 
 enum class Counter : uint32_t {
 #define X(name, help) name,

@@ -18,6 +18,7 @@
 #include "worker/broker/node_inbox.h"
 #include "worker/broker/node_routes.h"
 #include "worker/broker/node_stream.h"
+#include "worker/broker/retained_sync.h"
 
 namespace broker {
 
@@ -62,6 +63,8 @@ class Gateway final : public cluster::Hub::Events {
   bool on_mark(const WorkerId& from, std::string_view body);
   // A message that a worker here has accepted, for the nodes that want it. Uses the current ticket.
   void forward(const bus::MessageRef& message);
+
+  RetainedSync& retained() { return retained_; }
 
   // --- what the other parts of the gateway need ---
   cluster::Hub& hub() { return hub_; }
@@ -127,6 +130,7 @@ class Gateway final : public cluster::Hub::Events {
   std::map<std::string, std::unique_ptr<RemoteNode>, std::less<>> nodes_;
   NodeRoutes routes_;
   NodeInbox inbox_;
+  RetainedSync retained_;
   uint64_t inbox_end_ = 0;  // when it joined
   uint64_t announced_ = 0;  // the number of what was told the nodes last
   uint64_t mark_sent_ = 0;
