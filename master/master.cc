@@ -116,6 +116,7 @@ void Master::watch_signals() {
     if (!options_.daemon) return stop(false, "SIGHUP");
     log_.reopen();
     log_.info("log file opened again");
+    for (uint32_t slot = 0; slot < supervisor_.slot_count(); ++slot) send(slot, control::ReopenLog{});
   });
 }
 

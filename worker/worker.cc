@@ -183,6 +183,7 @@ void Worker::on_message(const control::Message& message, std::vector<base::Uniqu
                  [&](const control::Stop& stop) { begin_stop(stop.graceful); },
                  [&](const control::Adopt& request) { adopt(request.slot, std::move(descriptors)); },
                  [&](const control::Unadopt& request) { adopted_.erase(request.slot); },
+                 [&](const control::ReopenLog&) { log_.reopen(); },
                  [](const control::Ready&) {},
                  [](const control::Stopping&) {},
              },

@@ -6,7 +6,7 @@ namespace control {
 namespace {
 
 // The second byte. Never reuse a number.
-enum class Kind : uint8_t { ready = 1, stopping = 2, peers = 3, stop = 4, adopt = 5, unadopt = 6 };
+enum class Kind : uint8_t { ready = 1, stopping = 2, peers = 3, stop = 4, adopt = 5, unadopt = 6, reopen_log = 7 };
 
 // Whole numbers are little-endian.
 void put(std::string& out, std::unsigned_integral auto value) {
@@ -68,6 +68,7 @@ struct Encoder {
     kind(Kind::unadopt);
     put(out, m.slot);
   }
+  void operator()(const ReopenLog&) { kind(Kind::reopen_log); }
 };
 
 Peers decode_peers(Reader& in) {
@@ -104,6 +105,8 @@ std::optional<Message> decode_body(Reader& in) {
       return Adopt{in.take<uint32_t>()};
     case Kind::unadopt:
       return Unadopt{in.take<uint32_t>()};
+    case Kind::reopen_log:
+      return ReopenLog{};
   }
   return std::nullopt;
 }

@@ -51,8 +51,12 @@ struct Unadopt {
   uint32_t slot = 0;
   bool operator==(const Unadopt&) const = default;
 };
+// The log file was moved away: write to a new one.
+struct ReopenLog {
+  bool operator==(const ReopenLog&) const = default;
+};
 
-using Message = std::variant<Ready, Stopping, Peers, Stop, Adopt, Unadopt>;
+using Message = std::variant<Ready, Stopping, Peers, Stop, Adopt, Unadopt, ReopenLog>;
 
 std::string encode(const Message& message);
 // nullopt: wrong version or malformed.

@@ -156,8 +156,18 @@ class Rebuild::Subscriptions {
       }
       return true;
     });
+    source.db->for_each(prefix(Kind::delivery), [&](std::string_view bytes, std::string_view value) {
+      DeliveryRecord delivery;
+      if (!decode(value, delivery, kAsStored)) malformed(bytes);
+      if (delivery.shared) given_.insert(given(*delivery.message, delivery.group, delivery.filter));
+      return true;
+    });
   }
 
+  // A member has it.
+  bool has(const PendingRecord& shared) const {
+    return given_.contains(given(*shared.message, shared.group, shared.filter));
+  }
   // By session.
   std::map<uint64_t, std::vector<Entry>> matching(std::string_view topic) const {
     std::map<uint64_t, std::vector<Entry>> found;
@@ -179,6 +189,11 @@ class Rebuild::Subscriptions {
   std::unordered_map<std::string, std::vector<Entry>> exact_;
   std::unordered_map<std::string, std::vector<Entry>> wild_;
   std::map<std::pair<std::string, std::string>, std::vector<Entry>> groups_;
+  using Given = std::tuple<uint64_t, uint64_t, std::string, std::string>;
+  static Given given(const bus::Message& message, const std::string& group, const std::string& filter) {
+    return {message.once().incarnation, message.once().sequence, group, filter};
+  }
+  std::set<Given> given_;
 };
 
 // --- Rebuild ---
@@ -421,7 +436,9 @@ void Rebuild::deliver_outboxes() {
       if (!key || !decode(value, pending, kAsStored)) malformed(bytes);
       const bool retain = pending.purpose == Purpose::retain;
       Source* const to = source_of(from.set, key->slot);
-      if (to != nullptr && knows(*to, *pending.message, retain)) return true;
+      // Messages of a group come in no order of their numbers: who has them is known by themselves.
+      const bool numbered = pending.purpose != Purpose::shared;
+      if (to != nullptr && numbered && knows(*to, *pending.message, retain)) return true;
       if (retain) return set_retained(pending.message), true;
       if (to == nullptr) return true;
       deliver(*to, subscriptions.try_emplace(to, *to).first->second, pending);
@@ -453,7 +470,7 @@ void Rebuild::deliver(Source& to, const Subscriptions& subscriptions, const Pend
   };
   if (shared) {
     const Entries* members = subscriptions.group(pending.group, pending.filter);
-    if (members != nullptr) enqueue(members->front().sid, {members->front()});
+    if (members != nullptr && !subscriptions.has(pending)) enqueue(members->front().sid, {members->front()});
     return;
   }
   for (const auto& [sid, entries] : subscriptions.matching(message.topic())) enqueue(sid, entries);

@@ -20,6 +20,7 @@ struct Host {
   HostClock clock;
   bool partitioned = false;
   bool slow = false;
+  bool fenced = false;     // its gateway has ended itself, and another is to begin
   bool paused = false;     // all of it stands still
   bool down = false;       // nothing of it runs
   bool gone = false;       // ... and never will

@@ -37,6 +37,7 @@ struct Message {
   uint32_t handings = 0;
   bool accepted = false;  // a worker that was reading had it at the end of its turn
   Step acked = kNever;    // PUBACK or PUBREC was sent
+  bool refused = false;   // by a worker whose store failed, or maybe; counts until it is acknowledged
   bool may_fire = false;  // a will: its connection ended unclean
 
   std::vector<std::string> members;  // client ids that got it through a shared subscription

@@ -95,11 +95,12 @@ bool parse(int argc, char** argv, Options& o) {
   return true;
 }
 
-// In how many runs something was dropped, and so counted: whether the bounds are reached at all.
+// In how many runs something was dropped or refused, and so counted: whether the bounds are reached at all.
 struct Reached {
   uint64_t credit = 0;
   uint64_t slow = 0;
   uint64_t queue = 0;
+  uint64_t store = 0;
 };
 Reached reached;
 
@@ -108,6 +109,7 @@ void note_reached(const Simulation& simulation) {
   reached.credit += simulation.world.total(Counter::publish_dropped_bus) > 0;
   reached.slow += simulation.world.total(Counter::publish_dropped_slow) > 0;
   reached.queue += simulation.world.total(Counter::publish_dropped_queue) > 0;
+  reached.store += simulation.world.total(Counter::publish_refused_store) > 0;
 }
 
 // Runs it; on failure once more, with the trace. True: all is well.
@@ -201,8 +203,10 @@ int run_seeds(const Options& o) {
     if (!o.keep_going) break;
   }
   std::printf("mqtt-sim: %lu seeds from %lu, %lu steps each, %d failed\n", done, o.first, o.steps, failures);
-  std::printf("  with messages dropped for want of credit: %lu, for a slow reader: %lu, for a full queue: %lu\n",
-              reached.credit, reached.slow, reached.queue);
+  std::printf(
+      "  with messages dropped for want of credit: %lu, for a slow reader: %lu, for a full queue: %lu; refused by "
+      "a failing store: %lu\n",
+      reached.credit, reached.slow, reached.queue, reached.store);
   return failures;
 }
 

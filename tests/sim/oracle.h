@@ -71,6 +71,8 @@ class Oracle {
   void check_one_live();
   void check_answered();
   void check_delivered();
+  // Everybody with a session is connected and has taken what is his.
+  void check_groups();
   void check_retained(const std::vector<std::map<std::string, std::string>>& seen_by_worker);
   // Topics whose retained message may be any of these payloads ("" = none).
   std::vector<std::string> retained_candidates(std::string_view topic) const;
@@ -104,6 +106,8 @@ class Oracle {
   void register_owed(Message& message);
   void fire_will(Connection& connection, bool certain);
   void check_rival(Connection& connection);
+  bool count_refusal(const Process& process);
+  bool refused_for_store(const Connection& connection);
   void check_session_present(Client& client, Connection& connection, bool present);
   struct Unanswered {
     bool any = false;
@@ -153,8 +157,10 @@ class Oracle {
   std::deque<Session> sessions_;
   std::map<std::string, Client> clients_;
   std::map<std::string, std::vector<RetainedWrite>, std::less<>> retained_;
+  std::map<uint32_t, uint64_t> refusals_;  // by slot: seen, for want of the store
   Step last_death_ = 0;
   Step last_leave_ = 0;  // a member of a shared group left, lost its connection or died
+  Step last_quit_ = 0;   // a session left a group, or ended
   uint64_t asked_ = 0;   // SUBSCRIBE and UNSUBSCRIBE
   uint64_t deliveries_ = 0;
   uint64_t connects_ = 0;

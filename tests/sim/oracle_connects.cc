@@ -26,8 +26,10 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
   Client& client = clients_[connection.owner.name()];
   trace_.mix(connection.index);
   if (connack.reason != proto::ReasonCode::success) {
-    connection.refused = true;
+    connection.refused = connection.turned_away = true;
     trace_.line(connection.name(), " <= CONNACK ", proto::to_string(connack.reason));
+    require(connection.process.store.has_failed() || connack.reason != proto::ReasonCode::server_unavailable,
+            connection, "is refused though the store is well");
     return;
   }
   ++connects_;
@@ -124,7 +126,7 @@ void Oracle::end_session(Client& client) {
   client.session->ended = trace_.step();
   client.session->owed.clear();
   client.session = nullptr;
-  last_leave_ = trace_.step();
+  last_leave_ = last_quit_ = trace_.step();
 }
 
 // A worker may close a connection only because another of the same client id wants its place: one that is still there,
@@ -144,7 +146,15 @@ void Oracle::check_rival(Connection& connection) {
         const Step over = died ? world_.end_of_mourning(other->process.died) : other->over_at();
         return over > connection.connect_handed;
       });
+  if (!has_rival && refused_for_store(connection)) return;
   require(has_rival, connection, "C7: is closed by its worker though no other connection of its client id lasts");
+}
+
+// MQTT 3.x cannot be told otherwise that a message is not stored.
+bool Oracle::refused_for_store(const Connection& connection) {
+  if (connection.terms.version == proto::ProtocolVersion::v5 || !count_refusal(connection.process)) return false;
+  for (const auto& [packet_id, id] : connection.published) message(id).refused = true;
+  return true;
 }
 
 void Oracle::closed_by_broker(Connection& connection, bool unsettled) {
@@ -152,7 +162,8 @@ void Oracle::closed_by_broker(Connection& connection, bool unsettled) {
   last_leave_ = trace_.step();
   // A CONNECT whose answer takes too long (its client id's home is dead or stands still) is given up.
   if (connection.connack_sent == kNever && world_.now_ms() >= connection.accepted_ms + kConnectTimeoutMs) return;
-  if (connection.refused && world_.troubled_since(connection.process.host, connection.connect_handed)) return;
+  if (connection.refused && connection.goodbye != proto::ReasonCode::session_taken_over) return;
+  if (connection.turned_away && world_.troubled_since(connection.process.host, connection.connect_handed)) return;
   if (!connection.disconnect_handed) {
     ++takeovers_;
     check_rival(connection);

@@ -79,14 +79,29 @@ void Oracle::register_owed(Message& m) {
   }
 }
 
-void Oracle::accepted(Connection&, MessageId id) {
-  message(id).accepted = true;
+void Oracle::accepted(Connection& connection, MessageId id) {
+  Message& m = message(id);
+  m.accepted = true;
+  // Whoever hangs up before the answer is not told that there was no room.
+  if (m.qos != proto::QoS::at_most_once && connection.process.store.has_failed()) m.refused = true;
 }
 
 void Oracle::ack_sent(Connection& connection, MessageId id, proto::ReasonCode reason) {
+  if (reason == proto::ReasonCode::quota_exceeded && count_refusal(connection.process)) {
+    message(id).refused = true;
+    return;
+  }
   const bool full = reason == proto::ReasonCode::quota_exceeded && dropped_queued() + dropped_qos0() > 0;
   require(!is_error(reason) || full, connection, text(message(id).name(), " is refused: ", proto::to_string(reason)));
   if (message(id).acked == kNever) message(id).acked = trace_.step();
+}
+
+// A worker says no for want of its store. False: it has not counted that.
+bool Oracle::count_refusal(const Process& process) {
+  uint64_t& seen = refusals_[process.id.slot];
+  if (seen >= world_.page(process.id.slot).get(metrics::Counter::publish_refused_store)) return false;
+  ++seen;
+  return true;
 }
 
 // --- what arrives ---
@@ -235,6 +250,7 @@ void Oracle::unsubscribe_handed(Connection& connection, Asked& asked) {
     if (!meant || s.unasked != kNever) continue;
     s.unasked = trace_.step();
     s.unasked_by = asked.number;
+    if (s.shared()) last_quit_ = trace_.step();
   }
 }
 

@@ -23,6 +23,8 @@ Settings Settings::of_seed(uint64_t seed, uint64_t steps) {
   if (random.one_in(4)) s.max_queued_messages = 1 + static_cast<uint32_t>(random.below(12));
   if (random.one_in(6)) s.max_queued_bytes = uint64_t{4096} << random.below(5);
   s.drop_old = random.one_in(2);
+  s.faults.store = profile >= 2 && random.one_in(3);
+  s.faults.clock = profile >= 2 && random.one_in(3);
   return s;
 }
 

@@ -70,7 +70,7 @@ void Simulation::steps(uint64_t n) {
 
 void Simulation::until(const std::function<bool()>& condition, const char* what) {
   for (uint64_t n = 0; !failed() && !condition(); ++n) {
-    if (n > kPatience) return trace.fail(text("liveness: never ", what), {});
+    if (n > kPatience) return trace.fail(text("liveness: never ", what, ": ", world.unrest()), {});
     step(kProgress);
   }
 }
@@ -129,6 +129,7 @@ void Simulation::finish() {
   bring_back();
   if (!failed()) oracle.check_answered();
   if (!failed()) oracle.check_delivered();
+  if (!failed()) oracle.check_groups();
   if (!failed() && settings_.retained) probe_retained();
   if (!failed()) leave();
   if (!failed()) check_empty();
@@ -138,6 +139,7 @@ void Simulation::heal() {
   trace.line("!! everything heals");
   for (const auto& process : world.processes()) {
     if (process->alive && process->stopped) world.execute({EventKind::go, process->index});
+    if (process->alive) process->store.heal();
   }
   world.heal_cluster();
   for (uint32_t place = 0; place < world.slots(); ++place) {
@@ -154,7 +156,7 @@ void Simulation::heal() {
 void Simulation::settle() {
   unsigned pauses = 0;
   for (uint64_t n = 0; !failed() && pauses < kRestfulPauses; ++n) {
-    if (n > kPatience) return trace.fail("liveness: never comes to rest", {});
+    if (n > kPatience) return trace.fail(text("liveness: never comes to rest: ", world.unrest()), {});
     if (quiet()) {
       if (pauses++ == 0) at_rest();
       trace.begin_step();

@@ -70,6 +70,7 @@ class World {
   // The places of the workers of all hosts but those that are gone.
   std::vector<uint32_t> workers() const;
   bool is_gateway(uint32_t place) const { return settings_.clustered && (place + 1) % per_host() == 0; }
+  uint32_t gateway_of(uint32_t host) const { return (host + 1) * per_host() - 1; }
   metrics::PageRef page(uint32_t place) const { return metrics::PageRef(pages_[place].get()); }
   uint64_t total(metrics::Counter counter) const;
   uint64_t total(metrics::Gauge gauge) const;
@@ -78,6 +79,8 @@ class World {
   bool may_die(const Process& process) const;
   // Nothing is under way between workers, nobody stands still, is missing or has something to do.
   bool quiet() const;
+  // What keeps it from being quiet, for a message.
+  std::string unrest() const;
   // The last step before now at which quiet() held (checked now and then, so it may have held later than it says).
   Step last_quiet() const { return last_quiet_; }
   void note_quiet();

@@ -68,7 +68,7 @@ void World::collect_cluster_faults(std::vector<Event>& out) const {
   for (const auto& host : hosts_) {
     const uint32_t h = host->index;
     if (host->gone || host->down) continue;
-    const Process* gateway = slots_[(h + 1) * per_host() - 1];
+    const Process* gateway = slots_[gateway_of(h)];
     if (f.hub && gateway != nullptr && gateway->hub->connected()) {
       out.push_back({EventKind::hub_cut, gateway->index, 0, 6});
     }
@@ -158,7 +158,7 @@ void World::set_partitioned(uint32_t index, bool partitioned) {
     trace_.line("!! host ", index, partitioned ? " is cut off from Redis" : " can reach Redis");
   }
   host.partitioned = partitioned;
-  Process* gateway = slots_[(index + 1) * per_host() - 1];
+  Process* gateway = slots_[gateway_of(index)];
   if (gateway != nullptr) gateway->hub->set_partitioned(partitioned);
 }
 
@@ -209,7 +209,7 @@ void World::heal_cluster() {
 
 bool World::troubled(uint32_t index) const {
   const Host& host = *hosts_[index];
-  const Process* gateway = slots_[(index + 1) * per_host() - 1];
+  const Process* gateway = slots_[gateway_of(index)];
   if (gateway == nullptr || !gateway->runs() || !gateway->ready || !gateway->hub->connected()) return true;
   if (!redis_.is_up() || redis_.full() || host.partitioned || host.paused || host.down) return true;
   const auto node = redis_.nodes().find(gateway->hub->key());
@@ -295,7 +295,7 @@ std::string World::residue(size_t retained) const {
   }
   for (const auto& host : hosts_) {
     if (host->gone) continue;
-    const Process* gateway = slots_[(host->index + 1) * per_host() - 1];
+    const Process* gateway = slots_[gateway_of(host->index)];
     for (const auto& [slot, records] : redis_.nodes().at(gateway->hub->key()).copies) {
       const store::MemoryStore::Disk& disk = disks_[host->index * per_host() + slot];
       for (const auto& [key, value] : records) {
@@ -306,12 +306,40 @@ std::string World::residue(size_t retained) const {
   return "";
 }
 
+std::string World::unrest() const {
+  std::string out;
+  for (const Process* process : slots_) {
+    if (process == nullptr) continue;
+    if (!process->ready) out += text(process->name(), " is not ready; ");
+    if (process->wants_turn() || !process->inbox.empty()) out += text(process->name(), " has something to do; ");
+    if (process->hub == nullptr) continue;
+    if (!process->hub->connected() || !process->hub->idle()) out += text(process->name(), " talks to Redis; ");
+    const auto node = redis_.nodes().find(process->hub->key());
+    if (node == redis_.nodes().end() || !node->second.adopter.empty()) {
+      out += text(process->hub->key(), " is not a live node; ");
+    } else if (!node->second.inbox.empty()) {
+      out += text(process->hub->key(), " has ", node->second.inbox.size(), " entries in its inbox, ",
+                  node->second.inbox.front().id, " to ", node->second.inbox.back().id, ", reads behind ",
+                  process->hub->reading(), "; ");
+    }
+  }
+  for (const auto& wire : wires_) {
+    const bool both_live = wire->sides[0].process->alive && wire->sides[1].process->alive;
+    if (both_live && !wire->quiet()) {
+      out += text(wire->sides[0].process->name(), " - ", wire->sides[1].process->name(), " is not quiet; ");
+    }
+  }
+  if (settings_.clustered) out += text(redis_.nodes().size(), " nodes in Redis; ");
+  if (clock_.now_ms() < calm_since_ + 2 * settings_.lease_ms) out += "a host is troubled; ";
+  return out;
+}
+
 bool World::cluster_quiet() const {
   if (!redis_.is_up() || redis_.full() || clock_.now_ms() < calm_since_ + 2 * settings_.lease_ms) return false;
   size_t nodes = 0;
   for (const auto& host : hosts_) {
     if (host->gone) continue;
-    const Process* gateway = slots_[(host->index + 1) * per_host() - 1];
+    const Process* gateway = slots_[gateway_of(host->index)];
     if (host->partitioned || gateway == nullptr || !gateway->hub->connected() || !gateway->hub->idle()) return false;
     const auto node = redis_.nodes().find(gateway->hub->key());
     if (node == redis_.nodes().end() || !node->second.adopter.empty() || !node->second.inbox.empty()) return false;

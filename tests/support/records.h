@@ -53,9 +53,10 @@ class Records {
     store::encode(value_, store::SubscriptionRecord{proto::QoS::at_least_once});
     put();
   }
-  void delivery(uint64_t sid, uint64_t position, const StoredMessage& message) {
+  void delivery(uint64_t sid, uint64_t position, const StoredMessage& message, std::string_view group = {},
+                std::string_view filter = {}) {
     store::delivery_key(key_, sid, position);
-    store::encode_delivery(value_, {}, proto::QoS::at_least_once, false, nullptr, 0, false, {}, {},
+    store::encode_delivery(value_, {}, proto::QoS::at_least_once, false, nullptr, 0, !group.empty(), group, filter,
                            *stored_message(message), {});
     put();
   }

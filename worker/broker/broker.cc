@@ -193,7 +193,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     };
     if (accept && journal_.refuses()) {
       --client.accepting;
-      return publisher_.refuse(client);
+      return publisher_.refuse(client, pending);
     }
     if (accept) {
       // Its packet id is being written: message and identity with it. PUBREC rests on that.

@@ -229,6 +229,11 @@ void Gateway::open_if_known() {
     }
   }
   open_ = true;
+  for (auto& [message, ticket] : std::exchange(held_, {})) {
+    core_.tickets->resume(ticket);
+    forward(message);
+    core_.tickets->end_resumed();
+  }
   core_.peers->finish_sync();
   if (core_.env.on_ready) core_.env.on_ready();
 }
@@ -325,6 +330,10 @@ void Gateway::run_marks() {
 // --- messages ---
 
 void Gateway::forward(const bus::MessageRef& message) {
+  if (!open_ && message->qos() != proto::QoS::at_most_once) {  // what waited for a gateway: nobody knows yet for whom
+    held_.emplace_back(message, core_.tickets->wait());
+    return;
+  }
   targets_.clear();
   for (const router::LocalSubscription& s : core_.publisher->match(message->topic()).local) {
     if (std::ranges::find(targets_, s.subscriber) == targets_.end()) targets_.push_back(s.subscriber);

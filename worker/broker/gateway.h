@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "shared/cluster/hub.h"
@@ -140,7 +141,8 @@ class Gateway final : public cluster::Hub::Events {
     uint64_t announced = 0;
   };
   std::deque<Mark> marks_;
-  std::vector<uint32_t> targets_;  // scratch
+  std::vector<std::pair<bus::MessageRef, TicketId>> held_;  // until it is open
+  std::vector<uint32_t> targets_;                           // scratch
   std::vector<RemoteNode*> by_id_;
   Timer timer_;
 };

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "worker/broker/peers.h"
 #include "worker/broker/sessions.h"
 
 namespace broker {
@@ -84,11 +85,7 @@ void Journal::end_of_turn() {
     batch_.put(key, value);
   }
   noted_.clear();
-  while (stored_.size() > kMaxOrigins) {
-    store::seen_key(key, 0, stored_.begin()->first.first, stored_.begin()->first.second);
-    batch_.erase(key);
-    stored_.erase(stored_.begin());
-  }
+  forget_long_dead();
   const uint64_t number = number_++;
   changes_before_ += batch_.changes();
   Waiting& waiting = under_way_[number];
@@ -103,6 +100,24 @@ void Journal::end_of_turn() {
     under_way_.erase(it);
     completed(done);
   });
+}
+
+// The living have up to four streams each; the oldest of the dead go.
+void Journal::forget_long_dead() {
+  const size_t most = kMaxOrigins + 4 * size_t{core_.slots};
+  if (stored_.size() <= most || !core_.peers->ready()) return;
+  size_t left = stored_.size();
+  std::string key;
+  for (auto it = stored_.begin(); it != stored_.end() && left > most;) {
+    if (core_.peers->is_dead(it->first.first)) {
+      store::seen_key(key, 0, it->first.first, it->first.second);
+      batch_.erase(key);
+      it = stored_.erase(it);
+      --left;
+    } else {
+      ++it;
+    }
+  }
 }
 
 void Journal::completed(Waiting& done) {

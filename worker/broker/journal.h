@@ -87,6 +87,7 @@ class Journal {
     std::vector<std::pair<router::SubscriberId, uint64_t>> senders;  // and the session's number in the store
   };
   void completed(Waiting& done);
+  void forget_long_dead();
   // Where what is to wait for everything written so far is put; null: nothing is under way.
   Waiting* last();
 

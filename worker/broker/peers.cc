@@ -120,8 +120,17 @@ void Peers::gone(PeerId id) {
   } else {
     events_.on_peer_gone({id.slot, id.incarnation});
   }
+  forget_long_dead();
   run_announced();
   check_ready();
+}
+
+void Peers::forget_long_dead() {
+  std::vector<uint64_t> dead;
+  for (const auto& [incarnation, sequence] : core_.seen) {
+    if (is_dead(incarnation)) dead.push_back(incarnation);
+  }
+  for (size_t i = 0; i + Core::kSeenDead < dead.size(); ++i) core_.seen.erase(dead[i]);
 }
 
 void Peers::check_ready() {

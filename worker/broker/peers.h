@@ -103,6 +103,9 @@ class Peers {
   bool is_live(const WorkerId& id) const;
   // That process is linked, or may become so: its stream has not ended.
   bool may_say_more(uint64_t incarnation) const;
+  bool is_dead(uint64_t incarnation) const {
+    return incarnation != core_.self.incarnation && !may_say_more(incarnation);
+  }
   template <typename F>
   void for_each(F&& f) {
     for (auto& peer : by_slot_) {
@@ -141,6 +144,7 @@ class Peers {
   void end_sync(Peer& peer);
   void check_ready();
   void run_marks(Peer& peer);
+  void forget_long_dead();
   void run_announced();
   bool is_current(const PeerId& id) const;
 

@@ -27,7 +27,7 @@ connection::PublishOutcome Publisher::publish(connection::MqttClient& client, co
     if (!route(message, &client).matched) core_.page.add(metrics::Counter::publish_no_match);
     return {};
   }
-  if (core_.journal->refuses() && needs_store(*message)) return refuse(client);
+  if (core_.journal->refuses() && needs_store(*message)) return refuse(client, pending);
   core_.tickets->begin(ref_of(client), pending);
   const Routed routed = route(message, &client);
   const proto::ReasonCode reason = reason_of(routed);
@@ -44,7 +44,8 @@ bool Publisher::needs_store(const bus::Message& message) {
 }
 
 // The store is full, or cannot be written: no acknowledgement can be true. MQTT 3.x has no other way to say that.
-connection::PublishOutcome Publisher::refuse(connection::MqttClient& client) {
+connection::PublishOutcome Publisher::refuse(connection::MqttClient& client, uint64_t pending) {
+  client.publish_refused(pending);
   core_.page.add(metrics::Counter::publish_refused_store);
   if (client.is_v5()) return {true, proto::ReasonCode::quota_exceeded};
   client.close_later(proto::ReasonCode::quota_exceeded, "the store is full");

@@ -21,7 +21,7 @@ class Publisher {
   connection::PublishOutcome publish(connection::MqttClient& client, const bus::Message::Fields& fields,
                                      uint64_t pending);
   // The store takes nothing now: answers a PUBLISH that needs it.
-  connection::PublishOutcome refuse(connection::MqttClient& client);
+  connection::PublishOutcome refuse(connection::MqttClient& client, uint64_t pending);
   // Routes a message that was held back; its answer hangs on `ticket`.
   void publish_again(const bus::MessageRef& message, connection::MqttClient* client, TicketId ticket);
   // What is to be done with the record of an accepted message.

@@ -94,7 +94,7 @@ bool SharedDispatch::place(router::SharedGroup& group, Placement p, connection::
     }
     if (choice->is_local) {
       if (p.ticket != kNoTicket) core_.tickets->resume(p.ticket);
-      const bool known = qos == proto::QoS::exactly_once && !p.moving && given_.contains(key_of(p));
+      const bool known = qos == proto::QoS::exactly_once && !p.promised && given_.contains(key_of(p));
       if (!known) give(*core_.sessions->by_id(choice->subscriber), group, p.message);
       forget_record(p);
       if (p.ticket != kNoTicket) core_.tickets->end_resumed();
@@ -122,14 +122,7 @@ bool SharedDispatch::place(router::SharedGroup& group, Placement p, connection::
 // whether it has it: the choice is stored first, in the batch that forgets where the message was before.
 void SharedDispatch::pin(Placement p, uint32_t slot) {
   forget_record(p);
-  p.record = core_.outbox->take_number();
-  p.record_slot = slot;
-  std::string key;
-  std::string value;
-  store::outbox_key(key, slot, p.record);
-  store::encode_pending(value, store::Purpose::shared, p.group->name, p.group->filter, *p.message,
-                        core_.journal->now());
-  core_.journal->put(key, value);
+  write_record(p, slot);
   core_.journal->wait(p.ticket == kNoTicket ? core_.tickets->wait_here() : std::exchange(p.ticket, kNoTicket));
   core_.journal->then([this, slot, pinned = std::move(p)]() mutable {
     if (Peer* peer = core_.peers->find(slot)) {
@@ -138,6 +131,18 @@ void SharedDispatch::pin(Placement p, uint32_t slot) {
       parked_.push_back({std::move(pinned), slot});
     }
   });
+}
+
+void SharedDispatch::write_record(Placement& p, uint32_t slot) {
+  p.record = core_.outbox->take_number();
+  p.record_slot = slot;
+  p.stored = true;
+  std::string key;
+  std::string value;
+  store::outbox_key(key, slot, p.record);
+  store::encode_pending(value, store::Purpose::shared, p.group->name, p.group->filter, *p.message,
+                        core_.journal->now());
+  core_.journal->put(key, value);
 }
 
 // A member whose session is not stored gets the message when nothing stored would give it to another any more.
@@ -151,7 +156,7 @@ void SharedDispatch::give_when_forgotten(Placement p, router::SubscriberId membe
 // Nor when another could still be asked for it: the answer survives us before the client has the message.
 void SharedDispatch::give_when_answered(Peer& to, Placement p, router::SubscriberId member) {
   remember(p.message->once(), *p.group);
-  p.moving = true;
+  p.promised = true;
   core_.tickets->begin([this, member, placement = std::move(p)] { give_or_place(placement, member); });
   core_.peers->wait_written(to, core_.tickets->wait());
   core_.tickets->end();
@@ -193,6 +198,14 @@ void SharedDispatch::restore(uint32_t slot, uint64_t number, const store::Pendin
   p.record_slot = slot;
   const bool elsewhere = slot != core_.self.slot && slot < core_.slots;
   parked_.push_back({std::move(p), elsewhere ? std::optional(slot) : std::nullopt});
+}
+
+void SharedDispatch::adopt(session::GroupName group, const bus::MessageRef& message) {
+  Placement p;
+  p.message = message;
+  p.group = std::make_shared<session::GroupName>(std::move(group));
+  write_record(p, core_.self.slot);
+  parked_.push_back({std::move(p), std::nullopt});
 }
 
 void SharedDispatch::on_ready() {
@@ -338,6 +351,17 @@ void SharedDispatch::on_group_changed(router::SharedGroup& group) {
   }
 }
 
+// A QoS 2 message that is given back is placed under an identity of its own: workers that had it, before it went from
+// one to the other with its session, are to take it again; but its publisher's worker, should it ask again after a
+// death, is to hear that it was taken.
+bus::MessageRef SharedDispatch::renumbered(const bus::MessageRef& message) {
+  if (message->qos() != proto::QoS::exactly_once) return message;
+  bus::Message::Fields fields = bus::fields_of(*message);
+  fields.uid = core_.next_uid();
+  fields.once = {};
+  return bus::Message::make(fields);
+}
+
 void SharedDispatch::redistribute(const session::Session& from, bool stays, std::vector<session::Delivery> deliveries) {
   for (session::Delivery& delivery : deliveries) {
     // What is stored stays so until it is safe elsewhere.
@@ -347,10 +371,9 @@ void SharedDispatch::redistribute(const session::Session& from, bool stays, std:
     };
     core_.tickets->begin(erase);
     Placement p;
-    p.message = delivery.message;
+    p.message = renumbered(delivery.message);
     p.group = delivery.group;
     p.stored = delivery.records != 0;
-    p.moving = true;
     router::SharedGroup* group = core_.tree.find_group(delivery.group->filter, delivery.group->name);
     const bool placed = group != nullptr && place(*group, std::move(p));
     if (!placed && stays) {
@@ -420,7 +443,6 @@ bool SharedDispatch::on_result(Peer& from, std::string_view body) {
     group->add_remote_inflight(from.id.slot, -1);
   }
   if (accepted) {
-    given_.erase(key_of(p));  // it may come back
     forget_record(p);
     core_.tickets->done(p.ticket);
   } else {

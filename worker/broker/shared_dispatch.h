@@ -64,6 +64,8 @@ class SharedDispatch {
   // From the store: a member here has this QoS 2 message; a message was chosen for the worker of that slot.
   void restore(const bus::Uid& once, const session::GroupName& group) { remember(once, group); }
   void restore(uint32_t slot, uint64_t number, const store::PendingRecord& record);
+  // From the store: nobody has that message any more. Everything else has been restored.
+  void adopt(session::GroupName group, const bus::MessageRef& message);
   void on_ready();
 
  private:
@@ -74,7 +76,7 @@ class SharedDispatch {
     TicketId ticket = kNoTicket;
     uint8_t attempts = 0;
     bool stored = false;  // here, so that it is placed again after our death
-    bool moving = false;  // a member had it, and gives it back
+    bool promised = false;  // said to be taken by a member here, which is about to get it
     uint64_t record = 0;  // in the outbox of `record_slot`: which worker was chosen; 0: none
     uint32_t record_slot = 0;
   };
@@ -92,6 +94,7 @@ class SharedDispatch {
   // Places it, or completes its ticket.
   void place_or_drop(Placement p);
   void pin(Placement p, uint32_t slot);
+  void write_record(Placement& p, uint32_t slot);
   void give_when_forgotten(Placement p, router::SubscriberId member);
   void give_when_answered(Peer& to, Placement p, router::SubscriberId member);
   void give_or_place(const Placement& p, router::SubscriberId member);
@@ -100,6 +103,7 @@ class SharedDispatch {
   void give(session::Session& session, const router::SharedGroup& group, const bus::MessageRef& message);
   // Messages that a member gives back; what nobody else can take returns to it if it stays a member.
   void redistribute(const session::Session& from, bool stays, std::vector<session::Delivery> deliveries);
+  bus::MessageRef renumbered(const bus::MessageRef& message);
   std::shared_ptr<const session::GroupName> name_of(const router::SharedGroup& group);
 
   Core& core_;

@@ -25,6 +25,7 @@ const Row kRows[] = {
     {Stop{true}, "\x01\x04\x01"s},
     {Adopt{5}, "\x01\x05\x05\x00\x00\x00"s},
     {Unadopt{0xffffffff}, "\x01\x06\xff\xff\xff\xff"s},
+    {ReopenLog{}, "\x01\x07"s},
 };
 
 }  // namespace
@@ -48,7 +49,7 @@ TEST_CASE("control messages: anything shorter or longer is refused") {
 TEST_CASE("control messages: another version, an unknown kind and bad values are refused") {
   CHECK_FALSE(decode("\x02\x02"s));
   CHECK_FALSE(decode("\x01\x00"s));
-  CHECK_FALSE(decode("\x01\x07"s));
+  CHECK_FALSE(decode("\x01\x08"s));
   CHECK_FALSE(decode("\x01\x04\x02"s));
   CHECK_FALSE(decode("\x01\x03\xff\xff\xff\xff"s));  // a count that is not there
 }

@@ -267,6 +267,27 @@ TEST_CASE("stores: a shared message of an outbox goes to one member") {
   CHECK(host.problems().empty());
 }
 
+// The number of the last message of a stream says nothing of one that went to a group.
+TEST_CASE("stores: a shared message of an outbox is known by the member that has it, and by nothing else") {
+  Records to;
+  for (uint64_t sid : {1, 2}) {
+    to.session(sid, "m" + std::to_string(sid));
+    to.share(sid, "g", "a/#");
+  }
+  to.seen(0, 8, 0, 99);
+  to.delivery(2, 1, {.topic = "a/b", .payload = "given", .incarnation = 8, .sequence = 6}, "g", "a/#");
+  Records from = with_session("from");
+  from.outbox(1, 1, Purpose::shared, {.topic = "a/b", .payload = "new", .incarnation = 8, .sequence = 5}, "g", "a/#");
+  from.outbox(1, 2, Purpose::shared, {.topic = "a/b", .payload = "given", .incarnation = 8, .sequence = 6}, "g", "a/#");
+  Host host;
+  host.make(2, {{0, from}, {1, to}});
+  prepare_stores(host.data_dir(), 3);
+  const Lines lines = host.text();
+  CHECK(lines.count("1 m1 gets 1 new qos 1 shared") == 1);
+  CHECK(lines.count("1 m2 gets 1 given qos 1 shared") == 1);
+  CHECK(std::ranges::count_if(lines, [](const std::string& l) { return l.find(" gets ") != l.npos; }) == 2);
+}
+
 TEST_CASE("stores: a retained change in an outbox is made") {
   const std::string kept = topic_at(1, 2);
   const std::string cleared = topic_at(1, 2, 1);
