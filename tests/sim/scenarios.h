@@ -17,5 +17,7 @@ struct Scenario {
 };
 
 const std::vector<Scenario>& scenarios();
+// Those of several hosts.
+const std::vector<Scenario>& cluster_scenarios();
 
 }  // namespace sim

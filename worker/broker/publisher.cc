@@ -213,7 +213,7 @@ void Publisher::deliver_from_peer(const bus::MessageRef& message, bool relayed) 
     uint64_t& seen = core_.seen[once.incarnation];
     seen = std::max(seen, once.sequence);
   }
-  if (core_.journal->knows(*message, Stream::messages)) {
+  if (numbered && core_.journal->knows(*message, Stream::messages)) {
     core_.journal->wait(core_.tickets->wait_here());
     return;
   }

@@ -75,9 +75,9 @@ class SharedDispatch {
     std::shared_ptr<const session::GroupName> group;
     TicketId ticket = kNoTicket;
     uint8_t attempts = 0;
-    bool stored = false;  // here, so that it is placed again after our death
+    bool stored = false;    // here, so that it is placed again after our death
     bool promised = false;  // said to be taken by a member here, which is about to get it
-    uint64_t record = 0;  // in the outbox of `record_slot`: which worker was chosen; 0: none
+    uint64_t record = 0;    // in the outbox of `record_slot`: which worker was chosen; 0: none
     uint32_t record_slot = 0;
   };
   struct Outstanding {
