@@ -339,6 +339,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     if (gateway_) gateway_->on_peer_linked(peer);
     outbox_.on_peer_linked(peer);
     retained_.on_peer_linked(peer);
+    if (gateway_) gateway_->retained().on_worker_linked(peer);
     if (recovered_) peers_.send(peer, bus::FrameType::recovered, bus::kAckSoon, {});
     return !gateway_ || gateway_->open();
   }
@@ -347,6 +348,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     interest_.on_peer_gone(peer.slot);
     shared_.on_peer_gone(peer);
     retained_.on_peer_gone(peer);
+    if (gateway_) gateway_->retained().on_worker_gone(peer);
     claims_.on_peer_gone(peer);
     takeovers_.on_peer_gone(peer);
     if (gateway_) gateway_->on_peer_gone(peer);
@@ -496,11 +498,28 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         return retained_.on_credit(peer, body);
       case FrameType::retain_cancel:
         return retained_.on_cancel(peer, body);
+      case FrameType::retain_state:
+        return from_gateway(peer) && retained_.home().on_state(body);
+      case FrameType::retain_ordered:
+        return from_gateway(peer) && retained_.home().on_ordered(body);
+      case FrameType::retain_change:
+        return from_gateway(peer) && retained_.home().on_change(body, attachment);
+      case FrameType::retain_round:
+        return from_gateway(peer) && retained_.home().on_round(body);
+      case FrameType::retain_offered:
+        return from_gateway(peer) && retained_.home().on_offered(body);
+      case FrameType::retain_order:
+        return gateway_ && gateway_->retained().on_order(peer, body, attachment);
+      case FrameType::retain_offer:
+        return gateway_ && gateway_->retained().on_offer(peer, body, attachment);
+      case FrameType::retain_stored:
+        return gateway_ && gateway_->retained().on_stored(peer, body);
     }
     return false;
   }
 
  private:
+  bool from_gateway(const Peer& peer) const { return peer.id.slot == core_.gateway_slot(); }
   void take(const bus::MessageRef& message, const Peer& from) {
     if (gateway_) {
       gateway_->forward(message);
@@ -521,7 +540,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
 
   static void on_house_keeping(base::TimerNode& node) {
     Impl& self = static_cast<HouseKeeping&>(node).impl;
-    self.retained_.sweep();
+    self.retained_.home().sweep();
     if (self.clients_.size() != 0) self.records_.write_alive();
     uint64_t waiting = 0;
     self.peers_.for_each([&](const Peer& peer) { waiting += peer.link.end() - peer.link.written(); });

@@ -44,6 +44,7 @@ Gateway::Gateway(Core& core)
                  log(3, "malformed entry in the inbox", {{"from", entry.from}});
                }
              }),
+      retained_(core, *core.env.hub),
       timer_(*this) {}
 
 Gateway::~Gateway() = default;
@@ -79,6 +80,7 @@ void Gateway::on_down(const std::string& reason) {
   down_ = true;
   inbox_.pause();
   directory_.on_lost();
+  retained_.on_down();
   run_marks();
   open_if_known();
 }
@@ -123,6 +125,7 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     inbox_end_ = membership.inbox_end;
     if (workers_synced_) inbox_.open(key_, inbox_end_);
   }
+  retained_.on_joined(membership.cluster_id);
   std::vector<std::string> gone;
   for (const auto& [key, remote] : nodes_) {
     const bool there = std::ranges::any_of(membership.nodes, [&](const cluster::Node& n) { return n.key == key; });
@@ -205,6 +208,7 @@ void Gateway::on_timer(base::TimerNode& timer) {
   }
   self.inbox_.poke();
   self.directory_.run();
+  self.retained_.poke();
   self.run_marks();
   self.open_if_known();
   self.show();
@@ -242,11 +246,13 @@ void Gateway::on_workers_synced() {
   open_if_known();
 }
 
-// Whoever is live has told what it wants; or nobody can be asked; or somebody is not able to say it.
+// Whoever is live has told what it wants, and what is retained is here; or nobody can be asked; or somebody is not able
+// to say it.
 void Gateway::open_if_known() {
   if (open_ || !workers_synced_) return;
   const bool late = core_.now() >= started_ + lease_ms_;
   if (!joined_ && !down_ && !late) return;
+  if (joined_ && !retained_.synchronised()) return;
   if (joined_) {
     for (const auto& [key, remote] : nodes_) {
       if (!is_live(*remote) || remote->synced) continue;

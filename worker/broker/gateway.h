@@ -24,6 +24,7 @@
 #include "worker/broker/node_inbox.h"
 #include "worker/broker/node_routes.h"
 #include "worker/broker/node_stream.h"
+#include "worker/broker/retained_sync.h"
 
 namespace broker {
 
@@ -73,6 +74,8 @@ class Gateway final : public cluster::Hub::Events {
                                     const base::BufferRef& attachment);
   // A message that a worker here has accepted, for the nodes that want it. Uses the current ticket.
   void forward(const bus::MessageRef& message);
+
+  RetainedSync& retained() { return retained_; }
 
   // --- what the other parts of the gateway need ---
   cluster::Hub& hub() { return hub_; }
@@ -148,6 +151,7 @@ class Gateway final : public cluster::Hub::Events {
   NodeImports imports_;
   NodeExports exports_;
   NodeInbox inbox_;
+  RetainedSync retained_;
   uint64_t inbox_end_ = 0;  // when it joined
   uint64_t announced_ = 0;  // the number of what was told the nodes last
   uint64_t mark_sent_ = 0;

@@ -98,8 +98,7 @@ std::multiset<std::string> Host::text() const {
           break;
         }
         case Kind::retained:
-          lines.insert(std::to_string(slot) + " retains " + std::string(key.text) + ' ' +
-                       std::string(read_message(value, {})->payload()));
+          lines.insert(std::to_string(slot) + " retains " + std::string(key.text) + ' ' + retained_text(value));
           break;
         case Kind::seen:
           lines.insert(std::to_string(slot) + " seen " + std::to_string(key.incarnation));
@@ -456,7 +455,7 @@ TEST_CASE("stores: what is in them") {
   CHECK(infos[0].sessions == 1);
   CHECK(infos[0].subscriptions == 2);
   CHECK(infos[0].queued == 1);
-  CHECK(infos[0].retained == 1);
+  CHECK(infos[0].retained == 2);
   CHECK(infos[0].outbox == 3);
   CHECK(infos[0].bytes > 0);
   CHECK(infos[1].slot == 1);
