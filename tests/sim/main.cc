@@ -2,7 +2,8 @@
 //          [--cluster] [--hosts M] [--workers N]
 //
 // --cluster: of several hosts, with Redis; --hosts and --workers (of each host) say how many, else the seed does.
-// --pinned: clients stay on their hosts, which always come back, and nothing is retained or shared.
+// --pinned: clients stay on their hosts, which always come back, and nothing is retained or shared; --retained: ... but
+// for retained messages.
 // Runs the directed scenarios, then N random runs. A run that breaks an invariant is run again with its trace kept;
 // what concerns the broken invariant is printed (--trace: everything), and the exit status is 1.
 #include <algorithm>
@@ -36,6 +37,7 @@ struct Options {
   bool trace = false;
   bool cluster = false;
   bool pinned = false;
+  bool retained = false;
   bool strict = false;
   uint64_t hosts = 0;  // 0: the seed says
   uint64_t workers = 0;
@@ -43,7 +45,7 @@ struct Options {
   std::string of_cluster() const {
     if (!cluster) return "";
     std::string out = "--cluster ";
-    if (pinned) out += "--pinned ";
+    if (pinned) out += retained ? "--retained " : "--pinned ";
     if (strict) out += "--strict ";
     if (hosts != 0) out += sim::text("--hosts ", hosts, ' ');
     if (workers != 0) out += sim::text("--workers ", workers, ' ');
@@ -81,6 +83,8 @@ bool parse(int argc, char** argv, Options& o) {
       o.cluster = o.strict = true;
     } else if (argument == "--pinned") {
       o.cluster = o.pinned = true;
+    } else if (argument == "--retained") {
+      o.cluster = o.pinned = o.retained = true;
     } else if (take_number(argc, argv, i, "--hosts", o.hosts) || take_number(argc, argv, i, "--workers", o.workers)) {
       o.cluster = true;
     } else if (take_number(argc, argv, i, "--seed", seed)) {
@@ -165,7 +169,8 @@ bool run_seed(uint64_t seed, const Options& o, uint64_t* hash = nullptr) {
                                 : Settings::of_seed(seed, o.steps);
   settings.strict = o.strict;
   if (o.pinned) {
-    settings.roaming = settings.retained = settings.shared = false;
+    settings.roaming = settings.shared = false;
+    settings.retained = o.retained;
     settings.faults.host_gone = false;
   }
   const std::string name = sim::text("mqtt-sim ", o.of_cluster(), "--seed ", seed, " --steps ", o.steps);

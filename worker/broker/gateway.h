@@ -9,16 +9,22 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "shared/bus/frames.h"
 #include "shared/cluster/hub.h"
 #include "worker/broker/core.h"
+#include "worker/broker/node_directory.h"
+#include "worker/broker/node_exports.h"
+#include "worker/broker/node_imports.h"
 #include "worker/broker/node_inbox.h"
 #include "worker/broker/node_routes.h"
 #include "worker/broker/node_stream.h"
+#include "worker/broker/retained_sync.h"
 
 namespace broker {
 
@@ -61,12 +67,22 @@ class Gateway final : public cluster::Hub::Events {
   void on_worker_synced(uint32_t slot);
   bool on_worker_route(uint32_t slot, std::string_view body);
   bool on_mark(const WorkerId& from, std::string_view body);
+  void on_peer_linked(Peer& peer);  // before its sync_end
+  void on_peer_gone(const WorkerId& worker);
+  // Frames that only a gateway gets. nullopt: it is not one of them.
+  std::optional<bool> on_peer_frame(Peer& from, bus::FrameType type, std::string_view body,
+                                    const base::BufferRef& attachment);
   // A message that a worker here has accepted, for the nodes that want it. Uses the current ticket.
   void forward(const bus::MessageRef& message);
+
+  RetainedSync& retained() { return retained_; }
 
   // --- what the other parts of the gateway need ---
   cluster::Hub& hub() { return hub_; }
   const std::string& key() const { return key_; }
+  NodeDirectory& directory() { return directory_; }
+  // That process, of another host, is a live node's gateway; or, of the node `key`, one of its workers.
+  bool may_say_more(std::string_view key, uint64_t incarnation) const;
   RemoteNode* find(std::string_view key);
   // Frames of another node; `entry` is where they came from, null: by datagram. False: malformed.
   bool on_frames(RemoteNode& from, uint64_t gateway, std::string_view frames, NodeInbox* inbox);
@@ -99,7 +115,9 @@ class Gateway final : public cluster::Hub::Events {
                      uint64_t session);
   void forget(const std::string& key);
   void fenced(const char* what);
+  void show() const;
   void tell(RemoteNode& node);
+  void tell_joined();
   void announce(NodeFrame type, std::string_view body);
   void withdraw(const std::vector<std::string>& filters);
   void open_if_known();
@@ -107,6 +125,8 @@ class Gateway final : public cluster::Hub::Events {
   void run_marks();
   bool on_frame(RemoteNode& from, NodeFrame type, std::string_view body, NodeInbox* inbox);
   bool on_publish(std::string_view body, NodeInbox* inbox);
+  // It has another gateway.
+  void on_gateway_changed(RemoteNode& node);
   void log(int level, std::string_view event, std::initializer_list<LogField> fields) const;
 
   Core& core_;
@@ -127,7 +147,11 @@ class Gateway final : public cluster::Hub::Events {
   base::MonoMs lease_until_ = 0;
   std::map<std::string, std::unique_ptr<RemoteNode>, std::less<>> nodes_;
   NodeRoutes routes_;
+  NodeDirectory directory_;
+  NodeImports imports_;
+  NodeExports exports_;
   NodeInbox inbox_;
+  RetainedSync retained_;
   uint64_t inbox_end_ = 0;  // when it joined
   uint64_t announced_ = 0;  // the number of what was told the nodes last
   uint64_t mark_sent_ = 0;

@@ -262,6 +262,11 @@ void Records::load_record(std::string_view text, std::string_view value) {
   switch (key->kind) {
     case store::Kind::meta:
       if (key->text == "alive") ok = store::decode_number(value, alive_);
+      if (key->text == "cluster") {
+        uint64_t id = 0;
+        ok = store::decode_number(value, id);
+        core_.retained->home().restore_cluster(id);
+      }
       break;
     case store::Kind::session: {
       Loading& loading = loading_[key->sid];
@@ -306,9 +311,9 @@ void Records::load_record(std::string_view text, std::string_view value) {
       break;
     }
     case store::Kind::retained: {
-      const bus::MessageRef message = store::read_message(value, loaded_at_);
-      ok = static_cast<bool>(message);
-      if (ok) core_.retained->restore(message);
+      store::RetainedRecord record;
+      ok = store::decode(value, record, loaded_at_);
+      if (ok) core_.retained->home().restore(record);
       break;
     }
     case store::Kind::seen: {
@@ -321,20 +326,9 @@ void Records::load_record(std::string_view text, std::string_view value) {
   if (!ok) unreadable(text);
 }
 
-// What a session had given back to its groups before it ended, and nobody has said yet that it took it. QoS 2 is not
-// among it: that goes to the outbox with the choice of the next one.
-void Records::load_orphans(uint64_t sid, Loading& loading) {
-  for (auto& [position, record] : loading.deliveries) {
-    if (!record.shared || record.message->qos() != proto::QoS::at_least_once) continue;  // `store check` reports it
-    const bool progressed = loading.progress.contains(position);
-    erase_delivery(sid, position, static_cast<uint8_t>(progressed ? kDelivery | kProgress : kDelivery));
-    core_.shared->adopt({std::move(record.filter), std::move(record.group)}, record.message);
-  }
-}
-
 void Records::load_session(uint64_t sid, Loading& loading) {
   next_sid_ = std::max(next_sid_, sid + 1);
-  if (!loading.has_head) return load_orphans(sid, loading);
+  if (!loading.has_head) return;  // `store check` reports it
   session::Session& session = core_.sessions->create(loading.head.client_id);
   session.epoch = loading.head.epoch;
   session.expiry_interval = loading.head.expiry_interval;

@@ -74,7 +74,6 @@ class Records final : public session::Recorder {
   };
   void load_record(std::string_view key, std::string_view value);
   void load_session(uint64_t sid, Loading& loading);
-  void load_orphans(uint64_t sid, Loading& loading);
   void write_delivery(const session::Session& session, session::Delivery& delivery,
                       const store::ProgressRecord& progress);
 

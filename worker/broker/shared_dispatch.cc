@@ -200,14 +200,6 @@ void SharedDispatch::restore(uint32_t slot, uint64_t number, const store::Pendin
   parked_.push_back({std::move(p), elsewhere ? std::optional(slot) : std::nullopt});
 }
 
-void SharedDispatch::adopt(session::GroupName group, const bus::MessageRef& message) {
-  Placement p;
-  p.message = message;
-  p.group = std::make_shared<session::GroupName>(std::move(group));
-  write_record(p, core_.self.slot);
-  parked_.push_back({std::move(p), std::nullopt});
-}
-
 void SharedDispatch::on_ready() {
   for (Parked& parked : std::exchange(parked_, {})) {
     if (parked.slot) {
@@ -374,8 +366,15 @@ void SharedDispatch::redistribute(const session::Session& from, bool stays, std:
     p.message = renumbered(delivery.message);
     p.group = delivery.group;
     p.stored = delivery.records != 0;
+    if (p.stored && p.message->qos() == proto::QoS::at_least_once) {
+      // The session may end before another has it: it is not the session's any more.
+      write_record(p, core_.self.slot);
+      erase();
+    }
+    Placement before = p;
     router::SharedGroup* group = core_.tree.find_group(delivery.group->filter, delivery.group->name);
     const bool placed = group != nullptr && place(*group, std::move(p));
+    if (!placed) forget_record(before);
     if (!placed && stays) {
       delivery.position = 0;
       delivery.records = 0;

@@ -64,8 +64,6 @@ class SharedDispatch {
   // From the store: a member here has this QoS 2 message; a message was chosen for the worker of that slot.
   void restore(const bus::Uid& once, const session::GroupName& group) { remember(once, group); }
   void restore(uint32_t slot, uint64_t number, const store::PendingRecord& record);
-  // From the store: nobody has that message any more. Everything else has been restored.
-  void adopt(session::GroupName group, const bus::MessageRef& message);
   void on_ready();
 
  private:

@@ -53,6 +53,18 @@ bool Takeovers::on_freeze(const WorkerId& from, std::string_view body) {
   return true;
 }
 
+bool Takeovers::on_abort(const WorkerId& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto claim = reader.get<uint64_t>();
+  if (!reader.at_end()) return false;
+  const auto it = outbound_.find({from.incarnation, claim});
+  if (it == outbound_.end()) return true;
+  session::Session& session = *it->second;
+  take_back(session);
+  core_.sessions->go_offline(session);
+  return true;
+}
+
 void Takeovers::send_if_complete(session::Session& session) {
   Outbound& outbound = *session.outbound;
   if (outbound.frozen || !outbound.wanted || !core_.peers->all_recovered()) return;

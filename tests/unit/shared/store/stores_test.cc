@@ -98,8 +98,7 @@ std::multiset<std::string> Host::text() const {
           break;
         }
         case Kind::retained:
-          lines.insert(std::to_string(slot) + " retains " + std::string(key.text) + ' ' +
-                       std::string(read_message(value, {})->payload()));
+          lines.insert(std::to_string(slot) + " retains " + std::string(key.text) + ' ' + retained_text(value));
           break;
         case Kind::seen:
           lines.insert(std::to_string(slot) + " seen " + std::to_string(key.incarnation));
@@ -289,6 +288,18 @@ TEST_CASE("stores: a shared message of an outbox is known by the member that has
   CHECK(std::ranges::count_if(lines, [](const std::string& l) { return l.find(" gets ") != l.npos; }) == 2);
 }
 
+TEST_CASE("stores: a shared message that a slot without members has got back goes to a member of another") {
+  Records to;
+  to.session(1, "m");
+  to.share(1, "g", "a/#");
+  Records from = with_session("from");
+  from.outbox(0, 1, Purpose::shared, {.topic = "a/b", .payload = "x"}, "g", "a/#");
+  Host host;
+  host.make(2, {{0, from}, {1, to}});
+  prepare_stores(host.data_dir(), 3);
+  CHECK(host.text().count("1 m gets 1 x qos 1 shared") == 1);
+}
+
 TEST_CASE("stores: a retained change in an outbox is made") {
   const std::string kept = topic_at(1, 2);
   const std::string cleared = topic_at(1, 2, 1);
@@ -444,7 +455,7 @@ TEST_CASE("stores: what is in them") {
   CHECK(infos[0].sessions == 1);
   CHECK(infos[0].subscriptions == 2);
   CHECK(infos[0].queued == 1);
-  CHECK(infos[0].retained == 1);
+  CHECK(infos[0].retained == 2);
   CHECK(infos[0].outbox == 3);
   CHECK(infos[0].bytes > 0);
   CHECK(infos[1].slot == 1);
