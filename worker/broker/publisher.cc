@@ -211,6 +211,11 @@ void Publisher::deliver_from_peer(const bus::MessageRef& message, bool relayed) 
   if (numbered && once != message->uid() &&
       (once.sequence & kAccepted) == 0) {  // sent again by its worker's replacement
     uint64_t& seen = core_.seen[once.incarnation];
+    // Another host's worker has no word of what sessions here that are not stored have got.
+    if (relayed && once.sequence <= seen) {
+      core_.journal->wait(core_.tickets->wait_here());
+      return;
+    }
     seen = std::max(seen, once.sequence);
   }
   if (numbered && core_.journal->knows(*message, Stream::messages)) {
