@@ -356,10 +356,12 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     sys_.forget_published();
   }
 
-  void on_peer_synced(const WorkerId& peer) override {
-    core_.tree.drop_kept(peer.slot);
-    if (gateway_) gateway_->on_worker_synced(peer.slot);
-    interest_.on_peer_synced(peer.slot);
+  void on_peer_synced(const WorkerId& peer, bool partial) override {
+    if (!partial) {
+      core_.tree.drop_kept(peer.slot);
+      if (gateway_) gateway_->on_worker_synced(peer.slot);
+      interest_.on_peer_synced(peer.slot);
+    }
     if (Peer* linked = peers_.find(peer)) shared_.on_peer_synced(*linked);
     claims_.on_peer_synced(peer);
   }

@@ -249,24 +249,26 @@ void Gateway::on_workers_synced() {
 // Whoever is live has told what it wants, and what is retained is here; or nobody can be asked; or somebody is not able
 // to say it.
 void Gateway::open_if_known() {
-  if (open_ || !workers_synced_) return;
+  if (knows_all_ || !workers_synced_) return;
   const bool late = core_.now() >= started_ + lease_ms_;
-  if (!joined_ && !down_ && !late) return;
-  if (joined_ && !retained_.synchronised()) return;
-  if (joined_) {
-    for (const auto& [key, remote] : nodes_) {
-      if (!is_live(*remote) || remote->synced) continue;
-      if (!late) return;
-      log(2, "a node has not told what it wants", {{"node", key}});
+  const RemoteNode* silent = nullptr;
+  for (const auto& [key, remote] : nodes_) {
+    if (is_live(*remote) && !remote->synced) silent = remote.get();
+  }
+  const bool all = joined_ && silent == nullptr;
+  const bool retained = !joined_ || retained_.synchronised();
+  if (!open_ && !(all && retained) && !(!joined_ && down_) && !late) return;
+  if (!open_ && late && silent != nullptr) log(2, "a node has not told what it wants", {{"node", silent->key}});
+  knows_all_ = all;
+  if (knows_all_) {
+    for (auto& [message, ticket] : std::exchange(held_, {})) {
+      core_.tickets->resume(ticket);
+      forward(message);
+      core_.tickets->end_resumed();
     }
   }
-  open_ = true;
-  for (auto& [message, ticket] : std::exchange(held_, {})) {
-    core_.tickets->resume(ticket);
-    forward(message);
-    core_.tickets->end_resumed();
-  }
-  core_.peers->finish_sync();
+  if (!open_ || knows_all_) core_.peers->finish_sync(!knows_all_);
+  if (std::exchange(open_, true)) return;
   if (core_.env.on_ready) core_.env.on_ready();
 }
 
@@ -431,7 +433,7 @@ std::optional<bool> Gateway::on_peer_frame(Peer& from, bus::FrameType type, std:
 // --- messages ---
 
 void Gateway::forward(const bus::MessageRef& message) {
-  if (!open_ && in_stream(*message)) {  // what waited for a gateway: nobody knows yet for whom
+  if (!knows_all_ && in_stream(*message)) {  // what waited for a gateway: nobody knows yet for whom
     held_.emplace_back(message, core_.tickets->wait());
     return;
   }

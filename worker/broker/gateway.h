@@ -57,6 +57,8 @@ class Gateway final : public cluster::Hub::Events {
   void end_of_turn();
   // It knows what the cluster wants, or that there is no cluster to be reached: its workers may accept clients.
   bool open() const { return open_; }
+  // It is open, and knows what every live node wants. Until then messages for what only its predecessor knew wait here.
+  bool knows_all() const { return knows_all_; }
   // What its predecessor had accepted from other nodes has been passed on.
   bool recovered() const { return open_ && (!joined() || inbox_.caught_up()); }
   bool joined() const { return joined_; }
@@ -141,6 +143,7 @@ class Gateway final : public cluster::Hub::Events {
   bool renew_soon_ = false;
   bool workers_synced_ = false;
   bool open_ = false;
+  bool knows_all_ = false;
   bool fenced_ = false;
   base::MonoMs started_ = 0;
   base::MonoMs renew_at_ = 0;
@@ -161,7 +164,7 @@ class Gateway final : public cluster::Hub::Events {
     uint64_t announced = 0;
   };
   std::deque<Mark> marks_;
-  std::vector<std::pair<bus::MessageRef, TicketId>> held_;  // until it is open
+  std::vector<std::pair<bus::MessageRef, TicketId>> held_;  // until it knows all
   std::vector<uint32_t> targets_;                           // scratch
   std::vector<RemoteNode*> by_id_;
   Timer timer_;
