@@ -120,6 +120,7 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     joined_ = true;
     log(1, "joined the cluster", {{"node", key_}});
     directory_.on_joined(key_);
+    for_each([](RemoteNode& remote) { remote.told = 0; });  // what was said may have been lost with Redis
     imports_.on_joined();
     tell_joined();
     inbox_end_ = membership.inbox_end;
