@@ -252,7 +252,10 @@ int main(int argc, char** argv) {
   if (options.scenarios || !options.scenario.empty()) {
     // Of one host, of several, or, by its name, of either.
     if (!options.cluster) failures += run_scenarios(options, sim::scenarios());
-    if (options.cluster || !options.scenario.empty()) failures += run_scenarios(options, sim::cluster_scenarios());
+    if (options.cluster || !options.scenario.empty()) {
+      failures += run_scenarios(options, sim::cluster_scenarios());
+      failures += run_scenarios(options, sim::retained_scenarios());
+    }
   }
   if (options.seeds > 0 && options.scenario.empty()) failures += run_seeds(options);
   return failures == 0 ? 0 : 1;

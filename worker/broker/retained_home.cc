@@ -289,8 +289,9 @@ void RetainedHome::apply(const bus::MessageRef& message, uint64_t version, bool 
   if (version == entry.stamp.version && (entry.stamp.unconfirmed || !same(*entry.message, *message))) {
     return put(message, version, false);
   }
-  const bool lost = of_snapshot && version < entry.stamp.version && round_cluster_ != cluster_;
-  restamp(entry, entry.stamp.unconfirmed || lost);
+  const bool older = version < entry.stamp.version;
+  if (older && !of_snapshot) return;  // it says nothing of what Redis has now
+  restamp(entry, entry.stamp.unconfirmed || (older && round_cluster_ != cluster_));
 }
 
 bool RetainedHome::on_round(std::string_view body) {

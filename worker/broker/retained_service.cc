@@ -322,7 +322,8 @@ bool RetainedService::on_cancel(Peer& from, std::string_view body) {
 }
 
 void RetainedService::on_peer_gone(const WorkerId& gone) {
-  if (gone.slot == core_.gateway_slot()) home_.on_gateway_gone();
+  // It may have died before it was linked, and its successor may be there already.
+  if (gone.slot == core_.gateway_slot() && core_.peers->find(gone.slot) == nullptr) home_.on_gateway_gone();
   for (auto it = servings_.begin(); it != servings_.end();) {
     it = it->first.peer == gone.incarnation ? servings_.erase(it) : std::next(it);
   }
