@@ -47,6 +47,12 @@ enum class FrameType : uint8_t {
   recovered = 30,
   mark = 31,    // to the gateway: u64 number of an announcement that ends here
   marked = 32,  // from it: every host of the cluster has it
+  // Shared groups over hosts (share_sender.h, share_receiver.h), between a worker and its gateway.
+  shared_where = 50,  // to it: u64 token, text group, text filter, text publisher: which host may take a message
+  shared_there = 51,  // from it: u64 token, text node; empty: none
+  shared_at = 52,     // to it: u64 token, u8 repeat, text node, text group, text filter, message
+  shared_known = 53,  // from it: u64 token, u64 and u64 identity, text group, text filter: has a member here that?
+  shared_go = 54,     // from it: u64 and u64 identity, text group, text filter: the member may have it now
 };
 
 // Builds a frame body.

@@ -17,7 +17,10 @@
 #include "worker/broker/core.h"
 #include "worker/broker/node_inbox.h"
 #include "worker/broker/node_routes.h"
+#include "worker/broker/node_shares.h"
 #include "worker/broker/node_stream.h"
+#include "worker/broker/share_receiver.h"
+#include "worker/broker/share_sender.h"
 
 namespace broker {
 
@@ -34,6 +37,7 @@ struct RemoteNode {
   bool synced = false;           // it has told us everything
   uint64_t marked = 0;           // up to where it has what we announced
   NodeInterest interest;
+  NodeMembers members;
   NodeStream stream;
   std::string datagrams;  // QoS 0 of this turn
 };
@@ -59,6 +63,9 @@ class Gateway final : public cluster::Hub::Events {
   void on_worker_left(uint32_t slot);
   void on_worker_synced(uint32_t slot);
   bool on_worker_route(uint32_t slot, std::string_view body);
+  // For shared groups; the other parts know already.
+  void on_worker_shares_gone(const WorkerId& worker);
+  void on_worker_shares_told(Peer& worker);
   bool on_mark(const WorkerId& from, std::string_view body);
   // A message that a worker here has accepted, for the nodes that want it. Uses the current ticket.
   void forward(const bus::MessageRef& message);
@@ -67,6 +74,15 @@ class Gateway final : public cluster::Hub::Events {
   cluster::Hub& hub() { return hub_; }
   const std::string& key() const { return key_; }
   RemoteNode* find(std::string_view key);
+  RemoteNode* by_id(uint32_t id) const { return id < by_id_.size() ? by_id_[id] : nullptr; }
+  // The newest entry of the inbox when this gateway joined.
+  uint64_t inbox_end() const { return inbox_end_; }
+  // QoS 0, with the other ones of this turn; dropped and counted if there is no room, or no cluster.
+  void send_datagram(RemoteNode& to, NodeFrame type, std::string_view prefix, const bus::Message& message);
+  // Of shared groups.
+  NodeShares& shares() { return shares_; }
+  ShareSender& share_sender() { return share_sender_; }
+  ShareReceiver& share_receiver() { return share_receiver_; }
   // Frames of another node; `entry` is where they came from, null: by datagram. False: malformed.
   bool on_frames(RemoteNode& from, uint64_t gateway, std::string_view frames, NodeInbox* inbox);
   RemoteNode& node(const std::string& key);
@@ -98,6 +114,7 @@ class Gateway final : public cluster::Hub::Events {
                      uint64_t session);
   void forget(const std::string& key);
   void fenced(const char* what);
+  void note_reached();
   void tell(RemoteNode& node);
   void announce(NodeFrame type, std::string_view body);
   void withdraw(const std::vector<std::string>& filters);
@@ -126,6 +143,9 @@ class Gateway final : public cluster::Hub::Events {
   base::MonoMs lease_until_ = 0;
   std::map<std::string, std::unique_ptr<RemoteNode>, std::less<>> nodes_;
   NodeRoutes routes_;
+  NodeShares shares_;
+  ShareSender share_sender_;
+  ShareReceiver share_receiver_;
   NodeInbox inbox_;
   uint64_t inbox_end_ = 0;  // when it joined
   uint64_t announced_ = 0;  // the number of what was told the nodes last

@@ -22,6 +22,9 @@ enum class NodeFrame : uint8_t {
   mark = 5,        // u64 number: what has been announced up to here...
   marked = 6,      // u64 number, u64 gateway that gave it: ...is known to all workers of the host that says so
   publish = 7,     // message
+  // A message for a member of the node, and what became of it. `gateway` is the one that asks; its tokens are its own.
+  shared_publish = 50,  // u64 gateway, u64 token, u8 repeat, text group, text filter, message
+  shared_result = 51,   // u64 gateway, u64 token, u8 accepted
 };
 
 inline constexpr size_t kNodeFrameHead = 5;
