@@ -67,6 +67,12 @@ enum class FrameType : uint8_t {
   retain_round = 45,    // to a home: u8 0 a snapshot follows or 1 that was it, u64 number of the round, u64 cluster
   retain_offer = 46,    // to the gateway: u64 version, message
   retain_offered = 47,  // to the home, of its next one: u64 the version that is there; 0: it could not be asked
+  // Shared groups over hosts (share_sender.h, share_receiver.h), between a worker and its gateway.
+  shared_where = 50,  // to it: u64 token, text group, text filter, text publisher: which host may take a message
+  shared_there = 51,  // from it: u64 token, text node; empty: none
+  shared_at = 52,     // to it: u64 token, u8 repeat, text node, text group, text filter, message
+  shared_known = 53,  // from it: u64 token, u64 and u64 identity, text group, text filter: has a member here that?
+  shared_go = 54,     // from it: u64 and u64 identity, text group, text filter: the member may have it now
 };
 
 // Builds a frame body.

@@ -454,7 +454,7 @@ void Rebuild::deliver_outboxes() {
 bool Rebuild::deliver(Source& to, const Subscriptions& subscriptions, const PendingRecord& pending) {
   const bus::Message& message = *pending.message;
   using Entries = std::vector<Subscriptions::Entry>;
-  const bool shared = pending.purpose == Purpose::shared;
+  const bool shared = is_shared(pending.purpose);
   const auto enqueue = [&](uint64_t old_sid, const Entries& entries) {
     Session& session = to.sessions.at(old_sid);
     auto qos = proto::QoS::at_most_once;

@@ -484,13 +484,14 @@ bool decode(std::string_view value, DeliveryRecord& delivery, const Now& now) {
 }
 
 void encode_pending(std::string& out, Purpose purpose, std::string_view group, std::string_view filter,
-                    const bus::Message& message, const Now& now) {
+                    const bus::Message& message, const Now& now, std::string_view node) {
   out.clear();
   put(out, static_cast<uint8_t>(purpose));
-  if (purpose == Purpose::shared) {
+  if (is_shared(purpose)) {
     put_text(out, group);
     put_text(out, filter);
   }
+  if (purpose == Purpose::shared_far) put_text(out, node);
   append_message(out, message, now);
 }
 
@@ -498,12 +499,13 @@ bool decode(std::string_view value, PendingRecord& pending, const Now& now) {
   pending = {};
   Reader reader(value);
   const auto purpose = reader.get<uint8_t>();
-  if (purpose > static_cast<uint8_t>(Purpose::publish_placed)) return false;
+  if (purpose > static_cast<uint8_t>(Purpose::shared_far)) return false;
   pending.purpose = static_cast<Purpose>(purpose);
-  if (pending.purpose == Purpose::shared) {
+  if (is_shared(pending.purpose)) {
     pending.group = reader.text();
     pending.filter = reader.text();
   }
+  if (pending.purpose == Purpose::shared_far) pending.node = reader.text();
   pending.message = get_message(reader, now);
   return static_cast<bool>(pending.message);
 }

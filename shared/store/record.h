@@ -181,16 +181,21 @@ void encode_delivery(std::string& out, const ProgressRecord& progress, proto::Qo
 bool decode(std::string_view value, DeliveryRecord& delivery, const Now& now);
 
 // What waits for a dead worker, or is accepted and not yet routed.
-// publish_placed: as publish, but every shared group that wants the message has it.
-enum class Purpose : uint8_t { publish = 0, retain = 1, shared = 2, publish_placed = 3 };
+// publish_placed: as publish, but every shared group that wants the message has it. shared_far: as shared, for members
+// of another host.
+enum class Purpose : uint8_t { publish = 0, retain = 1, shared = 2, publish_placed = 3, shared_far = 4 };
+inline constexpr bool is_shared(Purpose purpose) {
+  return purpose == Purpose::shared || purpose == Purpose::shared_far;
+}
 struct PendingRecord {
   Purpose purpose = Purpose::publish;
-  std::string group;   // purpose shared
-  std::string filter;  // purpose shared
+  std::string group;   // purposes shared, shared_far
+  std::string filter;  // purposes shared, shared_far
+  std::string node;    // purpose shared_far: the host that was chosen; empty: none yet
   bus::MessageRef message;
 };
 void encode_pending(std::string& out, Purpose purpose, std::string_view group, std::string_view filter,
-                    const bus::Message& message, const Now& now);
+                    const bus::Message& message, const Now& now, std::string_view node = {});
 bool decode(std::string_view value, PendingRecord& pending, const Now& now);
 
 void encode_number(std::string& out, uint64_t number);  // R (0), K

@@ -84,7 +84,7 @@ std::string progress_problem(std::string_view value) {
 std::string pending_problem(std::string_view value) {
   PendingRecord p;
   if (!decode(value, p, kAsStored)) return kMalformed;
-  if (p.purpose == Purpose::shared && !is_group(p.group, p.filter)) return kNoGroup;
+  if (is_shared(p.purpose) && !is_group(p.group, p.filter)) return kNoGroup;
   return message_problem(*p.message);
 }
 

@@ -58,7 +58,7 @@ Enum named(const Json& json, const std::string_view (&names)[N]) {
 }
 
 constexpr std::string_view kProgress[] = {"queued", "sent", "released"};
-constexpr std::string_view kPurposes[] = {"publish", "retain", "shared", "publish_placed"};
+constexpr std::string_view kPurposes[] = {"publish", "retain", "shared", "publish_placed", "shared_far"};
 
 // --- parts of records ---
 
@@ -255,18 +255,20 @@ void pending_json(Json& json, std::string_view value) {
   PendingRecord p;
   CHECK(decode(value, p, kAsStored));
   json["purpose"] = kPurposes[static_cast<size_t>(p.purpose)];
-  if (p.purpose == Purpose::shared) {
+  if (is_shared(p.purpose)) {
     json["group"] = text_json(p.group);
     json["filter"] = text_json(p.filter);
   }
+  if (p.purpose == Purpose::shared_far) json["node"] = text_json(p.node);
   json["message"] = message_json(*p.message);
 }
 
 void pending_from(const Json& json, ImportedRecord& out) {
   const auto purpose = named<Purpose>(json.at("purpose"), kPurposes);
-  const bool shared = purpose == Purpose::shared;
+  const bool shared = is_shared(purpose);
   encode_pending(out.value, purpose, shared ? text_of(json.at("group")) : "", shared ? text_of(json.at("filter")) : "",
-                 *message_of(json.at("message")), kAsStored);
+                 *message_of(json.at("message")), kAsStored,
+                 purpose == Purpose::shared_far ? text_of(json.at("node")) : "");
 }
 
 void accepted_json(Json& json, const Key& key, std::string_view value) {

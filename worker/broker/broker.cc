@@ -332,6 +332,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   bool on_peer_linked(Peer& peer) override {
     peer.link.fit_credit(core_.env.link_credit);
     interest_.sync_to(peer);
+    if (gateway_) gateway_->shares().sync_to(peer);
     claims_.sync_to(peer);
     takeovers_.sync_to(peer);
     claims_.resend_to(peer);
@@ -347,6 +348,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   void on_peer_gone(const WorkerId& peer) override {
     interest_.on_peer_gone(peer.slot);
     shared_.on_peer_gone(peer);
+    if (gateway_) gateway_->on_worker_shares_gone(peer);
     retained_.on_peer_gone(peer);
     if (gateway_) gateway_->retained().on_worker_gone(peer);
     claims_.on_peer_gone(peer);
@@ -362,7 +364,10 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       if (gateway_) gateway_->on_worker_synced(peer.slot);
       interest_.on_peer_synced(peer.slot);
     }
-    if (Peer* linked = peers_.find(peer)) shared_.on_peer_synced(*linked);
+    if (Peer* linked = peers_.find(peer)) {
+      shared_.on_peer_synced(*linked);
+      if (gateway_) gateway_->on_worker_shares_told(*linked);
+    }
     claims_.on_peer_synced(peer);
   }
 
@@ -423,13 +428,24 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         return true;
       }
       case FrameType::shared_publish:
-        return shared_.on_publish(peer, body, attachment);
+        return gateway_ ? gateway_->share_sender().on_publish(peer.id, body, attachment, false)
+                        : shared_.on_publish(peer, body, attachment);
       case FrameType::shared_result:
-        return shared_.on_result(peer, body);
+        return gateway_ ? gateway_->share_receiver().on_result(peer.id, body) : shared_.on_result(peer, body);
+      case FrameType::shared_where:
+        return gateway_ && gateway_->share_sender().on_where(peer.id, body);
+      case FrameType::shared_at:
+        return gateway_ && gateway_->share_sender().on_publish(peer.id, body, attachment, true);
+      case FrameType::shared_there:
+        return !gateway_ && shared_.on_there(peer, body);
+      case FrameType::shared_known:
+        return !gateway_ && shared_.on_known(peer, body);
+      case FrameType::shared_go:
+        return !gateway_ && shared_.on_go(body);
       case FrameType::route:
         return interest_.on_route(peer.id.slot, body) && (!gateway_ || gateway_->on_worker_route(peer.id.slot, body));
       case FrameType::share:
-        return interest_.on_share(peer.id.slot, body);
+        return interest_.on_share(peer.id.slot, body) && (!gateway_ || gateway_->shares().on_worker_share(body));
       case FrameType::claim:
         return claims_.on_claim(peer.id, body);
       case FrameType::grant:
@@ -482,6 +498,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         return departures_.on_departed(peer, body);
       case FrameType::recovered:
         peer.recovered = true;
+        if (peer.id.slot == core_.gateway_slot()) shared_.on_gateway_recovered(peer.id);
         on_recovered();
         return body.empty();
       case FrameType::mark:

@@ -38,6 +38,9 @@ Gateway::Gateway(Core& core)
                  }),
       imports_(core),
       exports_(core),
+      shares_(core, [this](NodeFrame type, std::string_view body) { announce(type, body); }),
+      share_sender_(core, *this, shares_),
+      share_receiver_(core, *this, shares_),
       inbox_(*core.env.hub,
              [this](const cluster::Entry& entry, NodeInbox& inbox) {
                if (!on_frames(node(entry.from), entry.gateway, entry.frames, &inbox)) {
@@ -81,6 +84,7 @@ void Gateway::on_down(const std::string& reason) {
   inbox_.pause();
   directory_.on_lost();
   retained_.on_down();
+  note_reached();
   run_marks();
   open_if_known();
 }
@@ -144,6 +148,7 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     remote.adopter = known.adopter;
     tell(remote);
   }
+  note_reached();
   run_marks();
   open_if_known();
   if (core_.env.on_nodes) core_.env.on_nodes(membership.nodes);
@@ -192,9 +197,19 @@ void Gateway::forget(const std::string& key) {
   imports_.on_node_gone(key);
   exports_.on_node_gone(key);
   routes_.remove(remote.interest);
+  shares_.remove(remote.interest.id, remote.members);
   by_id_[remote.interest.id] = nullptr;
   for (const TicketId ticket : remote.stream.abandon()) core_.tickets->done(ticket);
   nodes_.erase(it);
+  share_sender_.on_forgotten(key);
+}
+
+// Whose lease has run out is not there any more for shared groups, nor anybody while Redis is away.
+void Gateway::note_reached() {
+  for_each([this](RemoteNode& remote) {
+    shares_.set_reached(remote.interest.id, remote.members, joined_ && is_live(remote));
+  });
+  share_sender_.retry();
 }
 
 void Gateway::on_timer(base::TimerNode& timer) {
@@ -210,6 +225,7 @@ void Gateway::on_timer(base::TimerNode& timer) {
   self.inbox_.poke();
   self.directory_.run();
   self.retained_.poke();
+  self.note_reached();
   self.run_marks();
   self.open_if_known();
   self.show();
@@ -282,6 +298,7 @@ void Gateway::tell(RemoteNode& remote) {
   bus::Writer(body).put<uint64_t>(remote.gateway);
   remote.stream.append(NodeFrame::sync_begin, body);
   routes_.tell_all(remote.stream);
+  shares_.tell_all(remote.stream);
   bus::Writer(body).put<uint64_t>(remote.gateway);
   remote.stream.append(NodeFrame::sync_end, body);
   bus::Writer(body).put<uint64_t>(announced_);
@@ -322,6 +339,17 @@ void Gateway::on_worker_left(uint32_t slot) {
 
 void Gateway::on_worker_synced(uint32_t slot) {
   withdraw(routes_.on_worker_synced(slot));
+}
+
+void Gateway::on_worker_shares_gone(const WorkerId& worker) {
+  shares_.on_workers_changed();
+  share_sender_.on_worker_gone(worker);
+  share_receiver_.on_worker_gone(worker);
+}
+
+void Gateway::on_worker_shares_told(Peer& worker) {
+  shares_.on_workers_changed();
+  share_receiver_.on_worker_synced(worker);
 }
 
 bool Gateway::on_mark(const WorkerId& from, std::string_view body) {
@@ -448,13 +476,20 @@ void Gateway::forward(const bus::MessageRef& message) {
     if (in_stream(*message)) {
       remote.stream.append(NodeFrame::publish, {}, *message, shift);
       remote.stream.wait(core_.tickets->wait());
-    } else if (joined_ && remote.datagrams.size() < kMaxOutstanding) {
-      append_node_frame_head(remote.datagrams, NodeFrame::publish, bus::message_size(*message));
-      bus::append_message(remote.datagrams, *message, shift);
     } else {
-      core_.page.add(metrics::Counter::publish_dropped_bus);
+      send_datagram(remote, NodeFrame::publish, {}, *message);
     }
   }
+}
+
+void Gateway::send_datagram(RemoteNode& to, NodeFrame type, std::string_view prefix, const bus::Message& message) {
+  if (!joined_ || to.datagrams.size() >= kMaxOutstanding) {
+    core_.page.add(metrics::Counter::publish_dropped_bus);
+    return;
+  }
+  append_node_frame_head(to.datagrams, type, prefix.size() + bus::message_size(message));
+  to.datagrams.append(prefix);
+  bus::append_message(to.datagrams, message, expiry_shift());
 }
 
 void Gateway::on_datagram(std::string_view from, std::string_view frames) {
@@ -480,15 +515,19 @@ bool Gateway::on_frame(RemoteNode& from, NodeFrame type, std::string_view body, 
   switch (type) {
     case NodeFrame::sync_begin:
       routes_.begin_sync(from.interest);
+      shares_.begin_sync(from.members);
       return body.size() == sizeof(uint64_t);
     case NodeFrame::route:
       return routes_.on_route(from.interest, body);
     case NodeFrame::share:
+      if (!shares_.on_share(from.interest.id, from.members, body)) return false;
+      share_sender_.retry();
       return true;
     case NodeFrame::sync_end: {
       const auto gateway = reader.get<uint64_t>();
       if (!reader.at_end()) return false;
       routes_.end_sync(from.interest);
+      shares_.end_sync(from.interest.id, from.members);
       if (gateway == core_.self.incarnation) from.synced = true;
       open_if_known();
       return true;
@@ -535,6 +574,11 @@ bool Gateway::on_frame(RemoteNode& from, NodeFrame type, std::string_view body, 
       return imports_.on_state(from, type, body);
     case NodeFrame::cut_sent:
       return imports_.on_cut_sent(from, body);
+    // In the inbox of a node that this one has adopted: who asked asks another, or has had its answer.
+    case NodeFrame::shared_publish:
+      return (inbox != nullptr && inbox != &inbox_) || share_receiver_.on_publish(from, body, inbox);
+    case NodeFrame::shared_result:
+      return inbox != &inbox_ || share_sender_.on_result(from, body);
   }
   return false;
 }

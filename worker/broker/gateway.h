@@ -23,8 +23,11 @@
 #include "worker/broker/node_imports.h"
 #include "worker/broker/node_inbox.h"
 #include "worker/broker/node_routes.h"
+#include "worker/broker/node_shares.h"
 #include "worker/broker/node_stream.h"
 #include "worker/broker/retained_sync.h"
+#include "worker/broker/share_receiver.h"
+#include "worker/broker/share_sender.h"
 
 namespace broker {
 
@@ -41,6 +44,7 @@ struct RemoteNode {
   bool synced = false;           // it has told us everything
   uint64_t marked = 0;           // up to where it has what we announced
   NodeInterest interest;
+  NodeMembers members;
   NodeStream stream;
   std::string datagrams;  // QoS 0 of this turn
 };
@@ -68,6 +72,9 @@ class Gateway final : public cluster::Hub::Events {
   void on_worker_left(uint32_t slot);
   void on_worker_synced(uint32_t slot);
   bool on_worker_route(uint32_t slot, std::string_view body);
+  // For shared groups; the other parts know already.
+  void on_worker_shares_gone(const WorkerId& worker);
+  void on_worker_shares_told(Peer& worker);
   bool on_mark(const WorkerId& from, std::string_view body);
   void on_peer_linked(Peer& peer);  // before its sync_end
   void on_peer_gone(const WorkerId& worker);
@@ -86,6 +93,15 @@ class Gateway final : public cluster::Hub::Events {
   // That process, of another host, is a live node's gateway; or, of the node `key`, one of its workers.
   bool may_say_more(std::string_view key, uint64_t incarnation) const;
   RemoteNode* find(std::string_view key);
+  RemoteNode* by_id(uint32_t id) const { return id < by_id_.size() ? by_id_[id] : nullptr; }
+  // The newest entry of the inbox when this gateway joined.
+  uint64_t inbox_end() const { return inbox_end_; }
+  // QoS 0, with the other ones of this turn; dropped and counted if there is no room, or no cluster.
+  void send_datagram(RemoteNode& to, NodeFrame type, std::string_view prefix, const bus::Message& message);
+  // Of shared groups.
+  NodeShares& shares() { return shares_; }
+  ShareSender& share_sender() { return share_sender_; }
+  ShareReceiver& share_receiver() { return share_receiver_; }
   // Frames of another node; `entry` is where they came from, null: by datagram. False: malformed.
   bool on_frames(RemoteNode& from, uint64_t gateway, std::string_view frames, NodeInbox* inbox);
   RemoteNode& node(const std::string& key);
@@ -118,6 +134,7 @@ class Gateway final : public cluster::Hub::Events {
   void forget(const std::string& key);
   void fenced(const char* what);
   void show() const;
+  void note_reached();
   void tell(RemoteNode& node);
   void tell_joined();
   void announce(NodeFrame type, std::string_view body);
@@ -153,6 +170,9 @@ class Gateway final : public cluster::Hub::Events {
   NodeDirectory directory_;
   NodeImports imports_;
   NodeExports exports_;
+  NodeShares shares_;
+  ShareSender share_sender_;
+  ShareReceiver share_receiver_;
   NodeInbox inbox_;
   RetainedSync retained_;
   uint64_t inbox_end_ = 0;  // when it joined

@@ -302,7 +302,7 @@ void Records::load_record(std::string_view text, std::string_view value) {
         core_.accepted->restore(key->number, record.message, record.purpose == store::Purpose::publish_placed);
       } else {
         core_.outbox->note_number(key->number);
-        if (record.purpose == store::Purpose::shared) {
+        if (store::is_shared(record.purpose)) {
           core_.shared->restore(key->slot, key->number, record);
         } else {
           core_.outbox->restore(key->slot, key->number, record.purpose, record.message);

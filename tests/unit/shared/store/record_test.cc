@@ -95,7 +95,8 @@ std::string encoded_delivery() {
 
 std::string encoded_pending(Purpose purpose) {
   std::string out;
-  encode_pending(out, purpose, "g", "a/#", *bus::Message::make(fields()), kNow);
+  encode_pending(out, purpose, "g", "a/#", *bus::Message::make(fields()), kNow,
+                 purpose == Purpose::shared_far ? "x.1" : "");
   return out;
 }
 
@@ -148,6 +149,7 @@ std::vector<Sample> samples() {
           {"delivery", delivery_decodes, encoded_delivery()},
           {"pending", pending_decodes, encoded_pending(Purpose::publish)},
           {"pending for a group", pending_decodes, encoded_pending(Purpose::shared)},
+          {"pending for another host", pending_decodes, encoded_pending(Purpose::shared_far)},
           {"number", number_decodes, std::string(8, '\1')},
           {"version", version_decodes, std::string(4, '\1')}};
 }
@@ -293,6 +295,7 @@ TEST_CASE("record: the bytes of messages, deliveries and what is pending") {
   CHECK(encoded_pending(Purpose::retain) == "\1"s + kMessage);
   CHECK(encoded_pending(Purpose::publish_placed) == "\3"s + kMessage);
   CHECK(encoded_pending(Purpose::shared) == "\2\1\0g\3\0a/#"s + kMessage);
+  CHECK(encoded_pending(Purpose::shared_far) == "\4\1\0g\3\0a/#\3\0x.1"s + kMessage);
 }
 
 TEST_CASE("record: what was encoded is decoded") {
