@@ -350,6 +350,8 @@ bool RetainedHome::run_offers() {
     }
     offered_to_ = *next;
     const Entry entry = messages_.entry(*next);
+    const auto is_same = [&](const Offer& o) { return o.version == entry.stamp.version && o.topic == *next; };
+    if (std::any_of(offers_.begin(), offers_.end(), is_same)) continue;
     bus::Writer(core_.scratch).put<uint64_t>(entry.stamp.version);
     bus::append_message_frame(gateway->link, bus::FrameType::retain_offer, 0, core_.scratch, *entry.message);
     core_.peers->mark_dirty(*gateway);

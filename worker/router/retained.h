@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "shared/bus/message.h"
-#include "worker/router/retained_tree.h"
+#include "worker/router/retained_stamp.h"
 
 namespace router {
 

@@ -15,17 +15,11 @@
 #include "worker/router/level_table.h"
 #include "worker/router/level_text.h"
 #include "worker/router/node_arena.h"
+#include "worker/router/retained_stamp.h"
 
 namespace router {
 
 class RetainedTree;
-
-// Where a message stands in the order of its topic's changes. The owner of the tree knows what it means.
-struct RetainedStamp {
-  uint64_t version = 0;
-  uint32_t round = 0;
-  bool unconfirmed = false;
-};
 
 // Visits, in slices, the nodes that a topic filter matches. Does not copy or move: the tree points to it.
 class RetainedWalk {
