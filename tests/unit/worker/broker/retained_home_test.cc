@@ -214,6 +214,22 @@ TEST_CASE_FIXTURE(Fixture, "retained_home: changes of one publisher keep their o
   CHECK(acks() == 2);
 }
 
+TEST_CASE_FIXTURE(Fixture, "retained_home: a change stays behind an earlier one that Redis had without our knowing") {
+  connect();
+  gateway->state(true);
+  publish("");
+  gateway->ordered(0);
+  gateway->state(false);
+  publish("2");
+  const uint64_t before = stored().version;
+  gateway->state(true);
+  gateway->change("t", "", before + 100);
+  CHECK(shown() == Lines{"2"});
+  CHECK(stored().version > before + 100);
+  CHECK(stored().unconfirmed);
+  CHECK(gateway->offers() == 3);  // at once, when Redis is back, and now
+}
+
 TEST_CASE_FIXTURE(Fixture, "retained_home: changes wait for a gateway's replacement") {
   connect();
   gateway->state(true);
