@@ -98,6 +98,7 @@ void RetainedHome::send_waiting() {
       bus::Writer(core_.scratch).put<uint64_t>(at_least);
       bus::append_message_frame(gateway->link, bus::FrameType::retain_order, 0, core_.scratch,
                                 *waiting_[sent_].message);
+      waiting_[sent_].sent = true;
       core_.peers->mark_dirty(*gateway);
     }
     return;
@@ -152,6 +153,10 @@ void RetainedHome::finish_first(uint64_t version) {
   waiting_.pop_front();
   waiting_bytes_ -= first.message->footprint();
   order(first.message, version);
+  if (version == 0 && first.sent) {
+    const bool deleted = first.message->payload().empty();
+    lost_[std::string(first.message->topic())].push_back(deleted ? bus::Uid() : first.message->once());
+  }
   core_.journal->note(*first.message, Stream::retained);
   core_.journal->wait(first.ticket);
 }
@@ -213,6 +218,7 @@ void RetainedHome::track(std::string_view topic, bool unconfirmed) {
   if (!core_.config.clustered()) return;
   if (!unconfirmed) {
     if (const auto it = unconfirmed_.find(topic); it != unconfirmed_.end()) unconfirmed_.erase(it);
+    if (const auto it = lost_.find(topic); it != lost_.end()) lost_.erase(it);
     return;
   }
   unconfirmed_.emplace(topic);
@@ -282,9 +288,21 @@ bool RetainedHome::on_change(std::string_view body, const base::BufferRef& attac
   return true;
 }
 
-// Of two hosts' changes with one version, given without Redis, the one that Redis has counts.
+bool RetainedHome::is_lost(const bus::Message& message) const {
+  const auto it = lost_.find(message.topic());
+  const bus::Uid identity = message.payload().empty() ? bus::Uid() : message.once();
+  return it != lost_.end() && std::find(it->second.begin(), it->second.end(), identity) != it->second.end();
+}
+
+// Of two hosts' changes with one version, given without Redis, the one that Redis has counts. What is here behind a
+// change of ours whose answer was lost stays behind it.
 void RetainedHome::apply(const bus::MessageRef& message, uint64_t version, bool of_snapshot) {
   const Entry entry = messages_.entry(message->topic());
+  if (entry.message && entry.stamp.unconfirmed && is_lost(*message) && !same(*entry.message, *message)) {
+    last_version_ = std::max(last_version_, version);
+    if (version >= entry.stamp.version) put(entry.message, next_version(), true);
+    return;
+  }
   if (!entry.message || version > entry.stamp.version) return put(message, version, false);
   if (version == entry.stamp.version && (entry.stamp.unconfirmed || !same(*entry.message, *message))) {
     return put(message, version, false);
@@ -350,6 +368,8 @@ bool RetainedHome::run_offers() {
     }
     offered_to_ = *next;
     const Entry entry = messages_.entry(*next);
+    const auto is_same = [&](const Offer& o) { return o.version == entry.stamp.version && o.topic == *next; };
+    if (std::any_of(offers_.begin(), offers_.end(), is_same)) continue;
     bus::Writer(core_.scratch).put<uint64_t>(entry.stamp.version);
     bus::append_message_frame(gateway->link, bus::FrameType::retain_offer, 0, core_.scratch, *entry.message);
     core_.peers->mark_dirty(*gateway);

@@ -23,6 +23,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -82,6 +83,7 @@ class RetainedHome {
   struct Waiting {
     bus::MessageRef message;
     TicketId ticket = kNoTicket;
+    bool sent = false;  // to any gateway: Redis may have it
   };
   struct Offer {
     std::string topic;
@@ -95,6 +97,7 @@ class RetainedHome {
   void send_waiting();
   void finish_first(uint64_t version);
   void order(const bus::MessageRef& message, uint64_t version);
+  bool is_lost(const bus::Message& message) const;
   void apply(const bus::MessageRef& message, uint64_t version, bool of_snapshot);
   void put(const bus::MessageRef& message, uint64_t version, bool unconfirmed);
   void restamp(const Entry& entry, bool unconfirmed);
@@ -125,6 +128,9 @@ class RetainedHome {
   std::vector<ClientRef> held_back_;
 
   std::set<std::string, std::less<>> unconfirmed_;
+  // Of these: earlier changes that Redis may have done without our being told, maybe with a higher version. Deletions
+  // have no identity there: {}.
+  std::map<std::string, std::vector<bus::Uid>, std::less<>> lost_;
   std::deque<Offer> offers_;  // that have no answer yet
   size_t offers_bytes_ = 0;
   bool offering_ = false;

@@ -276,7 +276,7 @@ TEST_CASE("record: the bytes of the small values") {
   encode_number(out, 0x0102030405060708);
   CHECK(out == "\x08\x07\x06\x05\x04\x03\x02\x01");
   encode_version(out, kFormatVersion);
-  CHECK(out == "\x01\0\0\0"s);
+  CHECK(out == "\x02\0\0\0"s);
 }
 
 TEST_CASE("record: the bytes of a session") {

@@ -297,4 +297,30 @@ TEST_CASE("retained: a topic of thirty thousand levels") {
   CHECK(retained.nodes() == 0);
 }
 
+TEST_CASE("retained: a tombstone is there, but found by no query") {
+  Retained retained;
+  retained.put(message("a/b", "1"), {5, 1, false});
+  retained.put(message("a/b", "", 10), {6, 1, true});
+  retained.put(message("a", "2"), {7, 2, false});
+  CHECK(retained.find("a/b") == nullptr);
+  CHECK(query(retained, "#") == Topics{"a"});
+  CHECK(retained.count() == 1);
+  CHECK(retained.tombstones() == 1);
+  CHECK(retained.bytes() == message("a", "2")->footprint());
+  CHECK(retained.entry("a/b").stamp.version == 6);
+  CHECK(retained.entry("a/b").stamp.unconfirmed);
+  CHECK_FALSE(retained.entry("a/c").message);
+  std::vector<Retained::Entry> all;
+  for (Retained::Cursor cursor("#", true); !cursor.done();) retained.scan(cursor, all);
+  CHECK(all.size() == 2);
+  retained.restamp("a/b", {6, 3, false});
+  CHECK(retained.entry("a/b").stamp.round == 3);
+  CHECK(sweep(retained, 10, 5) == 1);
+  CHECK(retained.tombstones() == 0);
+  retained.erase("a");
+  CHECK(retained.nodes() == 0);
+  retained.set(message("a/b", "3"));
+  CHECK(retained.entry("a/b").stamp.version == 0);
+}
+
 }  // namespace router
