@@ -408,6 +408,11 @@ void RocksDb::verify() const {
   if (const rocksdb::Status status = db_->db->VerifyChecksum(); !status.ok()) throw cannot_open(options_.path, status);
 }
 
+uint64_t RocksDb::records() const {
+  uint64_t records = 0;
+  return db_->db->GetIntProperty(rocksdb::DB::Properties::kEstimateNumKeys, &records) ? records : 0;
+}
+
 uint64_t RocksDb::bytes_on_disk() const {
   return directory_bytes(options_.path);
 }

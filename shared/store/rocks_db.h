@@ -77,6 +77,8 @@ class RocksDb {
   Outcome compact();
   // Reads every block of every file. Throws Error.
   void verify() const;
+  // About how many there are.
+  uint64_t records() const;
   // The sum of the files' sizes.
   uint64_t bytes_on_disk() const;
 

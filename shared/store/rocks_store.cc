@@ -17,9 +17,10 @@ constexpr uint64_t kLoadStep = 1024;  // records between two calls of `progress`
 constexpr uint64_t kReservePart = 8;
 // Below max_size by this part a full store has space again; or it would change its mind with each batch.
 constexpr uint64_t kSlackPart = 20;
-// Erased records that are worth a new table once the store is quiet for so many looks: with less than so many changes
-// (never none, see broker::Records::write_alive).
+// Erased records, or the space of erased ones, that are worth a new table once the store is quiet for so many looks:
+// with less than so many changes (never none, see broker::Records::write_alive).
 constexpr uint64_t kWorthFlushing = 1000;
+constexpr uint64_t kWorthFlushingBytes = 4 * 1024 * 1024;
 constexpr uint64_t kQuietLooks = 4;
 constexpr uint64_t kQuietChanges = 100;
 // Giving space back may take this part of the time, if it takes long.
@@ -294,9 +295,15 @@ void RocksStore::look_after_space() {
   if (health_ == Health::full) return reclaim();
   // Tombstones free nothing while they are in memory only, and no write may come that moves them on.
   const uint64_t erases = erases_;
-  if (quiet_looks_ >= kQuietLooks && erases - erases_rotated_ >= kWorthFlushing && db_->rotate().ok()) {
+  if (quiet_looks_ >= kQuietLooks && worth_flushing(erases - erases_rotated_) && db_->rotate().ok()) {
     erases_rotated_ = erases;
   }
+}
+
+// How large the erased ones were nobody knows; they are taken for as large as all are on average.
+bool RocksStore::worth_flushing(uint64_t erased) const {
+  if (erased == 0 || erased >= kWorthFlushing) return erased != 0;
+  return size_ / (db_->records() + erased) * erased >= kWorthFlushingBytes;
 }
 
 // At one look what is in memory goes to a table, at the next the tables are rewritten.

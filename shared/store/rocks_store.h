@@ -93,6 +93,7 @@ class RocksStore final : public Store {
   // --- syncer and keeper ---
   void sync_log();
   void look_after_space();
+  bool worth_flushing(uint64_t erased) const;
   void reclaim();
   void measure();
 

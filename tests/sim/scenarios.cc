@@ -220,6 +220,22 @@ void a_session_ends_after_leaving_its_group(Simulation& s, uint64_t variant) {
   stage["m1"].drop(true);
 }
 
+// Worker 2 has an offline member and takes nothing for it while it believes that worker 0's member is live.
+void shared_group_and_late_news_of_a_death(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("live", 0, {"$share/flock/g/+"});
+  stage.join("away", 2, {"$share/flock/g/+"});
+  stage["away"].disconnect();
+  stage.join("pub", 1);
+  s.until_quiet();
+  stage.delay_news(0, 2, 4000);
+  stage.kill(0);
+  for (int i = 0; i < 3; ++i) stage.publish_all("pub", "g/0");
+  s.steps(3000);
+  if (variant % 2 == 0) s.world.start(0);
+  s.steps(400);
+}
+
 Settings four_workers() {
   Settings settings;
   settings.workers = 4;
@@ -252,6 +268,7 @@ const std::vector<Scenario>& scenarios() {
       {"shared-group", 40, four_workers(), shared_group},
       {"shared-group-and-a-death", 180, four_workers(), shared_group_and_a_death},
       {"shared-group-and-a-leaving-member", 180, four_workers(), shared_group_and_a_leaving_member},
+      {"shared-group-and-late-news-of-a-death", 40, three_workers(), shared_group_and_late_news_of_a_death},
       {"a-session-ends-after-leaving-its-group", 60, three_workers(), a_session_ends_after_leaving_its_group},
   };
   return all;

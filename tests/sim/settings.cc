@@ -25,6 +25,7 @@ Settings Settings::of_seed(uint64_t seed, uint64_t steps) {
   s.drop_old = random.one_in(2);
   s.faults.store = profile >= 2 && random.one_in(3);
   s.faults.clock = profile >= 2 && random.one_in(3);
+  s.faults.late_news = s.faults.death && random.one_in(3);
   return s;
 }
 

@@ -9,11 +9,12 @@
 namespace sim {
 
 struct Faults {
-  bool cut = false;    // links break and come back
-  bool stop = false;   // workers stand still for a while (SIGSTOP)
-  bool death = false;  // workers are killed and replaced
-  bool store = false;  // commits fail for a while
-  bool clock = false;  // the wall clock is set, forwards and back
+  bool cut = false;        // links break and come back
+  bool stop = false;       // workers stand still for a while (SIGSTOP)
+  bool death = false;      // workers are killed and replaced
+  bool store = false;      // commits fail for a while
+  bool clock = false;      // the wall clock is set, forwards and back
+  bool late_news = false;  // of a death, to some workers: others know long before
   // --- of a cluster ---
   bool hub = false;         // connections to Redis break; calls and answers are lost
   bool host_cut = false;    // a host is cut off from Redis for a while

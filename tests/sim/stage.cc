@@ -73,4 +73,9 @@ void Stage::hold(uint64_t writer, uint64_t reader, bool held) {
   if (Wire* w = wire(reader, writer, side); w != nullptr) w->sides[side].held = held;
 }
 
+void Stage::delay_news(uint64_t dying, uint64_t mourner, uint64_t steps) {
+  uint32_t side = 0;
+  if (Wire* w = wire(mourner, dying, side); w != nullptr) w->sides[side].forgets_at = s_.trace.step() + steps;
+}
+
 }  // namespace sim

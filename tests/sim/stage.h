@@ -32,6 +32,8 @@ class Stage {
   void cut_hub(uint64_t host);
   // Whether `reader` reads what `writer` wrote to it.
   void hold(uint64_t writer, uint64_t reader, bool held);
+  // `mourner` learns of the death of `dying`, which is alive yet, only that many steps from now.
+  void delay_news(uint64_t dying, uint64_t mourner, uint64_t steps);
 
  private:
   Wire* wire(uint64_t a, uint64_t b, uint32_t& side_of_a);

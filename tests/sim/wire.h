@@ -26,7 +26,8 @@ struct Wire {
     // A cut lost bytes of this sender that had been "written", and it has not sent them again yet.
     bool lost = false;
     uint64_t lost_until = 0;
-    bool held = false;  // a scenario keeps this side from reading
+    bool held = false;        // a scenario keeps this side from reading
+    uint64_t forgets_at = 0;  // not before this step: the news of the other's death takes long
   };
   std::array<Side, 2> sides;
   bool dialling = false;

@@ -11,6 +11,7 @@ constexpr uint32_t kOften = 8;
 constexpr uint32_t kUsually = 4;
 constexpr uint32_t kAtTimes = 2;
 constexpr Step kSnapshotSteps = 300;
+constexpr Step kLateSteps = 3000;
 constexpr base::MonoMs kBootOffsetMs = 700'001;  // between two hosts
 
 }  // namespace
@@ -145,6 +146,9 @@ void World::kill(Process& process) {
       side.up = false;
       side.link = nullptr;
       side.in.clear();
+      if (settings_.faults.late_news && random_.one_in(3)) {
+        wire->sides[&side == &wire->sides[0] ? 1 : 0].forgets_at = trace_.step() + random_.below(kLateSteps);
+      }
     }
   }
   announce_peers(process.host);
@@ -298,7 +302,7 @@ void World::collect_wire(uint32_t index, std::vector<Event>& out) const {
     if (wire.can_dial(side)) out.push_back({EventKind::dial, index, side, kAtTimes});
     if (wire.can_establish(side)) out.push_back({EventKind::establish, index, side, kAtTimes});
     if (wire.can_notice(side)) out.push_back({EventKind::bus_broken, index, side, kAtTimes});
-    if (wire.can_forget(side)) {
+    if (wire.can_forget(side) && trace_.step() >= wire.sides[side].forgets_at) {
       out.push_back(
           {EventKind::forget_peer, wire.sides[side].process->index, wire.other(side).process->index, kAtTimes});
     }

@@ -17,8 +17,10 @@
 namespace broker {
 namespace {
 
-// A refusal means that the peer's announcement crossed our message; more than a few mean a bug.
+// A refusal means that the peer's announcement crossed our message, or that it has offline members only and believes
+// somebody live elsewhere. Then one of us two is to hear something, and until then asking again is of no use.
 constexpr uint8_t kMaxAttempts = 16;
+constexpr uint8_t kMaxAttemptsLive = 128;
 
 }  // namespace
 
@@ -84,11 +86,17 @@ std::optional<router::SharedGroup::Choice> SharedDispatch::pick(router::SharedGr
 
 bool SharedDispatch::place(router::SharedGroup& group, Placement p, connection::MqttClient* client) {
   const proto::QoS qos = p.message->qos();
+  const uint8_t most = group.live_anywhere() ? kMaxAttemptsLive : kMaxAttempts;
   router::PeerSet unreachable;
   std::optional<uint32_t> dead;
+  bool refused = false;
   for (;;) {
     const auto choice = pick(group, p, unreachable);
     if (!choice) {
+      if (refused && qos != proto::QoS::at_most_once) {
+        refused_.push_back(std::move(p));
+        return true;
+      }
       if (dead && qos == proto::QoS::exactly_once && p.stored) {
         pin(std::move(p), *dead);
         return true;
@@ -117,7 +125,8 @@ bool SharedDispatch::place(router::SharedGroup& group, Placement p, connection::
     Peer* peer = core_.peers->find(choice->peer);
     const bool credit = peer != nullptr && core_.peers->has_credit(*peer);
     if (peer == nullptr) dead = choice->peer;
-    if (peer == nullptr || p.attempts >= kMaxAttempts || (!credit && qos == proto::QoS::at_most_once)) {
+    if (peer != nullptr && p.attempts >= most) refused = true;
+    if (peer == nullptr || p.attempts >= most || (!credit && qos == proto::QoS::at_most_once)) {
       unreachable.insert(choice->peer);
       continue;
     }
@@ -256,6 +265,26 @@ void SharedDispatch::on_peer_synced(Peer& peer) {
       place_or_drop(std::move(parked.placement));
     }
   }
+  offer_again();
+}
+
+void SharedDispatch::offer_again() {
+  for (Placement& p : std::exchange(refused_, {})) {
+    p.attempts = 0;
+    place_or_drop(std::move(p));
+  }
+}
+
+void SharedDispatch::speak_again() {
+  for (auto it = refused_to_.begin(); it != refused_to_.end();) {
+    const router::SharedGroup* group = core_.tree.find_group(it->first, it->second);
+    if (group != nullptr && group->live_anywhere()) {
+      ++it;
+      continue;
+    }
+    if (group != nullptr) core_.interest->announce_group(*group);
+    it = refused_to_.erase(it);
+  }
 }
 
 void SharedDispatch::place_or_drop(Placement p) {
@@ -343,6 +372,7 @@ bool SharedDispatch::on_publish(Peer& from, std::string_view body, const base::B
       core_.tickets->end();
       return true;
     }
+    if (!group->members().empty()) refused_to_.emplace(filter, name);
   }
   answer(SharedResult::refused);
   return true;
@@ -378,6 +408,7 @@ void SharedDispatch::refused(Placement p, bool far) {
 }
 
 void SharedDispatch::on_peer_gone(const WorkerId& peer) {
+  speak_again();
   std::vector<uint64_t> tokens;
   for (const auto& [token, o] : outstanding_) {
     if (o.peer == peer) tokens.push_back(token);
@@ -398,6 +429,7 @@ void SharedDispatch::on_peer_gone(const WorkerId& peer) {
       core_.tickets->done(p.ticket);
     }
   }
+  offer_again();
 }
 
 }  // namespace broker

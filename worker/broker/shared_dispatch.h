@@ -7,7 +7,8 @@
 //
 // The publisher's worker keeps message and ticket until somebody accepted. If the peer dies first, QoS 1 is given to
 // another; QoS 2 may be stored with a member there, so the peer's replacement is asked first. If the only members are
-// in a dead worker's store, the message waits for its replacement.
+// in a dead worker's store, the message waits for its replacement. If all that could take it refuse for the sake of a
+// live member that is not known here (any more, or yet), it waits for news: they speak again when they know better.
 // Members' messages that were not sent yet, and QoS 1 in flight, move on when a member goes offline or leaves.
 //
 // In a cluster the gateway is such a peer, for the members of all other hosts. QoS 2 takes more care, since more can
@@ -114,6 +115,10 @@ class SharedDispatch {
   };
   // Tries to place the message; false: nobody is left. Uses the current ticket if the placement has none.
   bool place(router::SharedGroup& group, Placement p, connection::MqttClient* client = nullptr);
+  // What all had refused is offered again.
+  void offer_again();
+  // Tells of the groups for whose offline members messages were refused, and now would not be.
+  void speak_again();
   // Places it, or completes its ticket.
   void place_or_drop(Placement p);
   std::optional<router::SharedGroup::Choice> pick(router::SharedGroup& group, const Placement& p,
@@ -145,6 +150,8 @@ class SharedDispatch {
   uint64_t next_token_ = 1;
   std::unordered_map<uint64_t, Outstanding> outstanding_;
   std::vector<Parked> parked_;
+  std::vector<Placement> refused_;                            // by all; waits for news
+  std::set<std::pair<std::string, std::string>> refused_to_;  // filter, group: peers, for its offline members here
   // QoS 2 messages that members here were given, the last of them: should one be placed again, it is here.
   static constexpr size_t kRemembered = 16384;
   static Given key_of(const bus::Uid& once, std::string_view name, std::string_view filter);

@@ -70,6 +70,8 @@ void SharedDispatch::on_confirmed() {
 }
 
 void SharedDispatch::on_group_changed(router::SharedGroup& group) {
+  speak_again();
+  offer_again();
   const bool became_live = group.live_anywhere() && !group.was_live;
   group.was_live = group.live_anywhere();
   if (!became_live || group.offline_members() == 0) return;

@@ -477,6 +477,20 @@ TEST_CASE("rocks_store: at its maximum it is full until what was erased is gone"
   CHECK(world.records().size() == 1);
 }
 
+TEST_CASE("rocks_store: space is given back when few large records go") {
+  World world;
+  world.open();
+  const std::string value(128 * 1024, 'x');
+  for (int i = 0; i < 100; ++i) world.put("k" + std::to_string(i), value);
+  world.settle();
+  world.reopen();
+  { CHECK(directory_bytes(world.path()) > 10 * 1024 * 1024); }
+  for (int i = 0; i < 100; ++i) world.erase("k" + std::to_string(i));
+  world.settle();
+  world.until([&] { return directory_bytes(world.path()) < 3 * 1024 * 1024; });
+  CHECK(world.records().empty());
+}
+
 TEST_CASE("rocks_store: space is given back when queues drain, without a limit too") {
   World world;
   world.open();
