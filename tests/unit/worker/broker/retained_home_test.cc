@@ -31,12 +31,17 @@ struct Gateway {
       for (const FrameType wanted : {FrameType::retain_order, FrameType::retain_offer, FrameType::retain_stored}) {
         if (type == std::to_string(static_cast<int>(wanted))) sent.push_back(line);
       }
-      if (type != std::to_string(static_cast<int>(FrameType::mark))) continue;
-      std::string body;  // everybody has the route
+      const bool mark = type == std::to_string(static_cast<int>(FrameType::mark));
+      if (!mark && type != std::to_string(static_cast<int>(FrameType::cluster_claim))) continue;
+      std::string body;
       for (size_t at = line.find(' '); at != line.npos; at = line.find(' ', at + 1)) {
         body += static_cast<char>(std::stoi(line.substr(at + 1, 2), nullptr, 16));
       }
-      peer.send_raw(FrameType::marked, body);
+      if (mark) {  // everybody has the route
+        peer.send_raw(FrameType::marked, body);
+      } else {  // nobody has that client id
+        peer.send_raw(FrameType::cluster_granted, body.insert(sizeof(uint64_t), 1, '\0'));
+      }
       CHECK(peer.run());
     }
   }
@@ -75,7 +80,12 @@ struct Gateway {
 
 struct Fixture {
   Fixture() : gateway(std::make_unique<Gateway>(world)) {}
-  void connect() { pub.connect("pub"), pub.received(); }
+  void connect() {
+    pub.connect("pub");
+    turn();
+    world.turn(0);
+    pub.received();
+  }
   void publish(const std::string& payload, int qos = 1) {
     pub.write_publish("t", payload, qos, true);
     turn();
@@ -88,6 +98,8 @@ struct Fixture {
   Lines shown(const std::string& filter = "t") {
     BrokerClient sub(world, 0);
     sub.connect("sub" + std::to_string(++subs));
+    turn();
+    world.turn(0);
     sub.subscribe(filter, 1);
     turn();
     world.turn(0);
