@@ -484,7 +484,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         claims_.on_cluster_joined();
         return body.empty();
       case FrameType::claim_refused:
-        return claims_.on_claim_refused(body);
+        return claims_.on_claim_refused(peer.id, body);
       case FrameType::restart:
         return claims_.on_restart(peer, body);
       case FrameType::reclaim:

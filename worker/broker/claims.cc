@@ -254,10 +254,16 @@ void Claims::handle_refused(uint64_t number) {
   if (client != nullptr) client->on_refused(proto::ReasonCode::server_unavailable);
 }
 
-bool Claims::on_claim_refused(std::string_view body) {
+bool Claims::on_claim_refused(const WorkerId& from, std::string_view body) {
   bus::Reader reader(body);
   const auto number = reader.get<uint64_t>();
   if (!reader.at_end()) return false;
+  const auto it = claims_.find(number);
+  if (it == claims_.end()) return true;
+  if (from.slot == core_.gateway_slot()) {  // it was granted, but cannot be pulled: the home is to hear of it
+    if (session::Session* half = std::exchange(it->second.incoming, nullptr)) core_.sessions->forget(*half);
+    report(it->second.id, number, Outcome::not_pulled);
+  }
   handle_refused(number);
   return true;
 }

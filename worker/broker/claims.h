@@ -54,7 +54,7 @@ class Claims final : private session::Directory::Replies {
   bool on_claim(const WorkerId& from, std::string_view body);
   bool on_grant(std::string_view body);
   bool on_superseded(std::string_view body);
-  bool on_claim_refused(std::string_view body);
+  bool on_claim_refused(const WorkerId& from, std::string_view body);
   bool on_held(const WorkerId& from, std::string_view body);
   bool on_release(const WorkerId& from, std::string_view body);
   bool on_holding(const WorkerId& from, std::string_view body);

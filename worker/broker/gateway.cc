@@ -224,6 +224,7 @@ void Gateway::on_timer(base::TimerNode& timer) {
   }
   self.inbox_.poke();
   self.directory_.run();
+  self.imports_.run();
   self.retained_.poke();
   self.note_reached();
   self.run_marks();

@@ -287,6 +287,30 @@ void NodeImports::on_node_gone(const std::string& key) {
   }
 }
 
+void NodeImports::run() {
+  if (!core_.gateway->joined()) return;
+  for (auto it = imports_.begin(); it != imports_.end();) {
+    Import& import = it->second;
+    const RemoteNode* node = import.node.empty() ? nullptr : core_.gateway->find(import.node);
+    if (node == nullptr || node->gateway == 0 || core_.gateway->is_live(*node)) {
+      ++it;
+      continue;
+    }
+    begin_anew(import);
+    if (import.clean) {
+      tell_nothing(import);
+    } else {
+      std::string body;
+      bus::Writer(body).put<uint64_t>(import.claim);
+      send(import, bus::FrameType::claim_refused, body);
+    }
+    std::string body;
+    bus::Writer(body).put<uint64_t>(it->first);
+    core_.gateway->node(import.node).stream.append(NodeFrame::abort, body);
+    it = imports_.erase(it);
+  }
+}
+
 void NodeImports::on_joined() {
   std::vector<uint64_t> unknown;
   for (auto& [old, import] : std::exchange(imports_, {})) {

@@ -14,8 +14,8 @@
 //
 // The old owner keeps the session until `stale`. Whoever dies in between: the worker here: the old owner is told to
 // abort; the gateway here: its replacement pulls again, and the old owner's gateway drops what the dead one had begun;
-// the gateway there, or the old owner: the state begins anew (restart); the old owner's host: asked again is whoever
-// holds the session when that host's are adopted.
+// the gateway there, or the old owner: the state begins anew (restart); the old owner's host: when its lease has run
+// out, a client that begins anew does so (its host is told when it is back), and one that wants its session is refused.
 #pragma once
 
 #include <cstdint>
@@ -55,6 +55,9 @@ class NodeImports {
   void on_node_gone(const std::string& key);
   // Redis is there again, and may have lost what was said: all is begun anew.
   void on_joined();
+
+  // Now and then: what is asked of a host that is down is not to be had now.
+  void run();
 
   size_t active() const { return imports_.size(); }
 
