@@ -30,8 +30,8 @@ void NodeInbox::read() {
 
 void NodeInbox::on_read(cluster::Status status, const std::vector<cluster::Entry>& entries, uint64_t session) {
   if (session != session_) return;
-  asked_ = false;
   if (status != cluster::Status::ok) {
+    asked_ = false;
     reading_ = reading_ && status == cluster::Status::refused;
     return;
   }
@@ -42,6 +42,7 @@ void NodeInbox::on_read(cluster::Status status, const std::vector<cluster::Entry
     on_entry_(entry, *this);
     release(entry.id);
   }
+  asked_ = false;  // not before, or what follows here would be read again
   read();
 }
 
