@@ -24,11 +24,14 @@ Connection& Clients::open(Identity& identity, Process& process, const Connection
   return *connections_.back();
 }
 
-Process* Clients::any_ready() const {
+Process* Clients::any_ready(const Identity& identity) const {
   std::vector<Process*> ready;
+  const uint32_t home = identity.home().value_or(identity.index % static_cast<uint32_t>(world.hosts().size()));
   for (uint32_t slot = 0; slot < world.slots(); ++slot) {
     Process* process = world.live(slot);
-    if (process != nullptr && process->ready && !process->is_gateway) ready.push_back(process);
+    if (process != nullptr && process->ready && !process->is_gateway && (!settings.at_home || process->host == home)) {
+      ready.push_back(process);
+    }
   }
   return ready.empty() ? nullptr : ready[random.below(ready.size())];
 }

@@ -25,8 +25,8 @@ class Clients {
   const std::vector<std::unique_ptr<Connection>>& connections() const { return connections_; }
   // No byte is under way between clients and workers, and no client owes an acknowledgement.
   bool quiet() const;
-  // Some accepting worker's process; null: there is none.
-  Process* any_ready() const;
+  // Some accepting worker's process, where that client may connect; null: there is none.
+  Process* any_ready(const Identity& identity) const;
 
   const Settings& settings;
   World& world;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,6 +51,8 @@ class Identity {
   void drop(Connection& connection, bool lose_unread);
   void set_paused(bool paused) { paused_ = paused; }
   bool paused() const { return paused_; }
+  // The host it connected to first.
+  std::optional<uint32_t> home() const { return home_; }
   // One random deed.
   void act();
 
@@ -100,6 +103,7 @@ class Identity {
   Connection* current_ = nullptr;
   const Session* session_ = nullptr;  // of `current_`, or the last one
   bool paused_ = false;
+  std::optional<uint32_t> home_;
   uint16_t last_packet_id_ = 0;
   std::vector<Outgoing> out_;
   std::map<uint16_t, MessageId> incoming_;  // QoS 2: received, not released

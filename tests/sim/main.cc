@@ -1,7 +1,8 @@
 // mqtt-sim [--scenarios] [--scenario NAME] [--seeds N] [--first S] [--seed S] [--steps N] [--budget SECONDS] [--trace]
-//          [--cluster] [--hosts M] [--workers N]
+//          [--cluster] [--hosts M] [--workers N] [--at-home]
 //
 // --cluster: of several hosts, with Redis; --hosts and --workers (of each host) say how many, else the seed does.
+// --at-home: so that no session moves between hosts.
 // Runs the directed scenarios, then N random runs. A run that breaks an invariant is run again with its trace kept;
 // what concerns the broken invariant is printed (--trace: everything), and the exit status is 1.
 #include <chrono>
@@ -35,12 +36,14 @@ struct Options {
   bool cluster = false;
   uint64_t hosts = 0;  // 0: the seed says
   uint64_t workers = 0;
+  bool at_home = false;
 
   std::string of_cluster() const {
     if (!cluster) return "";
     std::string out = "--cluster ";
     if (hosts != 0) out += sim::text("--hosts ", hosts, ' ');
     if (workers != 0) out += sim::text("--workers ", workers, ' ');
+    if (at_home) out += "--at-home ";
     return out;
   }
 };
@@ -69,6 +72,8 @@ bool parse(int argc, char** argv, Options& o) {
       o.trace = true;
     } else if (argument == "--keep-going") {
       o.keep_going = true;
+    } else if (argument == "--at-home") {
+      o.cluster = o.at_home = true;
     } else if (argument == "--cluster") {
       o.cluster = true;
     } else if (take_number(argc, argv, i, "--hosts", o.hosts) || take_number(argc, argv, i, "--workers", o.workers)) {
@@ -132,9 +137,11 @@ bool check(const Settings& settings, const std::string& name, bool print_all, Ru
 }
 
 bool run_seed(uint64_t seed, const Options& o, uint64_t* hash = nullptr) {
-  const Settings settings = o.cluster ? Settings::of_cluster_seed(seed, o.steps, static_cast<uint32_t>(o.hosts),
-                                                                  static_cast<uint32_t>(o.workers))
-                                      : Settings::of_seed(seed, o.steps);
+  Settings settings = o.cluster ? Settings::of_cluster_seed(seed, o.steps, static_cast<uint32_t>(o.hosts),
+                                                            static_cast<uint32_t>(o.workers))
+                                : Settings::of_seed(seed, o.steps);
+  settings.at_home = o.at_home;
+  if (o.at_home) settings.faults.redis_lost = false;  // nor is a session lost with Redis
   const std::string name = sim::text("mqtt-sim ", o.of_cluster(), "--seed ", seed, " --steps ", o.steps);
   return check(
       settings, name, o.trace, [](Simulation& simulation) { simulation.run(); }, hash);

@@ -117,6 +117,9 @@ class Oracle {
   };
   void check_owed(Client& client, Missing& missing);
   void check_shared(const Message& message, Missing& missing);
+  // Hosts may have taken each other for dead, or QoS 0 may have been lost between them.
+  bool cluster_troubled_since(Step step) const;
+  bool known_there(const Session& session, const Message& message) const;
   void check_counted(const Missing& missing);
   uint64_t dropped_qos0() const;
   uint64_t dropped_queued() const;

@@ -87,6 +87,21 @@ void Oracle::check_owed(Client& client, Missing& missing) {
   }
 }
 
+bool Oracle::cluster_troubled_since(Step step) const {
+  return std::ranges::any_of(world_.hosts(),
+                             [&](const auto& host) { return world_.troubled_since(host->index, step); });
+}
+
+// The publisher's host can know of a member's subscription for that topic.
+bool Oracle::known_there(const Session& session, const Message& m) const {
+  const uint32_t there = m.connection->process.host;
+  const uint32_t here = clients_.at(session.client).owner->process.host;
+  return here == there || std::ranges::any_of(session.subscriptions, [&](const Subscription& s) {
+           return s.shared() && s.matches(m.topic) && s.binds(m.handed) &&
+                  world_.routed(there, here, s.granted, m.handed);
+         });
+}
+
 void Oracle::check_shared(const Message& m, Missing& missing) {
   if (!m.topic.starts_with("g/") || !m.members.empty() || m.handings == 0) return;
   if (last_leave_ >= m.handed && m.qos != proto::QoS::at_least_once) return;  // it may have gone with its member
@@ -96,6 +111,8 @@ void Oracle::check_shared(const Message& m, Missing& missing) {
     const Session* session = client.session;
     if (session == nullptr || !client.owner->live() || !session->binds(m.topic, m.handed, true)) continue;
     if (m.qos == proto::QoS::at_most_once && client.owner->connack_sent >= m.handed) continue;
+    if (m.connection != nullptr && !known_there(*session, m)) continue;
+    if (m.qos == proto::QoS::at_most_once && cluster_troubled_since(m.handed)) continue;
     if (m.qos != proto::QoS::at_least_once && last_death_ != 0 && world_.end_of_mourning(last_death_) >= m.handed) {
       continue;  // it may have been given to a member who was dead already
     }

@@ -17,5 +17,7 @@ struct Scenario {
 };
 
 const std::vector<Scenario>& scenarios();
+// Some of them: shared groups in a cluster.
+std::vector<Scenario> shared_scenarios();
 
 }  // namespace sim

@@ -40,6 +40,7 @@ struct Settings {
   bool racing = true;            // several CONNECTs of one client id at once
   bool durable_members = false;  // of the shared group: always persistent
   bool shared = true;            // shared subscriptions
+  bool at_home = false;          // of a cluster: every client keeps to one host, and nothing is retained
   bool trace = false;
 
   static Settings of_seed(uint64_t seed, uint64_t steps);

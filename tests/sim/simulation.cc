@@ -127,7 +127,7 @@ void Simulation::finish() {
   bring_back();
   if (!failed()) oracle.check_answered();
   if (!failed()) oracle.check_delivered();
-  if (!failed()) probe_retained();
+  if (!failed() && !settings_.at_home) probe_retained();
   if (!failed()) leave();
   if (!failed()) check_empty();
 }
@@ -167,7 +167,7 @@ void Simulation::bring_back() {
   for (Identity& identity : clients.identities()) {
     if (failed()) return;
     if (identity.current() != nullptr || !identity.profile().persistent) continue;
-    identity.connect(*clients.any_ready(), {});
+    identity.connect(*clients.any_ready(identity), {});
   }
   settle();
 }
@@ -196,7 +196,7 @@ void Simulation::probe_retained() {
 void Simulation::leave() {
   for (Identity& identity : clients.identities()) {
     const std::vector<Connection*> open(identity.connections().begin(), identity.connections().end());
-    identity.connect(*clients.any_ready(), {true, false, false});
+    identity.connect(*clients.any_ready(identity), {true, false, false});
   }
   settle();
   for (Identity& identity : clients.identities()) {

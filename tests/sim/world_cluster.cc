@@ -75,7 +75,8 @@ void World::collect_cluster_faults(std::vector<Event>& out) const {
     if (f.hub && !host->slow) out.push_back({EventKind::host_slow, h, 0, 2});
     if (f.host_cut && !host->partitioned) out.push_back({EventKind::host_cut, h, 0, 3});
     if (f.host_stop && !host->paused) out.push_back({EventKind::stop_host, h, 0, 3});
-    if (f.host_death && may_die(*host)) out.push_back({EventKind::kill_host, h, random_.one_in(3) ? 1U : 0U, 3});
+    if (f.host_death && may_die(*host))
+      out.push_back({EventKind::kill_host, h, random_.one_in(3) && !settings_.at_home ? 1U : 0U, 3});
   }
   if (!redis_.is_up()) return;
   if (f.redis_down) {
