@@ -13,7 +13,9 @@ struct CommandRow {
 constexpr CommandRow kCommands[] = {
     {"start", Command::start, "start the broker in the foreground (the default), or with -d in the background"},
     {"stop", Command::stop, "stop it and wait until it has stopped"},
-    {"status", Command::status, "show it; exit code 0: every worker is ready, 3: not every one, 1: it does not run"},
+    {"status", Command::status,
+     "show it; exit code 0: every worker is ready, 3: not every one, or the cluster is not reached, 1: it does not "
+     "run"},
     {"check", Command::check, "check the configuration and show what it means"},
     {"store", Command::store, "ACTION [FILE]: look into the stores of a broker that does not run, see below"},
     {"version", Command::version, "show the version"},

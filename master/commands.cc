@@ -47,8 +47,10 @@ int run_master(config::Config config, const Arguments& arguments, std::optional<
   Master::Options options;
   options.daemon = daemon.has_value();
   std::string user;
-  options.on_started = [&] {
-    const std::string text = arguments.quiet ? "" : banner(config, user) + banner_end(config, daemon.has_value());
+  options.on_started = [&](FanOut fan_out) {
+    std::string text = arguments.quiet ? "" : banner(config, user, fan_out);
+    text += banner_warning(fan_out);
+    if (!arguments.quiet) text += banner_end(config, daemon.has_value());
     daemon ? daemon->succeeded(text) : print(text);
   };
   raise_file_limit();
@@ -120,7 +122,7 @@ int status(const Arguments& arguments) {
   const std::string reply = client->ask(R"({"command":"status"})", kAnswerTimeoutMs);
   const Status current = status_from_json(reply);
   print(arguments.json ? reply + '\n' : status_tables(current));
-  return current.all_ready ? kExitOk : kExitNotReady;
+  return current.in_service() ? kExitOk : kExitNotReady;
 }
 
 int check(const Arguments& arguments) {

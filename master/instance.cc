@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <thread>
 
 #include "master/error.h"
 
@@ -40,12 +41,17 @@ void give_to(const std::string& path, const Identity& identity) {
     throw system_error("cannot give " + path + " to " + identity.user);
 }
 
-std::string holder(int fd) {
+struct Holder {
+  bool alive = true;  // as far as is known
+  std::string name = "another process";
+};
+
+Holder holder_of(int fd) {
   char text[32] = {};
-  if (pread(fd, text, sizeof text - 1, 0) <= 0) return "another process";
+  if (pread(fd, text, sizeof text - 1, 0) <= 0) return {};
   const auto pid = static_cast<pid_t>(std::strtol(text, nullptr, 10));
   const bool alive = pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
-  return (alive ? "mqtt-master with pid " : "what is left of mqtt-master with pid ") + std::to_string(pid);
+  return {alive, (alive ? "mqtt-master with pid " : "what is left of mqtt-master with pid ") + std::to_string(pid)};
 }
 
 }  // namespace
@@ -89,13 +95,16 @@ void become(const Identity& identity) {
   }
 }
 
-base::UniqueFd lock_directory(const std::string& directory) {
+base::UniqueFd lock_directory(const std::string& directory, std::chrono::milliseconds patience) {
   const std::string path = directory + "/lock";
   base::UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!fd) throw system_error("cannot open " + path);
-  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+  constexpr std::chrono::milliseconds kPause{10};
+  for (std::chrono::milliseconds waited{0}; flock(fd.get(), LOCK_EX | LOCK_NB) != 0; waited += kPause) {
     if (errno != EWOULDBLOCK) throw system_error("cannot lock " + path);
-    throw Error(directory + " is in use by " + holder(fd.get()));
+    const Holder holder = holder_of(fd.get());
+    if (holder.alive || waited >= patience) throw Error(directory + " is in use by " + holder.name);
+    std::this_thread::sleep_for(kPause);
   }
   const std::string text = std::to_string(getpid()) + '\n';
   if (ftruncate(fd.get(), 0) != 0 ||

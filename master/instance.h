@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <optional>
 #include <string>
 
@@ -28,8 +29,10 @@ void prepare_directories(const config::Config& config, const Identity& identity)
 void become(const Identity& identity);
 
 // Takes an flock on DIRECTORY/lock. The lock lasts as long as any process has the descriptor (or a copy) open, so what
-// a dead master left running keeps it. Throws Error, naming the holder.
-base::UniqueFd lock_directory(const std::string& directory);
+// a dead master left running keeps it; its workers are killed with it, which takes a moment, so for them it waits up to
+// `patience`. Throws Error, naming the holder.
+inline constexpr std::chrono::milliseconds kLockPatience{3000};
+base::UniqueFd lock_directory(const std::string& directory, std::chrono::milliseconds patience = kLockPatience);
 
 // Written at once or not at all; removed by its destructor.
 class PidFile {

@@ -12,6 +12,7 @@
 
 #include "master/error.h"
 #include "master/worker_process.h"
+#include "shared/base/home.h"
 
 namespace master {
 namespace {
@@ -27,6 +28,7 @@ Policy policy_of(const config::Config& config) {
   policy.stop_timeout_ms = milliseconds(config.stop_timeout);
   policy.drain_timeout_ms = milliseconds(config.drain_timeout);
   policy.stall_timeout_ms = milliseconds(config.stall_timeout);
+  if (config.clustered()) policy.host_tag = base::home_of(config.redis.node_id, 1U << kHostTagBits);
   return policy;
 }
 
@@ -36,6 +38,7 @@ std::vector<SlotInfo> slots_of(const config::Config& config) {
     const config::WorkerGroup& from = config.workers[group];
     slots.insert(slots.end(), from.count, {group, !from.reuse_port});
   }
+  if (config.clustered()) slots.push_back({.gateway = true});
   return slots;
 }
 
@@ -70,11 +73,11 @@ Master::Master(config::Config config, Options options)
       run_lock_(take_run_dir(config_)),
       log_(log_options(config_, options_.daemon)),
       listeners_(config_),
-      pages_fd_(metrics::Pages::create_memfd(config_.slot_count())),
-      pages_(pages_fd_.get(), config_.slot_count()),
+      pages_fd_(metrics::Pages::create_memfd(config_.process_count())),
+      pages_(pages_fd_.get(), config_.process_count()),
       supervisor_(policy_of(config_), slots_of(config_), clock_),
       status_(config_, supervisor_, pages_, clock_),
-      channels_(config_.slot_count()),
+      channels_(config_.process_count()),
       tick_(loop_) {
   prepare_stores(options_.executable, config_, identity_, data_lock_.get());
   control_.emplace(loop_, control_socket_path(config_.run_dir),
@@ -116,6 +119,7 @@ void Master::watch_signals() {
     if (!options_.daemon) return stop(false, "SIGHUP");
     log_.reopen();
     log_.info("log file opened again");
+    for (uint32_t slot = 0; slot < supervisor_.slot_count(); ++slot) send(slot, control::ReopenLog{});
   });
 }
 
@@ -176,7 +180,9 @@ void Master::carry_out(const SendUnadopt& action) {
 
 void Master::carry_out(const StartedUp&) {
   log_.info("all workers are ready");
-  if (options_.on_started) options_.on_started();
+  const FanOut fan_out = status_.fan_out();
+  if (fan_out == FanOut::redis_down) log_.warn("Redis cannot be reached: this host is by itself until it can");
+  if (options_.on_started) options_.on_started(fan_out);
 }
 
 void Master::carry_out(const Report& action) {
@@ -207,6 +213,7 @@ void Master::on_message(uint32_t slot, const control::Message& message) {
     log_.info("worker ready", {{"worker", slot_name(slot)}, {"pid", supervisor_.pid(slot)}});
     act(supervisor_.on_ready(slot, ready->incarnation));
   }
+  if (const auto* nodes = std::get_if<control::Nodes>(&message)) status_.set_nodes(*nodes);
 }
 
 void Master::send(uint32_t slot, const control::Message& message, std::span<const int> descriptors) {
@@ -224,6 +231,7 @@ void Master::reap() {
                {{"worker", slot_name(slot)}, {"pid", pid}, {"status", how(status)}});
     if (!expected) status_.count_exit(slot, how(status));
     channels_[slot].reset();
+    if (config_.is_gateway(slot)) status_.set_nodes({});
     act(supervisor_.on_exit(slot, status));
   }
 }

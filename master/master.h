@@ -30,7 +30,7 @@ class Master {
   struct Options {
     std::string executable = "/proc/self/exe";  // what is run as a worker
     bool daemon = false;                        // in the background: HUP opens the log again
-    std::function<void()> on_started;           // every worker is ready
+    std::function<void(FanOut)> on_started;     // every process is ready
   };
 
   // Locks the directories and opens the sockets. Throws Error if this cannot be the master.

@@ -12,8 +12,11 @@ namespace master {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerStatus, name, listening, state, pid, memory, connections, requests, qps,
                                    clients, sessions, subscriptions, busy, store, store_bytes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ExitCount, group, status, count)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(NodeStatus, key, lease_ms, adopter)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ClusterStatus, node_id, redis, state, ready, lease_ms, waiting_bytes,
+                                   outstanding_bytes, nodes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Status, version, config_file, pid, started, now, load_average, groups, all_ready,
-                                   workers, exits)
+                                   workers, exits, cluster)
 
 namespace {
 
@@ -80,6 +83,26 @@ std::string global_rows(const Status& status) {
   return out + align(rows);
 }
 
+std::string seconds(uint64_t ms) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1fs", static_cast<double>(ms) / 1000);
+  return text;
+}
+
+std::string cluster_tables(const ClusterStatus& cluster) {
+  std::vector<Row> rows = {
+      {"node:" + cluster.node_id, "fan-out:" + cluster.state, "lease:" + seconds(cluster.lease_ms)},
+      {"waiting:" + human_bytes(cluster.waiting_bytes), "unanswered:" + human_bytes(cluster.outstanding_bytes),
+       "redis:" + cluster.redis}};
+  std::string out = align(rows);
+  rows = {{"node", "lease", "adopted_by"}};
+  for (const NodeStatus& node : cluster.nodes) {
+    rows.push_back({node.key, seconds(node.lease_ms), node.adopter.empty() ? "-" : node.adopter});
+  }
+  if (cluster.nodes.empty()) rows.push_back({"-", "-", "-"});
+  return out + align(rows);
+}
+
 }  // namespace
 
 std::string to_json(const Status& status) {
@@ -103,8 +126,24 @@ std::string status_tables(const Status& status) {
   const std::string table = align(rows);
   const size_t width = std::max<size_t>(table.find('\n'), 60);
   const size_t last = table.rfind('\n', table.size() - 2) + 1;
-  return rule("GLOBAL STATUS", width) + global_rows(status) + rule("PROCESS STATUS", width) + table.substr(0, last) +
-         rule("PROCESS STATUS", width) + table.substr(last);
+  const std::string cluster =
+      status.cluster.node_id.empty() ? "" : rule("CLUSTER", width) + cluster_tables(status.cluster);
+  return rule("GLOBAL STATUS", width) + global_rows(status) + cluster + rule("PROCESS STATUS", width) +
+         table.substr(0, last) + rule("PROCESS STATUS", width) + table.substr(last);
+}
+
+std::string_view name(FanOut fan_out) {
+  switch (fan_out) {
+    case FanOut::none:
+      return "none";
+    case FanOut::redis_down:
+      return "redis down";
+    case FanOut::joining:
+      return "joining";
+    case FanOut::up:
+      return "up";
+  }
+  return "";
 }
 
 std::string human_bytes(uint64_t bytes) {

@@ -34,6 +34,35 @@ struct ExitCount {
   bool operator==(const ExitCount&) const = default;
 };
 
+// What reaches the other hosts now.
+enum class FanOut : uint8_t {
+  none,        // this host is by itself, as configured
+  redis_down,  // this host is by itself for want of Redis, or has no gateway
+  joining,     // not every live host has told what it wants
+  up,
+};
+std::string_view name(FanOut fan_out);  // "redis down"
+
+// A host of the cluster.
+struct NodeStatus {
+  std::string key;
+  uint64_t lease_ms = 0;  // what is left of it
+  std::string adopter;    // who takes over what it had; empty: nobody
+  bool operator==(const NodeStatus&) const = default;
+};
+
+struct ClusterStatus {
+  std::string node_id;  // empty: this host is by itself, as configured
+  std::string redis;    // its URL, without the password
+  std::string state;    // name(FanOut)
+  bool ready = false;   // FanOut::up
+  uint64_t lease_ms = 0;
+  uint64_t waiting_bytes = 0;      // for other hosts
+  uint64_t outstanding_bytes = 0;  // calls to Redis without an answer
+  std::vector<NodeStatus> nodes;
+  bool operator==(const ClusterStatus&) const = default;
+};
+
 struct Status {
   std::string version;
   std::string config_file;
@@ -45,6 +74,9 @@ struct Status {
   bool all_ready = false;
   std::vector<WorkerStatus> workers;
   std::vector<ExitCount> exits;
+  ClusterStatus cluster;
+  // Every process is ready, and messages travel to the other hosts if there should be any.
+  bool in_service() const { return all_ready && (cluster.node_id.empty() || cluster.ready); }
   bool operator==(const Status&) const = default;
 };
 

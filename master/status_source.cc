@@ -2,7 +2,10 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
+
+#include "shared/config/redis_url.h"
 
 namespace master {
 namespace {
@@ -45,8 +48,8 @@ StatusSource::StatusSource(const config::Config& config, const Supervisor& super
       clock_(clock),
       started_(static_cast<int64_t>(clock.wall_us() / 1'000'000)),
       sampled_at_(clock.now_ms()),
-      packets_(config.slot_count()),
-      rates_(config.slot_count()) {}
+      packets_(config.process_count()),
+      rates_(config.process_count()) {}
 
 void StatusSource::sample() {
   const base::MonoMs now = clock_.now_ms();
@@ -61,7 +64,46 @@ void StatusSource::sample() {
 }
 
 void StatusSource::count_exit(uint32_t slot, const std::string& how) {
-  ++exits_[{config::group_of_slot(config_, slot).name, how}];
+  const bool gateway = config_.is_gateway(slot);
+  ++exits_[{gateway ? config::slot_name(config_, slot) : config::group_of_slot(config_, slot).name, how}];
+}
+
+void StatusSource::set_nodes(control::Nodes nodes) {
+  nodes_ = std::move(nodes);
+  nodes_at_ = clock_.now_ms();
+}
+
+FanOut StatusSource::fan_out() const {
+  using metrics::Gauge;
+  if (!config_.clustered()) return FanOut::none;
+  const uint32_t slot = config_.slot_count();
+  const metrics::PageRef page = pages_.slot(slot);
+  const bool speaks =
+      supervisor_.state(slot) == SlotState::ready && page.get(Gauge::incarnation) == supervisor_.incarnation(slot);
+  if (!speaks || page.get(Gauge::redis_up) == 0) return FanOut::redis_down;
+  return page.get(Gauge::cluster_ready) == 0 ? FanOut::joining : FanOut::up;
+}
+
+ClusterStatus StatusSource::cluster() const {
+  using metrics::Gauge;
+  ClusterStatus status;
+  if (!config_.clustered()) return status;
+  const uint32_t slot = config_.slot_count();
+  const FanOut now = fan_out();
+  status.node_id = config_.redis.node_id;
+  status.redis = config::mask_passwords(config_.redis.url);
+  status.state = name(now);
+  status.ready = now == FanOut::up;
+  if (supervisor_.pid(slot) == 0) return status;
+  const metrics::PageRef page = pages_.slot(slot);
+  status.lease_ms = page.get(Gauge::cluster_lease_ms);
+  status.waiting_bytes = page.get(Gauge::cluster_waiting_bytes);
+  status.outstanding_bytes = page.get(Gauge::redis_outstanding_bytes);
+  const uint64_t age = clock_.now_ms() - nodes_at_;
+  for (const control::Node& node : nodes_.nodes) {
+    status.nodes.push_back({node.key, node.remaining_ms - std::min(node.remaining_ms, age), node.adopter});
+  }
+  return status;
 }
 
 WorkerStatus StatusSource::worker(uint32_t slot) const {
@@ -70,7 +112,7 @@ WorkerStatus StatusSource::worker(uint32_t slot) const {
   const metrics::PageRef page = pages_.slot(slot);
   WorkerStatus status;
   status.name = config::slot_name(config_, slot);
-  status.listening = listening(config::group_of_slot(config_, slot));
+  status.listening = config_.is_gateway(slot) ? "-" : listening(config::group_of_slot(config_, slot));
   status.state = name(supervisor_.state(slot));
   status.pid = supervisor_.pid(slot);
   status.requests = page.get(Counter::packets_received);
@@ -85,6 +127,9 @@ WorkerStatus StatusSource::worker(uint32_t slot) const {
   status.store = store_health(page.get(Gauge::store_health));
   status.store_bytes = page.get(Gauge::store_size_bytes);
   status.busy = page.get(Gauge::busy_since_ms) != 0;
+  if (config_.is_gateway(slot) && status.state == name(SlotState::ready) && fan_out() != FanOut::up) {
+    status.state = name(fan_out());
+  }
   return status;
 }
 
@@ -98,8 +143,9 @@ Status StatusSource::collect() const {
   status.load_average = load_average();
   status.groups = config_.workers.size();
   status.all_ready = supervisor_.all_ready();
-  for (uint32_t slot = 0; slot < config_.slot_count(); ++slot) status.workers.push_back(worker(slot));
+  for (uint32_t slot = 0; slot < config_.process_count(); ++slot) status.workers.push_back(worker(slot));
   for (const auto& [key, count] : exits_) status.exits.push_back({key.first, key.second, count});
+  status.cluster = cluster();
   return status;
 }
 

@@ -9,6 +9,7 @@
 #include "master/status.h"
 #include "master/supervisor.h"
 #include "shared/config/config.h"
+#include "shared/control/messages.h"
 #include "shared/metrics/page.h"
 
 namespace master {
@@ -21,10 +22,14 @@ class StatusSource {
   // To be called regularly; measures the rates once a second.
   void sample();
   void count_exit(uint32_t slot, const std::string& how);
+  // What the gateway says, until it says something else or has gone.
+  void set_nodes(control::Nodes nodes);
+  FanOut fan_out() const;
   Status collect() const;
 
  private:
   WorkerStatus worker(uint32_t slot) const;
+  ClusterStatus cluster() const;
 
   const config::Config& config_;
   const Supervisor& supervisor_;
@@ -35,6 +40,8 @@ class StatusSource {
   std::vector<uint64_t> packets_;                                  // by slot, at the last sample
   std::vector<uint64_t> rates_;                                    // by slot, a second
   std::map<std::pair<std::string, std::string>, uint64_t> exits_;  // (group, how) -> how often
+  control::Nodes nodes_;
+  base::MonoMs nodes_at_ = 0;  // when they were told
 };
 
 }  // namespace master

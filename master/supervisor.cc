@@ -20,10 +20,12 @@ Actions Supervisor::start() {
   return actions;
 }
 
-// Unique also over restarts of the master, as long as the wall clock is not set back by more than it was down.
+// Microseconds since the epoch; in a cluster with the host's tag below them, which stays under 2^63 until the year
+// 2255. Unique also over restarts of the master, as long as the wall clock is not set back by more than it was down.
 uint64_t Supervisor::next_incarnation() {
-  last_incarnation_ = std::max<uint64_t>(clock_.wall_us(), last_incarnation_ + 1);
-  return last_incarnation_;
+  last_incarnation_us_ = std::max<uint64_t>(clock_.wall_us(), last_incarnation_us_ + 1);
+  if (!policy_.host_tag) return last_incarnation_us_;
+  return last_incarnation_us_ << kHostTagBits | *policy_.host_tag;
 }
 
 void Supervisor::spawn(uint32_t index, Actions& actions) {
@@ -75,6 +77,7 @@ Actions Supervisor::on_exit(uint32_t index, ExitStatus status) {
     if (slots_[i].adopter == index) slots_[i].adopter.reset();  // found another one at the next tick
   }
   if (stopping_) {
+    stop_gateway(actions);
     finish_if_all_gone(actions);
   } else if (gives_up(slot, status)) {
     actions.emplace_back(Report{true, index, "a worker cannot start, giving up"});
@@ -171,7 +174,7 @@ void Supervisor::judge(uint32_t index, const Heartbeat& heartbeat, Actions& acti
 // is not up yet can wait in the queue, and the first worker would get them all.
 void Supervisor::adopt(uint32_t index, Actions& actions) {
   Slot& slot = slots_[index];
-  const bool served = slot.state == SlotState::ready || slot.adopter.has_value();
+  const bool served = slot.info.gateway || slot.state == SlotState::ready || slot.adopter.has_value();
   if (!started_up_ || served || clock_.now_ms() - slot.down_since <= policy_.adopt_after_ms) return;
   slot.adopter = find_adopter(index);
   if (slot.adopter) actions.emplace_back(SendAdopt{index, *slot.adopter});
@@ -185,7 +188,7 @@ std::optional<uint32_t> Supervisor::find_adopter(uint32_t index) const {
   };
   std::optional<uint32_t> best;
   for (uint32_t i = 0; i < slot_count(); ++i) {
-    if (slots_[i].state != SlotState::ready || slots_[i].killed) continue;
+    if (slots_[i].state != SlotState::ready || slots_[i].killed || slots_[i].info.gateway) continue;
     const bool same_group = slots_[i].info.group == orphan.group;
     if (same_group && orphan.shared_socket) return std::nullopt;  // it accepts on that socket already
     const auto rank = [&](uint32_t by) { return std::pair(slots_[by].info.group != orphan.group, adopted(by)); };
@@ -211,10 +214,11 @@ Actions Supervisor::on_stop(bool graceful) {
       slot.state = SlotState::down;
     } else if (again) {
       kill(i, "asked to stop again, killing a worker", actions);
-    } else {
+    } else if (!slot.info.gateway) {
       stop_slot(i, graceful, actions);
     }
   }
+  stop_gateway(actions);
   finish_if_all_gone(actions);
   return actions;
 }
@@ -229,6 +233,14 @@ void Supervisor::stop_slot(uint32_t index, bool graceful, Actions& actions) {
   }
   slot.state = SlotState::stopping;
   slot.kill_at = clock_.now_ms() + policy_.stop_timeout_ms + (graceful ? policy_.drain_timeout_ms : 0);
+}
+
+void Supervisor::stop_gateway(Actions& actions) {
+  if (std::ranges::any_of(slots_, [](const Slot& s) { return !s.info.gateway && s.pid != 0; })) return;
+  for (uint32_t i = 0; i < slot_count(); ++i) {
+    const Slot& slot = slots_[i];
+    if (slot.info.gateway && slot.pid != 0 && slot.state != SlotState::stopping) stop_slot(i, false, actions);
+  }
 }
 
 void Supervisor::finish_if_all_gone(Actions& actions) {

@@ -11,7 +11,8 @@
 // - While a slot has no accepting worker for longer than `adopt_after_ms`, a ready worker accepts on its sockets.
 // - While starting up (until every slot was ready once), a worker that exits with kExitFatal, or that keeps failing
 //   before it is ready, ends the master. Later it is tried again, slowly.
-// - A stop asks, then kills. Asked a second time it kills at once.
+// - A stop asks, then kills. Asked a second time it kills at once. The gateway is asked when the workers are gone: it
+//   carries their last words.
 #pragma once
 
 #include <sys/types.h>
@@ -39,11 +40,15 @@ struct Policy {
   uint64_t adopt_after_ms = 100;
   uint64_t channel_grace_ms = 500;  // from the loss of the control channel to KILL: a process that exits loses it too
   uint32_t start_attempts = 5;      // while starting up: deaths of a slot before it was ever ready
+  std::optional<uint32_t>
+      host_tag;  // in a cluster: what tells our incarnations from other hosts'; below 2^kHostTagBits
 };
+inline constexpr uint32_t kHostTagBits = 10;
 
 struct SlotInfo {
   uint32_t group = 0;
   bool shared_socket = false;  // all workers of the group accept on one socket
+  bool gateway = false;        // accepts nobody, stops last
 };
 
 enum class SlotState : uint8_t { down, starting, ready, stopping };
@@ -165,6 +170,8 @@ class Supervisor {
   bool gives_up(const Slot& slot, ExitStatus status) const;
   void kill(uint32_t slot, const char* why, Actions& actions);
   void stop_slot(uint32_t slot, bool graceful, Actions& actions);
+  // Once no worker is left.
+  void stop_gateway(Actions& actions);
   void judge(uint32_t slot, const Heartbeat& heartbeat, Actions& actions);
   void adopt(uint32_t slot, Actions& actions);
   void release(uint32_t slot, Actions& actions);
@@ -174,7 +181,7 @@ class Supervisor {
   Policy policy_;
   const base::Clock& clock_;
   std::vector<Slot> slots_;
-  uint64_t last_incarnation_ = 0;
+  uint64_t last_incarnation_us_ = 0;
   bool started_up_ = false;
   bool stopping_ = false;
   bool exited_ = false;

@@ -124,7 +124,8 @@ SpawnedWorker spawn_worker(SpawnRequest request) {
   record.control = theirs.get();
   const base::UniqueFd boot = control::write_boot_record(request.config, record);
 
-  std::string title = "mqtt-master: worker " + config::slot_name(request.config, record.slot);
+  const std::string role = request.config.is_gateway(record.slot) ? "" : "worker ";
+  std::string title = "mqtt-master: " + role + config::slot_name(request.config, record.slot);
   std::string variable = control::boot_variable(boot.get());
   Birth birth{request.executable.c_str(), {title.data(), nullptr},
               environment_with(variable), {boot.get(), record.control, record.metrics, record.lock},

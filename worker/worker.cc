@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <stdexcept>
 #include <utility>
 #include <variant>
 
@@ -46,11 +47,13 @@ Worker::Worker(control::Boot boot, logging::Log& log)
     : boot_(std::move(boot)),
       log_(log),
       random_(base::entropy()),
-      pages_(boot_.metrics.get(), boot_.config.slot_count()),
+      pages_(boot_.metrics.get(), boot_.config.process_count()),
       page_(fresh_page(pages_, boot_, clock_.now_ms())),
       context_(loop_, pool_, page_, log_),
-      store_wake_(loop_, [] {}),
-      store_(store_options()),
+      wake_(loop_, [] {}),
+      store_(open_store()),
+      null_store_([this] { wake_.send(); }),
+      hub_(open_hub()),
       connections_(context_, [this](connection::ClientTransport& transport) { return broker_.open_client(transport); }),
       broker_(environment()),
       bus_(context_, {boot_.slot, boot_.incarnation}, boot_.config.run_dir + "/bus", *this),
@@ -63,7 +66,7 @@ Worker::Worker(control::Boot boot, logging::Log& log)
                       log_.warn("the master is gone", {{"reason", reason}});
                       finish(1);
                     }}),
-      terminate_(loop_, SIGTERM, [this] { begin_stop(false); }),
+      terminate_(loop_, SIGTERM, [this] { on_terminate(); }),
       tick_(loop_),
       drain_(loop_),
       check_(loop_),
@@ -75,7 +78,8 @@ Worker::Worker(control::Boot boot, logging::Log& log)
 Worker::~Worker() = default;
 
 // The store is opened before anything that a client could see. Its completions are called in the turn that it wakes.
-store::RocksStore::Options Worker::store_options() {
+std::unique_ptr<store::RocksStore> Worker::open_store() {
+  if (is_gateway()) return nullptr;
   const config::Store& store = boot_.config.store;
   const uint32_t slots = boot_.config.slot_count();
   store::RocksStore::Options options;
@@ -84,9 +88,26 @@ store::RocksStore::Options Worker::store_options() {
   options.sync =
       store.sync == config::StoreSync::always ? store::RocksStore::Sync::always : store::RocksStore::Sync::process;
   options.max_size = store.max_size / slots;
-  options.wake = [this] { store_wake_.send(); };
+  options.wake = [this] { wake_.send(); };
   options.progress = [this] { page_.set(Gauge::heartbeat_ms, clock_.now_ms()); };
-  return options;
+  return std::make_unique<store::RocksStore>(std::move(options));
+}
+
+store::Store& Worker::store() {
+  if (store_) return *store_;
+  return null_store_;
+}
+
+// Its completions are called in the turn that it wakes, like the store's.
+std::unique_ptr<redis::RedisHub> Worker::open_hub() {
+  if (!is_gateway()) return nullptr;
+  redis::RedisHub::Options options;
+  std::string error;
+  if (!redis::RedisHub::options_of(boot_.config.redis, options, error)) throw std::runtime_error(error);
+  options.client_name = "mqtt-master:" + boot_.config.redis.node_id;
+  options.wake = [this] { wake_.send(); };
+  options.log = &log_;
+  return std::make_unique<redis::RedisHub>(loop_, std::move(options));
 }
 
 broker::Environment Worker::environment() {
@@ -97,19 +118,26 @@ broker::Environment Worker::environment() {
   e.clock = &clock_;
   e.random = &random_;
   e.pool = &pool_;
-  e.store = &store_;
+  e.store = &store();
+  e.hub = hub_.get();
   e.page = page_;
   e.page_of = [this](uint32_t slot) { return pages_.slot(slot); };
   e.log = make_log_sink(log_);
   e.log_level = static_cast<int>(boot_.config.log_level);
   e.flush_link = [this](uint32_t slot, bus::Link& link) { bus_.flush(slot, link); };
   e.on_ready = [this] { on_ready(); };
+  // The master begins another at once.
+  e.on_fenced = [this] { finish(1); };
+  e.on_nodes = [this](const std::vector<cluster::Node>& nodes) { tell_nodes(nodes); };
   return e;
 }
 
 int Worker::run() {
   page_.set(Gauge::loading, 0);
-  tick_.start(kTickMs, kTickMs, [this] { report_store(); });
+  tick_.start(kTickMs, kTickMs, [this] {
+    report_store();
+    report_hub();
+  });
   check_.start([this] { end_turn(); });
   prepare_.start([this] { before_wait(); });
   log_.info("worker started", {{"incarnation", boot_.incarnation}});
@@ -127,13 +155,20 @@ void Worker::on_ready() {
   log_.info("worker ready", {{"listeners", listeners_.size()}});
 }
 
+void Worker::tell_nodes(const std::vector<cluster::Node>& nodes) {
+  control::Nodes message;
+  for (const cluster::Node& node : nodes) message.nodes.push_back({node.key, node.remaining_ms, node.adopter});
+  channel_.send(message);
+}
+
 void Worker::report_store() {
-  const store::RocksStore::Statistics now = store_.statistics();
+  if (!store_) return;
+  const store::RocksStore::Statistics now = store_->statistics();
   page_.add(metrics::Counter::store_commits, now.commits - store_reported_.commits);
   page_.add(metrics::Counter::store_writes, now.writes - store_reported_.writes);
   page_.add(metrics::Counter::store_written_bytes, now.written_bytes - store_reported_.written_bytes);
   store_reported_ = now;
-  const store::Health health = store_.health();
+  const store::Health health = store_->health();
   page_.set(Gauge::store_health, static_cast<uint64_t>(health));
   page_.set(Gauge::store_pending_bytes, now.pending_bytes);
   page_.set(Gauge::store_size_bytes, now.size);
@@ -141,7 +176,18 @@ void Worker::report_store() {
   store_health_ = health;
   if (health == store::Health::ok) return log_.info("the store works again");
   log_.error(health == store::Health::full ? "the store is full" : "writing to the store fails",
-             {{"error", store_.trouble()}});
+             {{"error", store_->trouble()}});
+}
+
+void Worker::report_hub() {
+  if (!hub_) return;
+  const redis::RedisHub::Statistics& now = hub_->statistics();
+  page_.add(metrics::Counter::redis_reconnects, now.breaks - hub_reported_.breaks);
+  page_.add(metrics::Counter::redis_calls_lost, now.lost - hub_reported_.lost);
+  page_.add(metrics::Counter::redis_calls_refused, now.refused - hub_reported_.refused);
+  hub_reported_ = now;
+  page_.set(Gauge::redis_up, hub_->up() ? 1 : 0);
+  page_.set(Gauge::redis_outstanding_bytes, hub_->outstanding());
 }
 
 // --- turns ---
@@ -156,7 +202,7 @@ void Worker::end_turn() {
   connections_.reap();
   bus_.reap();
   page_.set(Gauge::heartbeat_ms, loop_.now_ms());
-  const bool drained = connections_.size() == 0 && bus_.drained() && !store_.pending();
+  const bool drained = connections_.size() == 0 && bus_.drained() && !store().pending();
   if (stopping_ && !finished_ && (drained || loop_.now_ms() >= stop_deadline_)) {
     channel_.send(control::Stopping{});
     finish(0);
@@ -183,10 +229,18 @@ void Worker::on_message(const control::Message& message, std::vector<base::Uniqu
                  [&](const control::Stop& stop) { begin_stop(stop.graceful); },
                  [&](const control::Adopt& request) { adopt(request.slot, std::move(descriptors)); },
                  [&](const control::Unadopt& request) { adopted_.erase(request.slot); },
+                 [&](const control::ReopenLog&) { log_.reopen(); },
                  [](const control::Ready&) {},
                  [](const control::Stopping&) {},
+                 [](const control::Nodes&) {},
              },
              message);
+}
+
+// A signal to the whole process group is for the workers: the gateway carries their last words, so it waits until the
+// master says that they have gone.
+void Worker::on_terminate() {
+  if (!is_gateway() || !broker_.ready()) begin_stop(false);
 }
 
 void Worker::on_peers(const control::Peers& peers) {
@@ -197,7 +251,7 @@ void Worker::on_peers(const control::Peers& peers) {
 }
 
 void Worker::adopt(uint32_t slot, std::vector<base::UniqueFd> descriptors) {
-  if (stopping_ || slot >= boot_.config.slot_count()) return;
+  if (stopping_ || is_gateway() || slot >= boot_.config.slot_count()) return;
   Listeners& listeners = adopted_[slot] = make_listeners(slot, std::move(descriptors));
   if (broker_.ready()) start(listeners);
   log_.info("accepting for another slot", {{"slot", config::slot_name(boot_.config, slot)}});
@@ -235,8 +289,9 @@ void Worker::finish(int exit_code) {
 // --- listeners ---
 
 Worker::Listeners Worker::make_listeners(uint32_t slot, std::vector<base::UniqueFd> descriptors) {
-  const std::vector<config::Listen>& listen = config::group_of_slot(boot_.config, slot).listen;
   Listeners listeners;
+  if (boot_.config.is_gateway(slot)) return listeners;
+  const std::vector<config::Listen>& listen = config::group_of_slot(boot_.config, slot).listen;
   for (base::UniqueFd& fd : descriptors) {
     const size_t i = listeners.size();
     listeners.push_back(std::make_unique<net::Listener>(

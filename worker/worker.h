@@ -1,5 +1,6 @@
 // One worker process: puts the broker on a loop, with its clients' sockets, the bus to the other workers and the
-// control channel of the master.
+// control channel of the master. In a cluster the process in the slot behind the workers' is the gateway: the same
+// without listeners and without anything to store.
 //
 // A turn of the loop: sockets, timers and the master have said what they had to say; then, once, in this order,
 //
@@ -27,6 +28,8 @@
 #include "shared/loop/signal.h"
 #include "shared/loop/timer.h"
 #include "shared/metrics/page.h"
+#include "shared/redis/redis_hub.h"
+#include "shared/store/null_store.h"
 #include "shared/store/rocks_store.h"
 #include "worker/broker/broker.h"
 #include "worker/net/connection_set.h"
@@ -54,11 +57,17 @@ class Worker final : net::BusEndpoint {
 
   using Listeners = std::vector<std::unique_ptr<net::Listener>>;
 
-  store::RocksStore::Options store_options();
+  bool is_gateway() const { return boot_.config.is_gateway(boot_.slot); }
+  std::unique_ptr<store::RocksStore> open_store();
+  store::Store& store();
   broker::Environment environment();
   void on_ready();
+  void tell_nodes(const std::vector<cluster::Node>& nodes);
+  std::unique_ptr<redis::RedisHub> open_hub();
   // What the store has done since the last time, for the page and the log.
   void report_store();
+  // The same of the hub, for the page.
+  void report_hub();
 
   // --- turns ---
   void end_turn();
@@ -66,6 +75,7 @@ class Worker final : net::BusEndpoint {
 
   // --- the master ---
   void on_message(const control::Message& message, std::vector<base::UniqueFd> descriptors);
+  void on_terminate();
   void on_peers(const control::Peers& peers);
   void adopt(uint32_t slot, std::vector<base::UniqueFd> descriptors);
   void begin_stop(bool graceful);
@@ -97,8 +107,11 @@ class Worker final : net::BusEndpoint {
   metrics::Pages pages_;
   metrics::PageRef page_;
   net::Context context_;
-  loop::Async store_wake_;
-  store::RocksStore store_;
+  loop::Async wake_;
+  std::unique_ptr<store::RocksStore> store_;  // the gateway's is null: it keeps nothing
+  store::NullStore null_store_;
+  std::unique_ptr<redis::RedisHub> hub_;  // the gateway's only
+  redis::RedisHub::Statistics hub_reported_;
   store::RocksStore::Statistics store_reported_;
   store::Health store_health_ = store::Health::ok;
   std::map<std::string, net::Quota> quotas_;  // by group

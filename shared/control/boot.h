@@ -1,8 +1,8 @@
 // What a worker process is born with: descriptors inherited from the master and the boot record that describes them.
 //
-// The master execs itself with argv[0] = "mqtt-master: worker mqtt/0" and the environment variable
-// MQTT_MASTER_BOOT = <descriptor of a sealed memfd holding the boot record as JSON>. A record of another version is
-// refused (exit code kExitFatal): the master replaces binary and record together.
+// The master execs itself with argv[0] = "mqtt-master: worker mqtt/0" (or "mqtt-master: gateway") and the environment
+// variable MQTT_MASTER_BOOT = <descriptor of a sealed memfd holding the boot record as JSON>. A record of another
+// version is refused (exit code kExitFatal): the master replaces binary and record together.
 #pragma once
 
 #include <cstdint>

@@ -1,16 +1,34 @@
 #include "shared/control/messages.h"
 
+#include <algorithm>
 #include <concepts>
 
 namespace control {
 namespace {
 
 // The second byte. Never reuse a number.
-enum class Kind : uint8_t { ready = 1, stopping = 2, peers = 3, stop = 4, adopt = 5, unadopt = 6 };
+enum class Kind : uint8_t {
+  ready = 1,
+  stopping = 2,
+  peers = 3,
+  stop = 4,
+  adopt = 5,
+  unadopt = 6,
+  reopen_log = 7,
+  nodes = 8,
+};
 
 // Whole numbers are little-endian.
 void put(std::string& out, std::unsigned_integral auto value) {
   for (size_t i = 0; i < sizeof value; ++i) out += static_cast<char>((value >> (8 * i)) & 0xFF);
+}
+
+constexpr size_t kMaxText = 128;  // node keys are shorter
+
+void put_text(std::string& out, std::string_view text) {
+  text = text.substr(0, kMaxText);
+  put(out, static_cast<uint16_t>(text.size()));
+  out += text;
 }
 
 class Reader {
@@ -29,7 +47,18 @@ class Reader {
     bytes_.remove_prefix(sizeof(T));
     return static_cast<T>(value);
   }
+  std::string take_text() {
+    const auto size = take<uint16_t>();
+    if (size > bytes_.size()) {
+      ok_ = false;
+      return {};
+    }
+    std::string text(bytes_.substr(0, size));
+    bytes_.remove_prefix(size);
+    return text;
+  }
   size_t left() const { return bytes_.size(); }
+  bool ok() const { return ok_; }
   bool ok_and_at_end() const { return ok_ && bytes_.empty(); }
   void fail() { ok_ = false; }
 
@@ -68,6 +97,17 @@ struct Encoder {
     kind(Kind::unadopt);
     put(out, m.slot);
   }
+  void operator()(const ReopenLog&) { kind(Kind::reopen_log); }
+  void operator()(const Nodes& m) {
+    kind(Kind::nodes);
+    const size_t count = std::min(m.nodes.size(), kMaxNodes);
+    put(out, static_cast<uint32_t>(count));
+    for (size_t i = 0; i < count; ++i) {
+      put_text(out, m.nodes[i].key);
+      put(out, m.nodes[i].remaining_ms);
+      put_text(out, m.nodes[i].adopter);
+    }
+  }
 };
 
 Peers decode_peers(Reader& in) {
@@ -82,6 +122,20 @@ Peers decode_peers(Reader& in) {
     peer.slot = in.take<uint32_t>();
     peer.incarnation = in.take<uint64_t>();
     message.peers.push_back(peer);
+  }
+  return message;
+}
+
+Nodes decode_nodes(Reader& in) {
+  Nodes message;
+  const auto count = in.take<uint32_t>();
+  if (count > kMaxNodes) in.fail();
+  for (uint32_t i = 0; i < count && in.ok(); ++i) {
+    Node node;
+    node.key = in.take_text();
+    node.remaining_ms = in.take<uint64_t>();
+    node.adopter = in.take_text();
+    message.nodes.push_back(std::move(node));
   }
   return message;
 }
@@ -104,6 +158,10 @@ std::optional<Message> decode_body(Reader& in) {
       return Adopt{in.take<uint32_t>()};
     case Kind::unadopt:
       return Unadopt{in.take<uint32_t>()};
+    case Kind::reopen_log:
+      return ReopenLog{};
+    case Kind::nodes:
+      return decode_nodes(in);
   }
   return std::nullopt;
 }

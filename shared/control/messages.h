@@ -51,8 +51,26 @@ struct Unadopt {
   uint32_t slot = 0;
   bool operator==(const Unadopt&) const = default;
 };
+// The log file was moved away: write to a new one.
+struct ReopenLog {
+  bool operator==(const ReopenLog&) const = default;
+};
 
-using Message = std::variant<Ready, Stopping, Peers, Stop, Adopt, Unadopt>;
+// --- gateway -> master ---
+// The nodes of the cluster as the gateway last saw them, for `status`. At most kMaxNodes of them travel.
+struct Node {
+  std::string key;
+  uint64_t remaining_ms = 0;  // of its lease
+  std::string adopter;        // key of the node that takes it over; empty: nobody
+  bool operator==(const Node&) const = default;
+};
+struct Nodes {
+  std::vector<Node> nodes;
+  bool operator==(const Nodes&) const = default;
+};
+inline constexpr size_t kMaxNodes = 200;
+
+using Message = std::variant<Ready, Stopping, Peers, Stop, Adopt, Unadopt, ReopenLog, Nodes>;
 
 std::string encode(const Message& message);
 // nullopt: wrong version or malformed.

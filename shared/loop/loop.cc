@@ -20,6 +20,8 @@ Loop::~Loop() = default;
 void Loop::Free::operator()(uv_loop_s* loop) const {
   // Handles that are closing count as alive until their close callback has run.
   uv_run(loop, UV_RUN_NOWAIT);
+  // So do requests that could not be cancelled any more (a name that is being resolved).
+  while (loop->active_reqs.count > 0) uv_run(loop, UV_RUN_ONCE);
   CHECK(uv_loop_close(loop) == 0);
   delete loop;
 }

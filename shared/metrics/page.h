@@ -1,4 +1,5 @@
-// One page of counters per worker slot in a shared memfd. A worker writes only its own page, anybody may read all.
+// One page of counters per slot (the workers', and in a cluster the gateway's) in a shared memfd. A worker writes only
+// its own page, anybody may read all.
 //
 // Counters are monotonic for the life of the master (a replacement worker goes on counting in its slot's page); gauges
 // are reset by a worker that starts. Plain relaxed atomics: no locks, no torn 64-bit reads.
@@ -50,7 +51,25 @@ inline constexpr uint32_t kPageMagic = 0x4D514D50;  // "MQMP"
   X(wills_published, "wills published")                                                  \
   X(store_commits, "batches of changes stored")                                          \
   X(store_writes, "writes to the store that these were merged into")                     \
-  X(store_written_bytes, "bytes of those changes")
+  X(store_written_bytes, "bytes of those changes")                                       \
+  X(redis_reconnects, "connections to Redis that broke and were made anew")              \
+  X(redis_calls_lost, "calls to Redis whose answer never came")                          \
+  X(redis_calls_refused, "calls that Redis refused: out of memory, read-only, ...")      \
+  X(cluster_fenced, "times this host learned that others had taken over what it had")    \
+  X(cluster_batches_sent, "batches put into the inboxes of other hosts")                 \
+  X(cluster_batches_received, "batches taken from this host's inbox")                    \
+  X(cluster_bytes_sent, "bytes of frames sent to other hosts")                           \
+  X(cluster_bytes_received, "bytes of frames from other hosts")                          \
+  X(cluster_messages_sent, "messages handed to other hosts")                             \
+  X(cluster_messages_received, "messages taken from other hosts")                        \
+  X(cluster_dropped_qos0, "QoS 0 messages not sent to other hosts: Redis away or full")  \
+  X(cluster_claims, "client ids asked for in the cluster's directory")                   \
+  X(cluster_takeovers, "sessions that came from another host, or went to one")           \
+  X(cluster_nodes_adopted, "dead hosts that this one has taken over")                    \
+  X(sessions_adopted, "sessions of theirs")                                              \
+  X(retained_changes, "changes of retained messages taken from Redis")                   \
+  X(retained_snapshots, "snapshots of the retained messages begun")                      \
+  X(retained_offered, "retained messages offered to Redis, which had not decided them")
 
 #define MM_GAUGES(X)                                                                                 \
   X(heartbeat_ms, "CLOCK_MONOTONIC milliseconds of the last loop turn")                              \
@@ -72,7 +91,19 @@ inline constexpr uint32_t kPageMagic = 0x4D514D50;  // "MQMP"
   X(loading, "1 while the worker opens and loads its store")                                         \
   X(store_health, "0 the store works, 1 it is full, 2 writing to it fails")                          \
   X(store_pending_bytes, "bytes of changes waiting to be stored")                                    \
-  X(store_size_bytes, "bytes of the store on disk")
+  X(store_size_bytes, "bytes of the store on disk")                                                  \
+  X(redis_up, "1 while Redis can be asked")                                                          \
+  X(redis_outstanding_bytes, "bytes of calls to Redis without an answer")                            \
+  X(cluster_ready, "1 while messages travel to and from all live hosts")                             \
+  X(cluster_nodes, "hosts of the cluster that have a lease, this one included")                      \
+  X(cluster_lease_ms, "milliseconds left of this host's lease")                                      \
+  X(cluster_waiting_bytes, "bytes of frames that wait for other hosts")                              \
+  X(cluster_inbox_bytes, "bytes read from this host's inbox that its workers have not confirmed")    \
+  X(cluster_copy_whole, "1 while this host's copy in Redis is whole")                                \
+  X(cluster_adopting, "dead hosts whose sessions this one is taking over")                           \
+  X(retained_tombstones, "deletions of retained messages that are remembered")                       \
+  X(retained_unconfirmed, "retained messages and deletions that Redis has not confirmed")            \
+  X(retained_unsynchronised, "workers whose retained messages are not yet those of the cluster")
 
 enum class Counter : uint32_t {
 #define X(name, help) name,

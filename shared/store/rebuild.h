@@ -99,10 +99,12 @@ class Rebuild {
   void copy_retained();
   void copy_retained(Source& source, bool at_home);
   void deliver_outboxes();
-  void deliver(Source& to, const Subscriptions& subscriptions, const PendingRecord& pending);
+  // False: it is for a group that has no member there.
+  bool deliver(Source& to, const Subscriptions& subscriptions, const PendingRecord& pending);
   // Stored by that slot before it died: the rule of worker/broker/journal.h.
   static bool knows(const Source& source, const bus::Message& message, bool retained);
-  void set_retained(const bus::Message& message);
+  void set_retained(const bus::MessageRef& message);
+  void copy_cluster();
   Source* source_of(size_t set, uint32_t slot);
 
   const std::vector<std::string> source_directories_;

@@ -71,6 +71,7 @@ constexpr unsigned kRetainHandlingShift = 4;
 constexpr uint8_t kDeliveryRetain = 4;
 constexpr uint8_t kDeliveryShared = 8;
 constexpr uint8_t kMessageRetain = 4;
+constexpr uint8_t kRetainedUnconfirmed = 1;
 
 void put_will(std::string& out, const WillRecord& will) {
   const unsigned flags =
@@ -149,7 +150,8 @@ base::MonoMs mono_expiry(WallMs stored, const Now& now) {
   return stored <= now.wall ? kLongAgo : now.mono + (stored - now.wall);
 }
 
-bus::MessageRef get_message(Reader& reader, const Now& now) {
+// Something may follow it.
+bus::MessageRef get_leading_message(Reader& reader, const Now& now) {
   bus::Message::Fields f;
   f.uid.incarnation = reader.get<uint64_t>();
   f.uid.sequence = reader.get<uint64_t>();
@@ -168,8 +170,12 @@ bus::MessageRef get_message(Reader& reader, const Now& now) {
   f.publisher = reader.bytes(publisher);
   f.properties = reader.bytes(properties);
   f.payload = reader.bytes(payload);
-  if (!reader.at_end()) return {};
-  return bus::Message::make(f);
+  return reader.ok() ? bus::Message::make(f) : bus::MessageRef();
+}
+
+bus::MessageRef get_message(Reader& reader, const Now& now) {
+  bus::MessageRef message = get_leading_message(reader, now);
+  return reader.at_end() ? message : bus::MessageRef();
 }
 
 }  // namespace
@@ -417,6 +423,27 @@ void append_message(std::string& out, const bus::Message& message, const Now& no
 bus::MessageRef read_message(std::string_view value, const Now& now) {
   Reader reader(value);
   return get_message(reader, now);
+}
+
+void encode(std::string& out, const RetainedRecord& retained, const Now& now) {
+  out.clear();
+  append_message(out, *retained.message, now);
+  if (retained.version == 0) return;
+  put(out, retained.version);
+  put(out, retained.unconfirmed ? kRetainedUnconfirmed : uint8_t{0});
+}
+
+bool decode(std::string_view value, RetainedRecord& retained, const Now& now) {
+  retained = {};
+  Reader reader(value);
+  retained.message = get_leading_message(reader, now);
+  if (!retained.message) return false;
+  if (reader.at_end()) return true;
+  retained.version = reader.get<uint64_t>();
+  const auto flags = reader.get<uint8_t>();
+  if (retained.version == 0 || flags > kRetainedUnconfirmed) return false;
+  retained.unconfirmed = flags != 0;
+  return reader.at_end();
 }
 
 void encode_delivery(std::string& out, const ProgressRecord& progress, proto::QoS qos, bool retain, const uint32_t* ids,

@@ -293,15 +293,26 @@ void outbox_from(const Json& json, ImportedRecord& out) {
 }
 
 void retained_json(Json& json, const Key& key, std::string_view value) {
-  const bus::MessageRef message = read_message(value, kAsStored);
-  CHECK(message);
+  RetainedRecord r;
+  CHECK(decode(value, r, kAsStored));
   json["topic"] = text_json(key.text);
-  json["message"] = message_json(*message);
+  if (r.version != 0) {
+    json["version"] = r.version;
+    json["unconfirmed"] = r.unconfirmed;
+  }
+  json["message"] = message_json(*r.message);
 }
 
 void retained_from(const Json& json, ImportedRecord& out) {
+  RetainedRecord r;
+  if (json.contains("version")) {
+    r.version = number_of<uint64_t>(json.at("version"));
+    if (r.version == 0) wrong("version 0", "none, or a higher one");
+    r.unconfirmed = json.at("unconfirmed").get<bool>();
+  }
+  r.message = message_of(json.at("message"));
   retained_key(out.key, text_of(json.at("topic")));
-  append_message(out.value, *message_of(json.at("message")), kAsStored);
+  encode(out.value, r, kAsStored);
 }
 
 void seen_json(Json& json, const Key& key, std::string_view value) {
@@ -350,7 +361,9 @@ ExportHeader header_from_json(std::string_view line) {
     wrong(std::string(line.substr(0, 80)), "the first line of an export, " + to_json(ExportHeader{1}));
   }
   const Json format = json.value("format", Json());
-  if (format != kFormatVersion) wrong("format " + format.dump(), "format " + std::to_string(kFormatVersion));
+  if (!format.is_number_unsigned() || format < kOldestFormat || format > kFormatVersion) {
+    wrong("format " + format.dump(), "format " + std::to_string(kFormatVersion));
+  }
   const auto slots = number_of<uint32_t>(json.at("slots"));
   if (slots == 0) wrong("no slots", "at least one");
   return {slots};

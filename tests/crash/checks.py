@@ -112,9 +112,11 @@ def duplicates(record):
 def order(record):
     """First arrivals of one publishing connection, topic and QoS.
 
-    `b` before `a` is wrong if `a` went out before `b` in every connection that can have brought this `b`."""
+    `b` before `a` is wrong if `a` went out before `b` in every connection that can have brought this `b`, and after the
+    SUBACK: what went out before may have come by its repetition only."""
     for client, receipts in record.receipts.items():
-        if record.subscriptions[client].group:
+        subscription = record.subscriptions[client]
+        if subscription.group or not subscription.acked:
             continue
         streams = collections.defaultdict(dict)
         for receipt in receipts:
@@ -122,26 +124,26 @@ def order(record):
             if message and receipt.delivered:
                 streams[message.publisher, message.topic, message.qos].setdefault(message.key, (message, receipt))
         for stream in streams.values():
-            yield from inversions(client, list(stream.values()))
+            yield from inversions(client, list(stream.values()), subscription.acked)
 
 
-def inversions(client, arrivals):
+def inversions(client, arrivals, since):
     greatest = -1
     for position, (late, _) in enumerate(arrivals):
         if late.number > greatest:
             greatest = late.number
             continue
         for early, receipt in arrivals[:position]:
-            if early.number > late.number and always_before(late, early, receipt.at):
+            if early.number > late.number and always_before(late, early, since, receipt.at):
                 yield Violation("order", f"{client} got {early.key} before {late.key}", (late.key, early.key), (client,))
                 break
 
 
-def always_before(a, b, arrival):
+def always_before(a, b, since, arrival):
     for send in b.sends:
         if send.at > arrival:
             break
-        if not any(other.attempt == send.attempt and other.at < send.at for other in a.sends):
+        if not any(other.attempt == send.attempt and since < other.at < send.at for other in a.sends):
             return False
     return True
 

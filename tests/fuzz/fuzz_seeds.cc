@@ -54,6 +54,20 @@ void add_topics(Corpus& corpus) {
   }
 }
 
+void add_replies(Corpus& corpus) {
+  for (const char* reply :
+       {"+OK\r\n", "-OOM no\r\n", "$-1\r\n", "*1\r\n:0\r\n", "*3\r\n:0\r\n$1\r\n5\r\n$3\r\na.1\r\n",
+        "*5\r\n:0\r\n$3\r\na.1\r\n:1\r\n$1\r\n9\r\n*4\r\n$3\r\na.1\r\n$1\r\n7\r\n$1\r\n0\r\n$0\r\n\r\n",
+        "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n5-0\r\n*6\r\n$1\r\nf\r\n$1\r\na\r\n$1\r\ng\r\n$1\r\n7\r\n$1\r\nd\r\n"
+        "$1\r\nx\r\n",
+        "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n5-0\r\n*8\r\n$1\r\np\r\n$1\r\n1\r\n$1\r\nt\r\n$1\r\na\r\n$1\r\nn\r\n"
+        "$1\r\n9\r\n$1\r\nv\r\n$1\r\nx\r\n",
+        "*2\r\n$1\r\n0\r\n*2\r\n$1\r\nt\r\n$3\r\n9 v\r\n",
+        "*4\r\n:0\r\n:3\r\n*2\r\n:3\r\n$2\r\n17\r\n*2\r\n$1\r\nk\r\n$1\r\nv\r\n"}) {
+    corpus.add("fuzz_redis_reply", std::string("\x1f") + reply);
+  }
+}
+
 void add_records(Corpus& corpus) {
   const support::Records records = support::one_of_each();
   for (const auto& [key, value] : records.all()) {
@@ -72,6 +86,7 @@ int main(int argc, char** argv) {
   Corpus corpus(argv[1]);
   for (const vectors::Vector& vector : vectors::load_all()) add_packet(corpus, vector.bytes);
   add_topics(corpus);
+  add_replies(corpus);
   add_records(corpus);
   std::cout << corpus.size() << " seeds\n";
   return 0;

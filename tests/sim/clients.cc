@@ -9,6 +9,9 @@ Clients::Clients(const Settings& the_settings, World& the_world, Oracle& the_ora
     : settings(the_settings), world(the_world), oracle(the_oracle), trace(the_trace), random(the_random) {
   world.flush_clients = [this](Process& process) { end_of_turn(process); };
   world.on_death = [this](Process& process) { on_death(process); };
+  world.on_host_death = [this](Host& host) { oracle.host_died(host); };
+  world.on_adopted = [this](Host& host) { oracle.host_adopted(host); };
+  world.on_redis_lost = [this] { oracle.redis_lost(); };
 }
 
 Identity& Clients::add(const Identity::Profile& profile) {
@@ -24,14 +27,12 @@ Connection& Clients::open(Identity& identity, Process& process, const Connection
   return *connections_.back();
 }
 
-Process* Clients::any_ready(const Identity& identity) const {
+Process* Clients::any_ready(uint32_t host) const {
   std::vector<Process*> ready;
-  const uint32_t home = identity.home().value_or(identity.index % static_cast<uint32_t>(world.hosts().size()));
   for (uint32_t slot = 0; slot < world.slots(); ++slot) {
     Process* process = world.live(slot);
-    if (process != nullptr && process->ready && !process->is_gateway && (!settings.at_home || process->host == home)) {
-      ready.push_back(process);
-    }
+    const bool reachable = settings.roaming || world.host_of(slot).index == host;
+    if (process != nullptr && process->ready && !process->is_gateway && reachable) ready.push_back(process);
   }
   return ready.empty() ? nullptr : ready[random.below(ready.size())];
 }

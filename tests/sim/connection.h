@@ -59,6 +59,7 @@ class Connection final : public connection::ClientTransport {
   bool session_present = false;
   bool disconnect_handed = false;  // without asking for the will
   bool refused = false;            // CONNACK with an error, or one that was not meant
+  bool turned_away = false;        // with an error
   bool connack_seen = false;       // by the client
   bool client_closed = false;
   bool lost_early = false;                   // the client closed, and what it had written last is lost

@@ -12,7 +12,9 @@ namespace sim {
 struct Host {
   struct Trouble {
     Step begin = 0;
-    Step end = kNever;  // everything had come to rest again
+    Step end = kNever;   // everything had come to rest again
+    Step calm = 0;       // when everything had been at rest last
+    bool blind = false;  // a gateway opened without knowing what the other hosts want
   };
 
   uint32_t index = 0;
@@ -20,10 +22,13 @@ struct Host {
   HostClock clock;
   bool partitioned = false;
   bool slow = false;
+  bool fenced = false;     // its gateway has ended itself, and another is to begin
   bool paused = false;     // all of it stands still
   bool down = false;       // nothing of it runs
   bool gone = false;       // ... and never will
   base::MonoMs until = 0;  // when what is wrong may end
+  Step lost_lease = 0;     // when its lease had run out last, or another had adopted it, as Redis knows it; 0: never
+  std::string adopted;     // the life of it that another has adopted last
   std::vector<Trouble> troubles;
 
   Host(uint32_t host_index, const ManualClock& world_clock, base::MonoMs offset)

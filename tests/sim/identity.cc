@@ -13,7 +13,6 @@ Identity::Identity(uint32_t identity_index, const Profile& profile, Clients& cli
     : index(identity_index), profile_(profile), clients_(clients) {}
 
 Connection& Identity::connect(Process& process, const ConnectOptions& options) {
-  if (!home_) home_ = process.host;
   Connection::Terms terms;
   terms.version = profile_.version;
   const bool v5 = terms.version == proto::ProtocolVersion::v5;
@@ -182,7 +181,7 @@ void Identity::act_without_connection() {
   if (!open_.empty() && !c.settings.racing) return;
   uint64_t n = c.settings.racing && c.random.one_in(3) ? 1 + c.random.below(3) : 1;
   for (; n > 0; --n) {
-    Process* process = c.any_ready(*this);
+    Process* process = c.any_ready(profile_.host);
     if (process == nullptr) return;
     ConnectOptions options;
     options.persistent = profile_.persistent && !c.random.one_in(16);
@@ -208,8 +207,10 @@ void Identity::publish_something() {
   const uint64_t kind = c.random.below(10);
   if (kind < 7 || (kind == 7 && !c.settings.shared)) {
     publish(plain_topics()[c.random.below(plain_topics().size())], qos, false, false, padding);
-  } else if (kind == 7 || c.settings.at_home) {
+  } else if (kind == 7) {
     publish(shared_topics()[c.random.below(shared_topics().size())], qos);
+  } else if (!c.settings.retained) {
+    publish(plain_topics()[0], qos);
   } else {
     publish(retained_topics()[c.random.below(retained_topics().size())], qos, true, c.random.one_in(8));
   }

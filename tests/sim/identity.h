@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <deque>
 #include <map>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +28,7 @@ class Identity {
     bool shares = false;                        // member of the shared group (then always granted QoS 2)
     proto::QoS qos = proto::QoS::exactly_once;  // of its subscriptions
     uint16_t receive_maximum = 0;
+    uint32_t host = 0;  // where it connects, if clients do not roam
   };
   Identity(uint32_t index, const Profile& profile, Clients& clients);
 
@@ -51,8 +51,6 @@ class Identity {
   void drop(Connection& connection, bool lose_unread);
   void set_paused(bool paused) { paused_ = paused; }
   bool paused() const { return paused_; }
-  // The host it connected to first.
-  std::optional<uint32_t> home() const { return home_; }
   // One random deed.
   void act();
 
@@ -103,7 +101,6 @@ class Identity {
   Connection* current_ = nullptr;
   const Session* session_ = nullptr;  // of `current_`, or the last one
   bool paused_ = false;
-  std::optional<uint32_t> home_;
   uint16_t last_packet_id_ = 0;
   std::vector<Outgoing> out_;
   std::map<uint16_t, MessageId> incoming_;  // QoS 2: received, not released

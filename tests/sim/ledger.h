@@ -37,6 +37,7 @@ struct Message {
   uint32_t handings = 0;
   bool accepted = false;  // a worker that was reading had it at the end of its turn
   Step acked = kNever;    // PUBACK or PUBREC was sent
+  bool refused = false;   // by a worker whose store failed, or maybe; counts until it is acknowledged
   bool may_fire = false;  // a will: its connection ended unclean
 
   std::vector<std::string> members;  // client ids that got it through a shared subscription
@@ -57,6 +58,7 @@ struct Subscription {
   Step granted = kNever;  // SUBACK was sent
   Step unasked = kNever;  // UNSUBSCRIBE was given to the worker
   Step revoked = kNever;  // UNSUBACK was sent
+  uint32_t host = 0;      // that granted it
   // Of the SUBSCRIBE that made it and the UNSUBSCRIBE that ended it (0: none): a client may ask again and again before
   // it is answered once.
   uint64_t asked_by = 0;

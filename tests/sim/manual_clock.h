@@ -1,4 +1,4 @@
-// The simulation's time: it moves only when the scheduler says so.
+// The simulation's time: it moves only when the scheduler says so. The wall clock may be set, forwards and back.
 #pragma once
 
 #include "shared/base/clock.h"
@@ -8,12 +8,18 @@ namespace sim {
 class ManualClock final : public base::Clock {
  public:
   base::MonoMs now_ms() const override { return ms_; }
-  base::WallUs wall_us() const override { return kEpochUs + ms_ * 1000; }
+  base::WallUs wall_us() const override { return kEpochUs + (ms_ + wall_ms_ - set_at_) * 1000; }
   void advance(base::MonoMs ms) { ms_ += ms; }
+  void set_wall(uint64_t ms) {
+    wall_ms_ = ms;
+    set_at_ = ms_;
+  }
 
  private:
   static constexpr base::WallUs kEpochUs = 1'700'000'000'000'000;
   base::MonoMs ms_ = 1'000'000;
+  uint64_t wall_ms_ = 0;     // what it was set to,
+  base::MonoMs set_at_ = 0;  // and when
 };
 
 // A host's clock: its boot was at another time.

@@ -121,6 +121,12 @@ void ModelHub::break_off() {
   });
 }
 
+std::string ModelHub::reading() const {
+  std::string out;
+  for (const Reading& reading : readings_) out += reading.what + ' ';
+  return out;
+}
+
 bool ModelHub::idle() const {
   return unflushed_.empty() && sent_.empty() && answered_.empty() && due_.empty() && pushed_.empty() && !can_push() &&
          !can_read_on();
@@ -231,6 +237,7 @@ void ModelHub::read(const std::string& inbox, uint64_t after, size_t max_bytes,
   using Entries = std::vector<cluster::Entry>;
   const auto look = [this, inbox, after, max_bytes] { return redis_.read(inbox, after, max_bytes); };
   Reading reading;
+  reading.what = inbox + ':' + std::to_string(after);
   reading.there = [look] { return !look().empty(); };
   reading.call = make<Entries>(
       16,

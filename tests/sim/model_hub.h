@@ -50,6 +50,8 @@ class ModelHub final : public cluster::Hub, private RedisModel::Listener {
   // Nothing is under way, but for reads that wait for what is not there.
   bool idle() const;
   const std::string& key() const { return caller_.key; }
+  // What a read that waits has after it, for a message: "inbox:entry ..."
+  std::string reading() const;
 
   // --- cluster::Hub ---
   void start(Events& events) override { events_ = &events; }
@@ -91,6 +93,7 @@ class ModelHub final : public cluster::Hub, private RedisModel::Listener {
   };
   struct Reading {  // a call that waits
     uint64_t until = 0;
+    std::string what;
     std::function<bool()> there;  // there is something to answer with
     Call call;
   };

@@ -4,6 +4,7 @@
 // socket ("sent"), what clients received, and which processes died. A fault excuses what it must and nothing else:
 //   - a worker's death excuses the sessions that were to end with their connections to it, QoS 0 messages and
 //     unacknowledged ones handed to it;
+//   - in a cluster, what oracle_cluster.cc names;
 //   - a link's cut, a stopped worker and slow clients excuse nothing, except what was counted as dropped: QoS 0 for
 //   want
 //     of credit or room, QoS 1 and 2 for a full queue.
@@ -29,6 +30,8 @@ class Oracle {
 
   // All members of shared groups are: what one was given is in a store.
   bool durable_members = false;
+  // No excuse that the contract does not have.
+  bool strict = false;
 
   // --- messages ---
   Message& new_message(std::string_view client, std::string_view topic, proto::QoS qos, bool retain);
@@ -60,9 +63,18 @@ class Oracle {
   void unsubscribe_handed(Connection& connection, Asked& asked);  // likewise
   void unsuback_sent(Connection& connection, const Asked& asked);
 
+  // --- a cluster: oracle_cluster.cc ---
+  void host_died(Host& host);
+  void host_adopted(Host& host);
+  void redis_lost();
+
   // --- after everything healed and came to rest ---
+  // REQUIRES: everything is at rest.
+  void check_one_live();
   void check_answered();
   void check_delivered();
+  // Everybody with a session is connected and has taken what is his.
+  void check_groups();
   void check_retained(const std::vector<std::map<std::string, std::string>>& seen_by_worker);
   // Topics whose retained message may be any of these payloads ("" = none).
   std::vector<std::string> retained_candidates(std::string_view topic) const;
@@ -72,6 +84,7 @@ class Oracle {
   uint64_t deliveries() const { return deliveries_; }
   uint64_t connects() const { return connects_; }
   uint64_t takeovers() const { return takeovers_; }
+  uint64_t crossings() const { return crossings_; }  // deliveries to another host than the message's
 
  private:
   struct Client {  // by client id
@@ -83,6 +96,9 @@ class Oracle {
     // A session that was to end with its connection died with its worker: where it had come from it may still be
     // stored.
     bool may_rise = false;
+    // It was accepted on two hosts that were apart: which session will be left is not known until everything is at
+    // rest.
+    bool split = false;
   };
   struct RetainedWrite {
     const Connection* connection = nullptr;
@@ -93,6 +109,8 @@ class Oracle {
   void register_owed(Message& message);
   void fire_will(Connection& connection, bool certain);
   void check_rival(Connection& connection);
+  bool count_refusal(const Process& process);
+  bool refused_for_store(const Connection& connection);
   void check_session_present(Client& client, Connection& connection, bool present);
   struct Unanswered {
     bool any = false;
@@ -108,6 +126,21 @@ class Oracle {
   void received_shared(Connection& connection, Message& message);
   void check_copy(Connection& connection, Message& message, Receipt& receipt, const proto::Publish& publish);
   void check_order(Connection& connection, const Message& message);
+  // --- a cluster ---
+  bool elsewhere(const Connection& a, const Connection& b) const { return a.process.host != b.process.host; }
+  // Something is or was wrong between the two, and has not come to rest since then.
+  bool apart(const Connection& a, const Connection& b) const;
+  // Redis may have thought that its host is dead.
+  bool may_be_fenced(const Connection& connection) const;
+  // The session is on the message's host, or that host must know of the subscription.
+  bool known_there(const Client& client, const Message& message, bool shared) const;
+  // QoS 0 has no second chance.
+  bool qos0_excused(const Client& client, const Message& message) const;
+  bool blind(const Client& client, const Message& message) const;
+  bool shared_excused(const Client& client, const Message& message) const;
+  void split(Client& client, Connection& connection);
+  void doubt_host(const Host& host, Step since);
+  bool ordered_by_redis(const Message& later, const Message& earlier) const;
   bool firm(const Message& message, bool qos0) const;
   // What is missing and may be, as far as the workers have counted it.
   struct Missing {
@@ -131,12 +164,15 @@ class Oracle {
   std::deque<Session> sessions_;
   std::map<std::string, Client> clients_;
   std::map<std::string, std::vector<RetainedWrite>, std::less<>> retained_;
+  std::map<uint32_t, uint64_t> refusals_;  // by slot: seen, for want of the store
   Step last_death_ = 0;
   Step last_leave_ = 0;  // a member of a shared group left, lost its connection or died
+  Step last_quit_ = 0;   // a session left a group, or ended
   uint64_t asked_ = 0;   // SUBSCRIBE and UNSUBSCRIBE
   uint64_t deliveries_ = 0;
   uint64_t connects_ = 0;
   uint64_t takeovers_ = 0;
+  uint64_t crossings_ = 0;
 };
 
 }  // namespace sim

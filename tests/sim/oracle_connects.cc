@@ -15,6 +15,7 @@ void Oracle::require(bool condition, const Connection& connection, const std::st
 
 void Oracle::connection_made(Connection& connection) {
   clients_[connection.owner.name()].connections.push_back(&connection);
+  if (connection.terms.will != 0) message(connection.terms.will).connection = &connection;
 }
 
 void Oracle::connect_handed(Connection& connection) {
@@ -25,24 +26,36 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
   Client& client = clients_[connection.owner.name()];
   trace_.mix(connection.index);
   if (connack.reason != proto::ReasonCode::success) {
-    connection.refused = true;
+    connection.refused = connection.turned_away = true;
     trace_.line(connection.name(), " <= CONNACK ", proto::to_string(connack.reason));
+    const bool excused = connection.process.store.has_failed() ||
+                         world_.troubled_since(connection.process.host, connection.connect_handed);
+    require(excused || connack.reason != proto::ReasonCode::server_unavailable, connection,
+            "is refused though the store is well");
     return;
   }
   ++connects_;
   trace_.line(connection.name(), " <= CONNACK", connack.session_present ? " with session" : "");
   require(connection.connack_sent == kNever, connection, "got a second CONNACK");
+  bool alone = true;
   for (const Connection* other : client.connections) {
-    require(other == &connection || !other->live(), connection,
-            text("C7: is accepted while ", other->name(), " of the same client id is live"));
+    if (other == &connection || !other->live()) continue;
+    if (apart(connection, *other)) {
+      alone = false;
+      continue;
+    }
+    require(false, connection, text("C7: is accepted while ", other->name(), " of the same client id is live"));
   }
-  check_session_present(client, connection, connack.session_present);
+  if (!alone) client.split = true;
+  if (!client.split) check_session_present(client, connection, connack.session_present);
   connection.connack_sent = trace_.step();
   connection.connack_number = connects_;
   connection.session_present = connack.session_present;
   // What is present may be a session that somebody unanswered began after ours had ended with its connection.
   const Unanswered others = unanswered(client, connection);
-  if (!connack.session_present || client.session == nullptr || !client.persistent) {
+  if (client.split) {
+    split(client, connection);
+  } else if (!connack.session_present || client.session == nullptr || !client.persistent) {
     begin_session(client, connection);
     client.session->doubted = connack.session_present && client.may_rise;
   } else if (others.ending || (client.may_be_lost && others.any)) {
@@ -54,6 +67,7 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
   client.may_be_lost = false;
   if (!connack.session_present) client.may_rise = false;
   connection.session = client.session;
+  if (client.split) client.session->doubted = true;
   client.session->connections += 1;
   client.session->announced.clear();
   for (const auto& other : world_.processes()) {
@@ -114,23 +128,35 @@ void Oracle::end_session(Client& client) {
   client.session->ended = trace_.step();
   client.session->owed.clear();
   client.session = nullptr;
-  last_leave_ = trace_.step();
+  last_leave_ = last_quit_ = trace_.step();
 }
 
 // A worker may close a connection only because another of the same client id wants its place: one that is still there,
 // or that overlapped with it and went away by itself.
 void Oracle::check_rival(Connection& connection) {
   const Client& client = clients_[connection.owner.name()];
+  if (client.split || may_be_fenced(connection)) return;
   const bool has_rival =
       std::any_of(client.connections.begin(), client.connections.end(), [&](const Connection* other) {
         if (other == &connection || other->connect_handed == kNever) return false;
+        if (elsewhere(*other, connection) && world_.troubled_since(other->process.host, connection.connect_handed)) {
+          return true;
+        }
         if (other->closed_by_broker != kNever && !other->disconnect_handed) return false;
         // The claim of one whose worker died may still come out of that worker's stream.
         const bool died = !other->process.alive;
         const Step over = died ? world_.end_of_mourning(other->process.died) : other->over_at();
         return over > connection.connect_handed;
       });
+  if (!has_rival && refused_for_store(connection)) return;
   require(has_rival, connection, "C7: is closed by its worker though no other connection of its client id lasts");
+}
+
+// MQTT 3.x cannot be told otherwise that a message is not stored.
+bool Oracle::refused_for_store(const Connection& connection) {
+  if (connection.terms.version == proto::ProtocolVersion::v5 || !count_refusal(connection.process)) return false;
+  for (const auto& [packet_id, id] : connection.published) message(id).refused = true;
+  return true;
 }
 
 void Oracle::closed_by_broker(Connection& connection, bool unsettled) {
@@ -138,14 +164,16 @@ void Oracle::closed_by_broker(Connection& connection, bool unsettled) {
   last_leave_ = trace_.step();
   // A CONNECT whose answer takes too long (its client id's home is dead or stands still) is given up.
   if (connection.connack_sent == kNever && world_.now_ms() >= connection.accepted_ms + kConnectTimeoutMs) return;
+  if (connection.refused && connection.goodbye != proto::ReasonCode::session_taken_over) return;
+  if (connection.turned_away && world_.troubled_since(connection.process.host, connection.connect_handed)) return;
   if (!connection.disconnect_handed) {
     ++takeovers_;
     check_rival(connection);
     if (connection.terms.version == proto::ProtocolVersion::v5) {
-      require(connection.goodbye == proto::ReasonCode::session_taken_over, connection,
+      require(connection.goodbye == proto::ReasonCode::session_taken_over || may_be_fenced(connection), connection,
               "C7: is closed without DISCONNECT 0x8E");
     }
-    fire_will(connection, true);
+    fire_will(connection, !may_be_fenced(connection));
   } else if (unsettled) {
     fire_will(connection, false);
   }

@@ -64,7 +64,7 @@ void Oracle::register_owed(Message& m) {
   if (m.erases || is_shared_topic(m.topic)) return;
   for (auto& [id, client] : clients_) {
     Session* session = client.session;
-    if (session == nullptr || !session->binds(m.topic, m.handed, false)) continue;
+    if (session == nullptr || !session->binds(m.topic, m.handed, false) || !known_there(client, m, false)) continue;
     const bool connected = client.owner->live();
     if (effective(m, *session) == proto::QoS::at_most_once || !client.persistent) {
       if (connected) session->owed[m.id] = {true, client.owner};
@@ -79,14 +79,29 @@ void Oracle::register_owed(Message& m) {
   }
 }
 
-void Oracle::accepted(Connection&, MessageId id) {
-  message(id).accepted = true;
+void Oracle::accepted(Connection& connection, MessageId id) {
+  Message& m = message(id);
+  m.accepted = true;
+  // Whoever hangs up before the answer is not told that there was no room.
+  if (m.qos != proto::QoS::at_most_once && connection.process.store.has_failed()) m.refused = true;
 }
 
 void Oracle::ack_sent(Connection& connection, MessageId id, proto::ReasonCode reason) {
+  if (reason == proto::ReasonCode::quota_exceeded && count_refusal(connection.process)) {
+    message(id).refused = true;
+    return;
+  }
   const bool full = reason == proto::ReasonCode::quota_exceeded && dropped_queued() + dropped_qos0() > 0;
   require(!is_error(reason) || full, connection, text(message(id).name(), " is refused: ", proto::to_string(reason)));
   if (message(id).acked == kNever) message(id).acked = trace_.step();
+}
+
+// A worker says no for want of its store. False: it has not counted that.
+bool Oracle::count_refusal(const Process& process) {
+  uint64_t& seen = refusals_[process.id.slot];
+  if (seen >= world_.page(process.id.slot).get(metrics::Counter::publish_refused_store)) return false;
+  ++seen;
+  return true;
 }
 
 // --- what arrives ---
@@ -108,7 +123,9 @@ void Oracle::received(Connection& connection, const proto::Publish& publish) {
                   {connection.owner.name(), m.name()});
   };
   const bool shared = is_shared_topic(m.topic);
-  check(m.handings > 0 || m.may_fire, m.is_will ? "a will though its connection did not end unclean" : "not sent yet");
+  const bool taken_for_dead = m.is_will && m.connection != nullptr && may_be_fenced(*m.connection);
+  check(m.handings > 0 || m.may_fire || taken_for_dead,
+        m.is_will ? "a will though its connection did not end unclean" : "not sent yet");
   check(publish.qos == effective(m, session), "wrong QoS");
   if (!publish.dup) session.receipts[id].acked.erase(publish.packet_id);  // the packet id is used anew
   if (publish.retain) {
@@ -123,6 +140,7 @@ void Oracle::received(Connection& connection, const proto::Publish& publish) {
   check_order(connection, m);
   if (shared) received_shared(connection, m);
   session.owed.erase(id);
+  if (m.connection != nullptr && elsewhere(connection, *m.connection)) ++crossings_;
   ++receipt.copies;
   receipt.last = &connection;
   receipt.packet_id = publish.packet_id;
@@ -221,7 +239,10 @@ void Oracle::suback_sent(Connection& connection, const Asked& asked, const proto
   if (connection.session == nullptr) return;
   for (Subscription& s : connection.session->subscriptions) {
     const bool meant = std::find(asked.filters.begin(), asked.filters.end(), s.filter) != asked.filters.end();
-    if (meant && s.asked_by <= asked.number && s.unasked == kNever && s.granted == kNever) s.granted = trace_.step();
+    if (meant && s.asked_by <= asked.number && s.unasked == kNever && s.granted == kNever) {
+      s.granted = trace_.step();
+      s.host = connection.process.host;
+    }
   }
 }
 
@@ -234,6 +255,7 @@ void Oracle::unsubscribe_handed(Connection& connection, Asked& asked) {
     if (!meant || s.unasked != kNever) continue;
     s.unasked = trace_.step();
     s.unasked_by = asked.number;
+    if (s.shared()) last_quit_ = trace_.step();
   }
 }
 

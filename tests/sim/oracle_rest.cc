@@ -20,6 +20,7 @@ void Oracle::check_answered() {
 
 // The broker has promised to deliver it, and nothing that died since excuses it.
 bool Oracle::firm(const Message& m, bool qos0) const {
+  if (m.refused && m.acked == kNever) return false;
   const bool worker_lives = m.connection == nullptr || m.connection->process.alive;
   if (m.is_will) {
     // Its worker published it, and died with what had not left it.
@@ -70,6 +71,7 @@ void Oracle::check_owed(Client& client, Missing& missing) {
     if (session.shaken != 0 && uninformed && m.handed <= world_.end_of_mourning(session.shaken)) continue;
     if (!session.binds(m.topic, m.handed, false)) continue;
     if (!firm(m, owed.by_connection)) continue;
+    if (qos0_excused(client, m) || blind(client, m)) continue;
     if (owed.by_connection && std::min(m.qos, session.qos) == proto::QoS::at_most_once) {
       trace_.line(client.owner->name(), " misses QoS 0 ", m.name());
       if (dropped_qos0() > 0) {
@@ -122,6 +124,7 @@ void Oracle::check_shared(const Message& m, Missing& missing) {
     const Step acked = m.acked == kNever && maybe_acked ? m.connection->over_at() : m.acked;
     if (m.qos == proto::QoS::at_least_once && acked <= last_death_ && !durable_members) continue;
     if (session->shaken >= m.handed) continue;
+    if (!known_there(client, m, true) || shared_excused(client, m)) continue;
     if (m.qos == proto::QoS::at_most_once && dropped_qos0() > 0) {
       missing.qos0.emplace(m.id, nullptr);
       return;
@@ -137,14 +140,32 @@ void Oracle::check_shared(const Message& m, Missing& missing) {
   }
 }
 
+// Members whose sessions last give away nothing but to another: what was acknowledged has come to one of them.
+void Oracle::check_groups() {
+  if (!durable_members || dropped_queued() > 0) return;
+  for (const Message& m : messages_) {
+    if (!m.topic.starts_with("g/") || !m.members.empty() || m.acked == kNever || last_quit_ >= m.handed) continue;
+    const bool wanted = std::any_of(clients_.begin(), clients_.end(), [&m](const auto& entry) {
+      const Session* session = entry.second.session;
+      return session != nullptr && session->binds(m.topic, m.handed, true);
+    });
+    if (wanted) {
+      return trace_.fail(text(m.name(), ' ', m.topic, " of ", m.client, " (QoS ", static_cast<int>(m.qos),
+                              ", acknowledged) never came to a member of the group"),
+                         {m.name()});
+    }
+  }
+}
+
 bool Oracle::dominates(const RetainedWrite& later, const RetainedWrite& earlier) const {
   const Message& a = messages_[later.id - 1];
   const Message& b = messages_[earlier.id - 1];
-  const bool sure = a.acked != kNever || (a.accepted && a.connection->process.alive);
+  const bool sure = a.acked != kNever || (a.accepted && !a.refused && a.connection->process.alive);
   if (!sure) return false;
   // Its home may have had no credit.
   if (a.qos == proto::QoS::at_most_once && world_.total(metrics::Counter::publish_dropped_bus) > 0) return false;
   if (a.qos == proto::QoS::exactly_once && a.handings > 1) return false;  // one of its sendings only was looked at
+  if (!ordered_by_redis(a, b)) return false;
   if (later.connection == earlier.connection) return true;
   return b.handings == 1 && b.acked != kNever && b.acked < a.handed;
 }
@@ -162,7 +183,7 @@ std::vector<std::string> Oracle::retained_candidates(std::string_view topic) con
     if (!beaten) out.push_back(m.payload());
     const bool undropped =
         m.qos != proto::QoS::at_most_once || world_.total(metrics::Counter::publish_dropped_bus) == 0;
-    all_sure = all_sure || m.acked != kNever || (m.accepted && m.connection->process.alive && undropped);
+    all_sure = all_sure || m.acked != kNever || (m.accepted && !m.refused && m.connection->process.alive && undropped);
   }
   if (!all_sure) out.push_back("");
   return out;

@@ -24,9 +24,11 @@ struct Process {
   bool is_gateway = false;
   bool alive = true;
   bool stopped = false;
+  base::MonoMs started_at = 0;
   base::MonoMs stopped_at = 0;
-  bool ready = false;  // accepts clients
-  bool dirty = false;  // was given inputs since its last turn
+  bool ready = false;   // accepts clients
+  bool fenced = false;  // of a gateway: its life in the cluster has ended, and so must it
+  bool dirty = false;   // was given inputs since its last turn
   Step died = kNever;
   base::Random random;
   store::MemoryStore::Disk memory;  // a gateway's
@@ -36,8 +38,12 @@ struct Process {
   std::deque<std::vector<broker::PeerId>> inbox;  // Peers messages on their way from the master
 
   // `disk` null: what it stores is lost with it.
-  Process(uint32_t process_index, broker::PeerId process_id, uint64_t seed, store::MemoryStore::Disk* disk)
-      : index(process_index), id(process_id), random(seed), store(random, disk != nullptr ? *disk : memory) {}
+  Process(uint32_t process_index, broker::PeerId process_id, uint64_t seed, store::MemoryStore::Disk* disk,
+          bool store_fails)
+      : index(process_index),
+        id(process_id),
+        random(seed),
+        store(random, disk != nullptr ? *disk : memory, store_fails && disk != nullptr) {}
   bool runs() const { return alive && !stopped; }
   // Something is there for its next turn.
   bool wants_turn() const { return dirty || store.pending() || (hub != nullptr && hub->due()); }

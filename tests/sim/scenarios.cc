@@ -235,29 +235,25 @@ Settings three_workers() {
 }  // namespace
 
 const std::vector<Scenario>& scenarios() {
-  static const std::vector<Scenario> all = [] {
-    std::vector<Scenario> list{
-        {"everybody-hears", 10, three_workers(), everybody_hears},
-        {"retained-everywhere", 40, three_workers(), retained_everywhere},
-        {"retained-while-a-home-is-away", 80, three_workers(), retained_while_a_home_is_away},
-        {"worker-of-publisher-dies", 60, three_workers(), worker_of_publisher_dies},
-        {"takeover-in-a-stream", 50, three_workers(), takeover_in_a_stream},
-        {"chain-of-takeovers", 60, four_workers(), chain_of_takeovers},
-        {"racing-connects", 80, four_workers(), racing_connects},
-        {"takeover-and-a-death", 560, four_workers(), takeover_and_a_death},
-        {"takeover-and-a-cut", 320, four_workers(), takeover_and_a_cut},
-        {"takeover-from-a-stopped-worker", 160, four_workers(), takeover_from_a_stopped_worker},
-        {"takeover-while-a-worker-joins", 160, four_workers(), takeover_while_a_worker_joins},
-        {"suback-races-a-joining-worker", 160, three_workers(), suback_races_a_joining_worker},
-        {"suback-races-a-publisher", 60, three_workers(), suback_races_a_publisher},
-        {"shared-group", 40, four_workers(), shared_group},
-        {"shared-group-and-a-death", 180, four_workers(), shared_group_and_a_death},
-        {"shared-group-and-a-leaving-member", 180, four_workers(), shared_group_and_a_leaving_member},
-        {"a-session-ends-after-leaving-its-group", 60, three_workers(), a_session_ends_after_leaving_its_group},
-    };
-    for (Scenario& scenario : shared_scenarios()) list.push_back(std::move(scenario));
-    return list;
-  }();
+  static const std::vector<Scenario> all{
+      {"everybody-hears", 10, three_workers(), everybody_hears},
+      {"retained-everywhere", 40, three_workers(), retained_everywhere},
+      {"retained-while-a-home-is-away", 80, three_workers(), retained_while_a_home_is_away},
+      {"worker-of-publisher-dies", 60, three_workers(), worker_of_publisher_dies},
+      {"takeover-in-a-stream", 50, three_workers(), takeover_in_a_stream},
+      {"chain-of-takeovers", 60, four_workers(), chain_of_takeovers},
+      {"racing-connects", 80, four_workers(), racing_connects},
+      {"takeover-and-a-death", 560, four_workers(), takeover_and_a_death},
+      {"takeover-and-a-cut", 320, four_workers(), takeover_and_a_cut},
+      {"takeover-from-a-stopped-worker", 160, four_workers(), takeover_from_a_stopped_worker},
+      {"takeover-while-a-worker-joins", 160, four_workers(), takeover_while_a_worker_joins},
+      {"suback-races-a-joining-worker", 160, three_workers(), suback_races_a_joining_worker},
+      {"suback-races-a-publisher", 60, three_workers(), suback_races_a_publisher},
+      {"shared-group", 40, four_workers(), shared_group},
+      {"shared-group-and-a-death", 180, four_workers(), shared_group_and_a_death},
+      {"shared-group-and-a-leaving-member", 180, four_workers(), shared_group_and_a_leaving_member},
+      {"a-session-ends-after-leaving-its-group", 60, three_workers(), a_session_ends_after_leaving_its_group},
+  };
   return all;
 }
 

@@ -17,7 +17,9 @@ struct Scenario {
 };
 
 const std::vector<Scenario>& scenarios();
-// Some of them: shared groups in a cluster.
-std::vector<Scenario> shared_scenarios();
+// Those of several hosts.
+const std::vector<Scenario>& cluster_scenarios();
+const std::vector<Scenario>& retained_scenarios();
+const std::vector<Scenario>& shared_scenarios();
 
 }  // namespace sim

@@ -23,6 +23,8 @@ Settings Settings::of_seed(uint64_t seed, uint64_t steps) {
   if (random.one_in(4)) s.max_queued_messages = 1 + static_cast<uint32_t>(random.below(12));
   if (random.one_in(6)) s.max_queued_bytes = uint64_t{4096} << random.below(5);
   s.drop_old = random.one_in(2);
+  s.faults.store = profile >= 2 && random.one_in(3);
+  s.faults.clock = profile >= 2 && random.one_in(3);
   return s;
 }
 
@@ -51,13 +53,13 @@ Settings Settings::of_cluster_seed(uint64_t seed, uint64_t steps, uint32_t hosts
       f.host_cut = f.host_stop = true;
       break;
     case 5:
-      f.host_death = f.death = true;
+      f.host_death = f.host_gone = f.death = true;
       break;
     case 6:
       f.redis_lost = f.redis_down = true;
       break;
     default:
-      f.cut = f.stop = f.death = f.hub = f.host_cut = f.host_stop = f.host_death = f.redis_down = true;
+      f.cut = f.stop = f.death = f.hub = f.host_cut = f.host_stop = f.host_death = f.host_gone = f.redis_down = true;
       f.redis_lost = random.one_in(2);
       break;
   }

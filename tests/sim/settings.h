@@ -12,11 +12,14 @@ struct Faults {
   bool cut = false;    // links break and come back
   bool stop = false;   // workers stand still for a while (SIGSTOP)
   bool death = false;  // workers are killed and replaced
+  bool store = false;  // commits fail for a while
+  bool clock = false;  // the wall clock is set, forwards and back
   // --- of a cluster ---
   bool hub = false;         // connections to Redis break; calls and answers are lost
   bool host_cut = false;    // a host is cut off from Redis for a while
   bool host_stop = false;   // a host stands still, maybe past its lease
-  bool host_death = false;  // a host dies, and comes back or not
+  bool host_death = false;  // a host dies, and comes back
+  bool host_gone = false;   // ... or not
   bool redis_down = false;  // Redis goes away and comes back as it was; or is full for a while
   bool redis_lost = false;  // ... empty, or with an older state
 };
@@ -40,7 +43,9 @@ struct Settings {
   bool racing = true;            // several CONNECTs of one client id at once
   bool durable_members = false;  // of the shared group: always persistent
   bool shared = true;            // shared subscriptions
-  bool at_home = false;          // of a cluster: every client keeps to one host, and nothing is retained
+  bool retained = true;          // retained messages
+  bool roaming = true;           // clients connect to any host, not only to their own
+  bool strict = false;           // Oracle::strict
   bool trace = false;
 
   static Settings of_seed(uint64_t seed, uint64_t steps);

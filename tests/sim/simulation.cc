@@ -17,7 +17,9 @@ Simulation::Simulation(const Settings& settings)
       random(settings.seed),
       world(settings_, random, trace),
       oracle(world, trace),
-      clients(settings_, world, oracle, trace, random) {}
+      clients(settings_, world, oracle, trace, random) {
+  oracle.strict = settings_.strict;
+}
 
 void Simulation::execute(const Event& event) {
   trace.begin_step();
@@ -70,7 +72,7 @@ void Simulation::steps(uint64_t n) {
 
 void Simulation::until(const std::function<bool()>& condition, const char* what) {
   for (uint64_t n = 0; !failed() && !condition(); ++n) {
-    if (n > kPatience) return trace.fail(text("liveness: never ", what), {});
+    if (n > kPatience) return trace.fail(text("liveness: never ", what, ": ", world.unrest()), {});
     step(kProgress);
   }
 }
@@ -83,7 +85,8 @@ void Simulation::until_quiet() {
 void Simulation::at_rest() {
   trace.line("-- at rest");
   world.note_quiet();
-  oracle.check_delivered();
+  oracle.check_one_live();
+  if (!failed()) oracle.check_delivered();
 }
 
 void Simulation::run() {
@@ -99,6 +102,7 @@ void Simulation::run() {
     profile.qos =
         profile.shares || random.one_in(2) ? proto::QoS::exactly_once : static_cast<proto::QoS>(random.below(3));
     profile.receive_maximum = random.one_in(3) ? static_cast<uint16_t>(1 + random.below(4)) : uint16_t{0};
+    profile.host = i % settings_.hosts;
     clients.add(profile);
   }
   if (!all_at_once) until([this] { return world.quiet(); }, "starts");
@@ -127,7 +131,8 @@ void Simulation::finish() {
   bring_back();
   if (!failed()) oracle.check_answered();
   if (!failed()) oracle.check_delivered();
-  if (!failed() && !settings_.at_home) probe_retained();
+  if (!failed()) oracle.check_groups();
+  if (!failed() && settings_.retained) probe_retained();
   if (!failed()) leave();
   if (!failed()) check_empty();
 }
@@ -136,6 +141,7 @@ void Simulation::heal() {
   trace.line("!! everything heals");
   for (const auto& process : world.processes()) {
     if (process->alive && process->stopped) world.execute({EventKind::go, process->index});
+    if (process->alive) process->store.heal();
   }
   world.heal_cluster();
   for (uint32_t place = 0; place < world.slots(); ++place) {
@@ -152,7 +158,7 @@ void Simulation::heal() {
 void Simulation::settle() {
   unsigned pauses = 0;
   for (uint64_t n = 0; !failed() && pauses < kRestfulPauses; ++n) {
-    if (n > kPatience) return trace.fail("liveness: never comes to rest", {});
+    if (n > kPatience) return trace.fail(text("liveness: never comes to rest: ", world.unrest()), {});
     if (quiet()) {
       if (pauses++ == 0) at_rest();
       trace.begin_step();
@@ -167,7 +173,7 @@ void Simulation::bring_back() {
   for (Identity& identity : clients.identities()) {
     if (failed()) return;
     if (identity.current() != nullptr || !identity.profile().persistent) continue;
-    identity.connect(*clients.any_ready(identity), {});
+    identity.connect(*clients.any_ready(identity.profile().host), {});
   }
   settle();
 }
@@ -178,6 +184,7 @@ void Simulation::probe_retained() {
     Identity::Profile profile;
     profile.id = text("probe", place);
     profile.persistent = false;
+    profile.host = world.host_of(place).index;
     probes.push_back(&clients.add(profile));
     probes.back()->connect(*world.live(place), {true, false, false});
   }
@@ -196,7 +203,7 @@ void Simulation::probe_retained() {
 void Simulation::leave() {
   for (Identity& identity : clients.identities()) {
     const std::vector<Connection*> open(identity.connections().begin(), identity.connections().end());
-    identity.connect(*clients.any_ready(identity), {true, false, false});
+    identity.connect(*clients.any_ready(identity.profile().host), {true, false, false});
   }
   settle();
   for (Identity& identity : clients.identities()) {

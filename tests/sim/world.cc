@@ -6,6 +6,7 @@ namespace sim {
 namespace {
 
 constexpr base::MonoMs kStallMs = 5000;
+constexpr uint64_t kWallJump = 86'400'000;  // ms: it is set to a time of one day
 constexpr uint32_t kOften = 8;
 constexpr uint32_t kUsually = 4;
 constexpr uint32_t kAtTimes = 2;
@@ -72,9 +73,11 @@ broker::Environment World::environment(Process& process) {
   }
   e.link_credit = settings_.link_credit;
   e.flush_link = [this, &process](uint32_t, bus::Link& link) { flush_link(process, link); };
+  e.on_fenced = [&process] { process.fenced = true; };
   e.on_ready = [this, &process] {
     process.ready = true;
     trace_.line("!! ", process.name(), " is ready");
+    if (process.is_gateway) note_open(process);
   };
   return e;
 }
@@ -84,14 +87,16 @@ void World::start(uint32_t place) {
   const uint32_t slot = place % per_host();
   const broker::PeerId id{slot, next_incarnation_++};
   store::MemoryStore::Disk* disk = is_gateway(place) ? nullptr : &disks_[place];
-  processes_.push_back(std::make_unique<Process>(index, id, random_.next(), disk));
+  processes_.push_back(std::make_unique<Process>(index, id, random_.next(), disk, settings_.faults.store));
   Process& process = *processes_.back();
   process.host = place / per_host();
   process.place = place;
   process.is_gateway = is_gateway(place);
+  process.started_at = clock_.now_ms();
   const std::string of_host = hosts_.size() > 1 ? text('h', process.host) : "";
   process.label = of_host + (process.is_gateway ? "g" : text('w', slot));
   if (process.is_gateway) {
+    host_of(place).fenced = false;
     process.hub = std::make_unique<ModelHub>(redis_, process.random);
     process.hub->set_partitioned(hosts_[process.host]->partitioned);
   }
@@ -183,6 +188,10 @@ void World::cut(Wire& wire) {
 
 void World::pass_time(base::MonoMs ms) {
   clock_.advance(ms);
+  if (settings_.faults.clock && random_.one_in(20)) {
+    clock_.set_wall(random_.below(kWallJump));
+    trace_.line("!! the wall clock is set");
+  }
   for (Process* process : slots_) {
     if (process != nullptr) process->dirty = true;
   }
@@ -263,13 +272,16 @@ void World::collect(std::vector<Event>& out) const {
     if (process->wants_turn()) out.push_back({EventKind::turn, process->index, 0, 3 * kOften});
     if (!process->inbox.empty()) out.push_back({EventKind::hear_peers, process->index, 0, kAtTimes});
   }
+  for (const auto& host : hosts_) {
+    if (host->fenced && !host->down) out.push_back({EventKind::start, gateway_of(host->index), 0, kAtTimes});
+  }
   for (uint32_t i = 0; i < wires_.size(); ++i) collect_wire(i, out);
 }
 
 void World::collect_master(std::vector<Event>& out) const {
   for (uint32_t place = 0; place < slots(); ++place) {
     const Process* process = slots_[place];
-    const bool down = hosts_[place / per_host()]->down;
+    const bool down = host_of(place).down || (is_gateway(place) && host_of(place).fenced);
     if (process == nullptr && !down) out.push_back({EventKind::start, place, 0, 1});
     const bool stalled = process != nullptr && process->stopped && clock_.now_ms() > process->stopped_at + kStallMs;
     if (stalled) out.push_back({EventKind::kill, process->index, 0, 1});

@@ -33,6 +33,8 @@ class World {
   std::function<void(Process&)> on_death;
   // All processes of the host have died.
   std::function<void(Host&)> on_host_death;
+  // Another has adopted what the host has.
+  std::function<void(Host&)> on_adopted;
   // Redis has come back empty or with an older state.
   std::function<void()> on_redis_lost;
 
@@ -68,6 +70,7 @@ class World {
   // The places of the workers of all hosts but those that are gone.
   std::vector<uint32_t> workers() const;
   bool is_gateway(uint32_t place) const { return settings_.clustered && (place + 1) % per_host() == 0; }
+  uint32_t gateway_of(uint32_t host) const { return (host + 1) * per_host() - 1; }
   metrics::PageRef page(uint32_t place) const { return metrics::PageRef(pages_[place].get()); }
   uint64_t total(metrics::Counter counter) const;
   uint64_t total(metrics::Gauge gauge) const;
@@ -76,6 +79,8 @@ class World {
   bool may_die(const Process& process) const;
   // Nothing is under way between workers, nobody stands still, is missing or has something to do.
   bool quiet() const;
+  // What keeps it from being quiet, for a message.
+  std::string unrest() const;
   // The last step before now at which quiet() held (checked now and then, so it may have held later than it says).
   Step last_quiet() const { return last_quiet_; }
   void note_quiet();
@@ -94,6 +99,11 @@ class World {
   bool troubled(uint32_t host) const;
   // ... or was since then; a trouble lasts until everything has come to rest.
   bool troubled_since(uint32_t host, Step since) const;
+  bool troubled_at(uint32_t host, Step step) const;
+  // ... and its gateway opened without knowing what other hosts want.
+  bool blind_at(uint32_t host, Step step) const;
+  // Since when it has been troubled without a break; kNever: it is not.
+  Step trouble_begin(uint32_t host) const;
   // A subscription that was granted at `granted` on host `y` is known by a message's host `x` when it is handed over.
   bool routed(uint32_t x, uint32_t y, Step granted, Step handed) const;
 
@@ -125,6 +135,8 @@ class World {
   void pause_host(uint32_t host, bool paused);
   void note_troubles();
   void end_troubles();
+  void note_lease(Host& host);
+  void note_open(const Process& gateway);
   bool cluster_quiet() const;
   void collect_hub(const Process& process, std::vector<Event>& out) const;
   void collect_repairs(std::vector<Event>& out) const;

@@ -11,6 +11,9 @@ void World::turn(Process& process) {
   process.broker->end_of_turn();
   if (process.broker->more_work()) process.dirty = true;
   if (flush_clients) flush_clients(process);
+  if (!process.fenced) return;
+  hosts_[process.host]->fenced = true;
+  kill(process);
 }
 
 void World::hear_peers(Process& process) {

@@ -68,7 +68,7 @@ void World::collect_cluster_faults(std::vector<Event>& out) const {
   for (const auto& host : hosts_) {
     const uint32_t h = host->index;
     if (host->gone || host->down) continue;
-    const Process* gateway = slots_[(h + 1) * per_host() - 1];
+    const Process* gateway = slots_[gateway_of(h)];
     if (f.hub && gateway != nullptr && gateway->hub->connected()) {
       out.push_back({EventKind::hub_cut, gateway->index, 0, 6});
     }
@@ -76,7 +76,7 @@ void World::collect_cluster_faults(std::vector<Event>& out) const {
     if (f.host_cut && !host->partitioned) out.push_back({EventKind::host_cut, h, 0, 3});
     if (f.host_stop && !host->paused) out.push_back({EventKind::stop_host, h, 0, 3});
     if (f.host_death && may_die(*host))
-      out.push_back({EventKind::kill_host, h, random_.one_in(3) && !settings_.at_home ? 1U : 0U, 3});
+      out.push_back({EventKind::kill_host, h, f.host_gone && random_.one_in(3) ? 1U : 0U, 3});
   }
   if (!redis_.is_up()) return;
   if (f.redis_down) {
@@ -159,7 +159,7 @@ void World::set_partitioned(uint32_t index, bool partitioned) {
     trace_.line("!! host ", index, partitioned ? " is cut off from Redis" : " can reach Redis");
   }
   host.partitioned = partitioned;
-  Process* gateway = slots_[(index + 1) * per_host() - 1];
+  Process* gateway = slots_[gateway_of(index)];
   if (gateway != nullptr) gateway->hub->set_partitioned(partitioned);
 }
 
@@ -210,19 +210,36 @@ void World::heal_cluster() {
 
 bool World::troubled(uint32_t index) const {
   const Host& host = *hosts_[index];
-  const Process* gateway = slots_[(index + 1) * per_host() - 1];
+  const Process* gateway = slots_[gateway_of(index)];
   if (gateway == nullptr || !gateway->runs() || !gateway->ready || !gateway->hub->connected()) return true;
   if (!redis_.is_up() || redis_.full() || host.partitioned || host.paused || host.down) return true;
   const auto node = redis_.nodes().find(gateway->hub->key());
   return node == redis_.nodes().end() || !node->second.adopter.empty() || redis_.lease_over(node->second);
 }
 
+void World::note_lease(Host& host) {
+  const auto name = host.config.redis.node_id + '.';
+  bool leased = false;
+  std::string adopted;
+  for (const auto& [key, node] : redis_.nodes()) {
+    if (!key.starts_with(name)) continue;
+    if (!node.adopter.empty()) adopted = std::max(adopted, key);
+    leased = leased || (node.adopter.empty() && !redis_.lease_over(node));
+  }
+  if (!leased) host.lost_lease = trace_.step();
+  if (adopted <= host.adopted) return;
+  host.adopted = adopted;
+  trace_.line("!! ", adopted, " is adopted");
+  if (on_adopted) on_adopted(host);
+}
+
 void World::note_troubles() {
   for (const auto& host : hosts_) {
+    note_lease(*host);
     if (!troubled(host->index)) continue;
     calm_since_ = clock_.now_ms();
     if (host->troubles.empty() || host->troubles.back().end != kNever)
-      host->troubles.push_back({trace_.step(), kNever});
+      host->troubles.push_back({trace_.step(), kNever, last_quiet_});
   }
 }
 
@@ -237,6 +254,31 @@ void World::end_troubles() {
 bool World::troubled_since(uint32_t index, Step since) const {
   const std::vector<Host::Trouble>& all = hosts_[index]->troubles;
   return !all.empty() && all.back().end >= since;
+}
+
+bool World::troubled_at(uint32_t index, Step step) const {
+  const std::vector<Host::Trouble>& all = hosts_[index]->troubles;
+  return std::any_of(all.begin(), all.end(),
+                     [step](const Host::Trouble& t) { return t.begin <= step && step <= t.end; });
+}
+
+void World::note_open(const Process& gateway) {
+  Host& host = *hosts_[gateway.host];
+  const bool late = clock_.now_ms() >= gateway.started_at + settings_.lease_ms;
+  if ((gateway.hub->connected() && !late) || host.troubles.empty()) return;
+  host.troubles.back().blind = true;
+  trace_.line("!! ", gateway.name(), " opens without knowing the others");
+}
+
+bool World::blind_at(uint32_t index, Step step) const {
+  const std::vector<Host::Trouble>& all = hosts_[index]->troubles;
+  return std::any_of(all.begin(), all.end(),
+                     [step](const Host::Trouble& t) { return t.blind && t.calm <= step && step <= t.end; });
+}
+
+Step World::trouble_begin(uint32_t index) const {
+  const std::vector<Host::Trouble>& all = hosts_[index]->troubles;
+  return all.empty() || all.back().end != kNever ? kNever : all.back().begin;
 }
 
 bool World::routed(uint32_t x, uint32_t y, Step granted, Step handed) const {
@@ -268,7 +310,7 @@ std::string World::residue(size_t retained) const {
   }
   for (const auto& host : hosts_) {
     if (host->gone) continue;
-    const Process* gateway = slots_[(host->index + 1) * per_host() - 1];
+    const Process* gateway = slots_[gateway_of(host->index)];
     for (const auto& [slot, records] : redis_.nodes().at(gateway->hub->key()).copies) {
       const store::MemoryStore::Disk& disk = disks_[host->index * per_host() + slot];
       for (const auto& [key, value] : records) {
@@ -279,12 +321,40 @@ std::string World::residue(size_t retained) const {
   return "";
 }
 
+std::string World::unrest() const {
+  std::string out;
+  for (const Process* process : slots_) {
+    if (process == nullptr) continue;
+    if (!process->ready) out += text(process->name(), " is not ready; ");
+    if (process->wants_turn() || !process->inbox.empty()) out += text(process->name(), " has something to do; ");
+    if (process->hub == nullptr) continue;
+    if (!process->hub->connected() || !process->hub->idle()) out += text(process->name(), " talks to Redis; ");
+    const auto node = redis_.nodes().find(process->hub->key());
+    if (node == redis_.nodes().end() || !node->second.adopter.empty()) {
+      out += text(process->hub->key(), " is not a live node; ");
+    } else if (!node->second.inbox.empty()) {
+      out += text(process->hub->key(), " has ", node->second.inbox.size(), " entries in its inbox, ",
+                  node->second.inbox.front().id, " to ", node->second.inbox.back().id, ", reads behind ",
+                  process->hub->reading(), "; ");
+    }
+  }
+  for (const auto& wire : wires_) {
+    const bool both_live = wire->sides[0].process->alive && wire->sides[1].process->alive;
+    if (both_live && !wire->quiet()) {
+      out += text(wire->sides[0].process->name(), " - ", wire->sides[1].process->name(), " is not quiet; ");
+    }
+  }
+  if (settings_.clustered) out += text(redis_.nodes().size(), " nodes in Redis; ");
+  if (clock_.now_ms() < calm_since_ + 2 * settings_.lease_ms) out += "a host is troubled; ";
+  return out;
+}
+
 bool World::cluster_quiet() const {
   if (!redis_.is_up() || redis_.full() || clock_.now_ms() < calm_since_ + 2 * settings_.lease_ms) return false;
   size_t nodes = 0;
   for (const auto& host : hosts_) {
     if (host->gone) continue;
-    const Process* gateway = slots_[(host->index + 1) * per_host() - 1];
+    const Process* gateway = slots_[gateway_of(host->index)];
     if (host->partitioned || gateway == nullptr || !gateway->hub->connected() || !gateway->hub->idle()) return false;
     const auto node = redis_.nodes().find(gateway->hub->key());
     if (node == redis_.nodes().end() || !node->second.adopter.empty() || !node->second.inbox.empty()) return false;

@@ -89,6 +89,17 @@ void BrokerWorld::kill(uint32_t slot) {
   announce();
 }
 
+void BrokerWorld::set_full(uint32_t slot) {
+  workers_[slot]->store.hold();
+  workers_[slot]->store.set_health(store::Health::full);
+}
+
+void BrokerWorld::set_well(uint32_t slot) {
+  workers_[slot]->store.release();
+  workers_[slot]->store.set_health(store::Health::ok);
+  run();
+}
+
 void BrokerWorld::announce(const std::vector<broker::PeerId>& more) {
   std::vector<broker::PeerId> live = more;
   for (uint32_t slot = 0; slot < workers_.size(); ++slot) {
@@ -262,6 +273,7 @@ void BrokerClient::connect(const std::string& id, const Terms& terms) {
   packet.client_id = id;
   packet.clean_start = terms.clean;
   if (terms.expiry != 0) packet.properties.session_expiry_interval = terms.expiry;
+  if (terms.receive_maximum != 0) packet.properties.receive_maximum = terms.receive_maximum;
   std::string bytes;
   encode(packet, bytes);
   send(bytes);

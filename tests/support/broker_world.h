@@ -1,5 +1,6 @@
 // The brokers of a host in memory: clients whose packets are lines of text, links that carry what the test lets
-// through, a clock that stands still. A slot may be played by the test itself: ScriptedPeer.
+// through, a clock that stands still, disks that outlive the workers. A slot may be played by the test itself:
+// ScriptedPeer.
 //
 //   BrokerWorld world(2);
 //   BrokerClient sub(world, 1), pub(world, 0);
@@ -62,6 +63,10 @@ class BrokerWorld {
   int64_t gauge(uint32_t slot, metrics::Gauge gauge) const;
   store::MemoryStore& store(uint32_t slot) { return workers_[slot]->store; }
   const store::MemoryStore::Disk& disk(uint32_t slot) const { return disks_[slot]; }
+  // Nothing can be written any more: the store is slow, or full and says so.
+  void set_slow(uint32_t slot) { workers_[slot]->store.hold(); }
+  void set_full(uint32_t slot);
+  void set_well(uint32_t slot);
   bool ready(uint32_t slot) const { return workers_[slot]->ready; }
   // A word that starts with `prefix` and has its home there: a client id or a topic.
   std::string at_home(uint32_t slot, const std::string& prefix) const;
@@ -116,6 +121,7 @@ class BrokerClient final : public connection::ClientTransport {
   struct Terms {
     bool clean = true;
     uint32_t expiry = 0;  // seconds
+    uint16_t receive_maximum = 0;
   };
   // CONNECT and everything that follows from it; the CONNACK is left to received().
   void connect(const std::string& id, const Terms& terms);

@@ -18,6 +18,8 @@ BINARY = os.environ.get("MQTT_MASTER_FAKE", str(ROOT / "build/dev/tests/system/m
 class Processes:
     """A master with fake workers in a directory of its own."""
 
+    binary = BINARY
+
     def __init__(self, workers=2, **config):
         self.directory = Path(tempfile.mkdtemp(prefix="mm-proc-"))
         self.port = free_ports(1)[0]
@@ -52,7 +54,7 @@ class Processes:
 
     def spawn(self, *arguments):
         with open(self.path("stdout"), "ab") as out, open(self.path("stderr"), "ab") as err:
-            self.process = subprocess.Popen([BINARY, "-c", str(self.file), *arguments], stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([self.binary, "-c", str(self.file), *arguments], stdin=subprocess.DEVNULL,
                                             stdout=out, stderr=err, cwd=self.directory, start_new_session=True)
         return self
 
@@ -64,7 +66,7 @@ class Processes:
 
     def run(self, *arguments):
         """A command; (exit code, stdout, stderr)."""
-        done = subprocess.run([BINARY, "-c", str(self.file), *arguments], cwd=self.directory, capture_output=True,
+        done = subprocess.run([self.binary, "-c", str(self.file), *arguments], cwd=self.directory, capture_output=True,
                               text=True, timeout=30, check=False)
         return done.returncode, done.stdout, done.stderr
 

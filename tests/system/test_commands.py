@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from mm.broker import ROOT, alive, eventually
+from mm.broker import ROOT, alive, binary, eventually
 from processes import BINARY, Processes
 
 
@@ -185,6 +185,17 @@ def test_daemon_whose_workers_cannot_start_says_where_to_look():
         assert (code, out) == (1, "")
         assert stderr == (f"mqtt-master: the workers did not start; see {p.path('run/mqtt-master.log')}\n")
         assert not p.daemon()
+
+
+def test_workers_open_the_log_again_at_hup():
+    with Processes(workers=2, daemonize=True) as p:
+        p.binary = binary()  # with real workers
+        assert p.run("-q")[0] == 0
+        p.path("run/mqtt-master.log").rename(p.path("run/old.log"))
+        os.kill(p.daemon()[0], signal.SIGHUP)
+        eventually(lambda: "log file opened again" in p.log(), "the new log")
+        assert p.run("stop")[0] == 0
+        assert p.log().count("worker stopped") == 2
 
 
 def test_daemon_opens_its_log_again_at_hup():

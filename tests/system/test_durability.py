@@ -898,12 +898,12 @@ def small_disk(tmp_path):
         subprocess.run(["umount", "-l", str(disk)], check=False)
 
 
-def fill(pub, topic):
+def fill(pub, topic, size=64 * 1024):
     """Publish until it is refused, or not answered for five seconds. (numbers that were acknowledged, the last, whether
     the last was refused)"""
     acknowledged = []
     for number in range(2000):
-        packet_id = pub.send_publish(topic, str(number).encode().ljust(64 * 1024, b" "), qos=1)
+        packet_id = pub.send_publish(topic, str(number).encode().ljust(size, b" "), qos=1)
         try:
             puback = pub.wait_for(Type.PUBACK, packet_id=packet_id, timeout=5)
         except AssertionError:
@@ -912,7 +912,7 @@ def fill(pub, topic):
             assert puback.reason == 0x97, f"{puback}"
             return acknowledged, number, True
         acknowledged.append(number)
-    raise AssertionError("125 MB were acknowledged on a disk of 32")
+    raise AssertionError(f"2000 messages of {size} bytes were acknowledged")
 
 
 @pytest.mark.parametrize("publisher", [0, 1], ids=["same worker", "other worker"])
@@ -970,3 +970,50 @@ def test_a_worker_that_is_killed_while_the_disk_is_full(tmp_path, small_disk):
         assert durable.connack.session_present
         got = [int(message.payload) for message in durable.receive_many(len(acknowledged))]
         assert got == acknowledged
+
+
+# ---------------------------------------------------------------- store.max_size
+
+
+def bytes_of(directory):
+    total = 0
+    for path in directory.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # it is at work
+            total += path.stat().st_size
+    return total
+
+
+def status_of(broker):
+    return subprocess.run([binary(), "-c", str(broker.config_file), "status"], cwd=broker.directory, timeout=20,
+                          capture_output=True, text=True, check=False).stdout
+
+
+def test_a_store_that_has_reached_its_maximum(tmp_path):
+    """It is refused and said, the disk does not get more; what is read makes room, and the disk gets its space back."""
+    limit = 8 * MEGABYTE
+    config = {"store": {"max_size": limit}, "mqtt": {"max_queued_bytes": 1 << 30}}
+    with Broker(1, config, directory=tmp_path) as broker, contextlib.ExitStack() as open:
+        def client(name, version=V5, **fields):
+            return open.enter_context(Client(broker.port(), version, timeout=SLOW)).connect(name, **fields)
+
+        durable = client("durable", properties=EXPIRY)
+        durable.subscribe("durable", qos=1)
+        durable.disconnect()
+        acknowledged, _, was_refused = fill(client("pub"), "durable", 8 * 1024)
+        assert was_refused and len(acknowledged) > 50
+        eventually(lambda: "[store full]" in status_of(broker), "the status of a full store")
+        older = client("older", version=V311)
+        older.send_publish("durable", b"x" * 64 * 1024, qos=1)
+        older.expect_closed()
+        brief = client("brief")
+        brief.subscribe("brief", qos=1)
+        client("other").publish("brief", b"x", qos=1)
+        brief.receive(payload=b"x")
+        assert bytes_of(store_of(broker)) < 2 * limit
+        durable = client("durable", clean=False, properties=EXPIRY)
+        assert [int(message.payload) for message in durable.receive_many(len(acknowledged))] == acknowledged
+        again = client("again")
+        eventually(lambda: accepted(again, "durable", b"after"), "a PUBACK after there is room again", SLOW)
+        durable.receive(payload=b"after")
+        eventually(lambda: "[store full]" not in status_of(broker), "the status of a store with room", SLOW)
+        eventually(lambda: bytes_of(store_of(broker)) < limit / 4, "the space that drained queues have left", SLOW)

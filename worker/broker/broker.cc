@@ -193,7 +193,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     };
     if (accept && journal_.refuses()) {
       --client.accepting;
-      return publisher_.refuse(client);
+      return publisher_.refuse(client, pending);
     }
     if (accept) {
       // Its packet id is being written: message and identity with it. PUBREC rests on that.
@@ -337,8 +337,10 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     takeovers_.sync_to(peer);
     claims_.resend_to(peer);
     claims_.on_peer_linked(peer);
+    if (gateway_) gateway_->on_peer_linked(peer);
     outbox_.on_peer_linked(peer);
     retained_.on_peer_linked(peer);
+    if (gateway_) gateway_->retained().on_worker_linked(peer);
     if (recovered_) peers_.send(peer, bus::FrameType::recovered, bus::kAckSoon, {});
     return !gateway_ || gateway_->open();
   }
@@ -348,16 +350,20 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     shared_.on_peer_gone(peer);
     if (gateway_) gateway_->on_worker_shares_gone(peer);
     retained_.on_peer_gone(peer);
+    if (gateway_) gateway_->retained().on_worker_gone(peer);
     claims_.on_peer_gone(peer);
     takeovers_.on_peer_gone(peer);
+    if (gateway_) gateway_->on_peer_gone(peer);
     departures_.on_peer_gone(peer);
     sys_.forget_published();
   }
 
-  void on_peer_synced(const WorkerId& peer) override {
-    core_.tree.drop_kept(peer.slot);
-    if (gateway_) gateway_->on_worker_synced(peer.slot);
-    interest_.on_peer_synced(peer.slot);
+  void on_peer_synced(const WorkerId& peer, bool partial) override {
+    if (!partial) {
+      core_.tree.drop_kept(peer.slot);
+      if (gateway_) gateway_->on_worker_synced(peer.slot);
+      interest_.on_peer_synced(peer.slot);
+    }
     if (Peer* linked = peers_.find(peer)) {
       shared_.on_peer_synced(*linked);
       if (gateway_) gateway_->on_worker_shares_told(*linked);
@@ -399,6 +405,9 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   bool on_peer_frame(Peer& peer, bus::FrameType type, uint8_t flags, std::string_view body,
                      const base::BufferRef& attachment) override {
     using bus::FrameType;
+    if (gateway_) {
+      if (const auto taken = gateway_->on_peer_frame(peer, type, body, attachment)) return *taken;
+    }
     switch (type) {
       case FrameType::ack:
       case FrameType::sync_end:
@@ -467,6 +476,24 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         return takeovers_.on_freeze(peer.id, body);
       case FrameType::stale:
         return claims_.on_stale(body);
+      case FrameType::cluster_granted:
+        return claims_.on_cluster_granted(peer.id, body);
+      case FrameType::cluster_registered:
+        return claims_.on_cluster_registered(body);
+      case FrameType::cluster_joined:
+        claims_.on_cluster_joined();
+        return body.empty();
+      case FrameType::claim_refused:
+        return claims_.on_claim_refused(body);
+      case FrameType::restart:
+        return claims_.on_restart(peer, body);
+      case FrameType::reclaim:
+        return claims_.on_reclaim(peer, body);
+      case FrameType::takeover_abort:
+        return takeovers_.on_abort(peer.id, body);
+      case FrameType::cluster_claim:
+      case FrameType::cluster_held:
+        return false;  // for a gateway
       case FrameType::departed:
         return departures_.on_departed(peer, body);
       case FrameType::recovered:
@@ -490,11 +517,28 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         return retained_.on_credit(peer, body);
       case FrameType::retain_cancel:
         return retained_.on_cancel(peer, body);
+      case FrameType::retain_state:
+        return from_gateway(peer) && retained_.home().on_state(body);
+      case FrameType::retain_ordered:
+        return from_gateway(peer) && retained_.home().on_ordered(body);
+      case FrameType::retain_change:
+        return from_gateway(peer) && retained_.home().on_change(body, attachment);
+      case FrameType::retain_round:
+        return from_gateway(peer) && retained_.home().on_round(body);
+      case FrameType::retain_offered:
+        return from_gateway(peer) && retained_.home().on_offered(body);
+      case FrameType::retain_order:
+        return gateway_ && gateway_->retained().on_order(peer, body, attachment);
+      case FrameType::retain_offer:
+        return gateway_ && gateway_->retained().on_offer(peer, body, attachment);
+      case FrameType::retain_stored:
+        return gateway_ && gateway_->retained().on_stored(peer, body);
     }
     return false;
   }
 
  private:
+  bool from_gateway(const Peer& peer) const { return peer.id.slot == core_.gateway_slot(); }
   void take(const bus::MessageRef& message, const Peer& from) {
     if (gateway_) {
       gateway_->forward(message);
@@ -515,7 +559,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
 
   static void on_house_keeping(base::TimerNode& node) {
     Impl& self = static_cast<HouseKeeping&>(node).impl;
-    self.retained_.sweep();
+    self.retained_.home().sweep();
     if (self.clients_.size() != 0) self.records_.write_alive();
     uint64_t waiting = 0;
     self.peers_.for_each([&](const Peer& peer) { waiting += peer.link.end() - peer.link.written(); });

@@ -62,6 +62,9 @@ struct Environment {
   std::function<void()> on_fenced;
   // All links are synchronised: start accepting clients. Called once.
   std::function<void()> on_ready;
+  // Of the gateway's slot only: the nodes of the cluster as it sees them now, for whoever looks at this host. To be
+  // called after every answer that tells.
+  std::function<void(const std::vector<cluster::Node>&)> on_nodes;
 };
 
 struct PeerId {

@@ -17,7 +17,10 @@ namespace broker {
 
 using Outcome = session::Directory::Outcome;
 
-Claims::Claims(Core& core) : core_(core), directory_(*core.env.clock, *this) {}
+Claims::Claims(Core& core)
+    : core_(core),
+      directory_(*core.env.clock, *this, core.config.clustered(),
+                 core.config.redis.redis_down == config::RedisDown::accept) {}
 
 connection::MqttClient* Claims::client_of(const Claim& claim) const {
   return claim.has_client ? core_.clients->find(claim.client) : nullptr;
@@ -44,12 +47,12 @@ void Claims::send_claim(uint64_t number, const Claim& claim) {
   const uint32_t home = core_.home_of(claim.id);
   if (home == core_.self.slot) {
     const std::string id = claim.id;
-    directory_.on_claim(core_.self, id, number);
+    directory_.on_claim(core_.self, id, number, claim.clean_start);
     return;
   }
   Peer* peer = core_.peers->find(home);
   if (peer == nullptr) return;  // sent again when the home is back: resend_to()
-  bus::Writer(core_.scratch).put<uint64_t>(number).text(claim.id);
+  bus::Writer(core_.scratch).put<uint64_t>(number).put<uint8_t>(claim.clean_start).put<uint64_t>(0).text(claim.id);
   core_.peers->send(*peer, bus::FrameType::claim, bus::kAckSoon, core_.scratch);
 }
 
@@ -63,12 +66,14 @@ void Claims::abandon(const connection::MqttClient& client) {
 bool Claims::on_claim(const WorkerId& from, std::string_view body) {
   bus::Reader reader(body);
   const auto number = reader.get<uint64_t>();
+  const bool clean = reader.get<uint8_t>() != 0;
+  const auto foreign = reader.get<uint64_t>();
   const std::string_view id = reader.text();
   if (!reader.at_end() || core_.home_of(id) != core_.self.slot) return false;
   if (core_.peers->ready()) {
-    directory_.on_claim(from, id, number);
+    directory_.on_claim(from, id, number, clean, foreign);
   } else {
-    early_.push_back({from, std::string(id), number});
+    early_.push_back({from, std::string(id), number, clean, foreign});
   }
   return true;
 }
@@ -77,8 +82,10 @@ void Claims::on_ready() {
   const std::vector<EarlyClaim> early = std::move(early_);
   early_.clear();
   for (const EarlyClaim& claim : early) {
-    if (core_.peers->find(claim.from) != nullptr) directory_.on_claim(claim.from, claim.id, claim.number);
+    if (core_.peers->find(claim.from) == nullptr) continue;
+    directory_.on_claim(claim.from, claim.id, claim.number, claim.clean, claim.foreign);
   }
+  directory_.register_all();
 }
 
 void Claims::on_recovered() {
@@ -127,6 +134,58 @@ void Claims::stale(const WorkerId& to, std::string_view id, uint64_t epoch) {
   core_.peers->send(*peer, bus::FrameType::stale, bus::kAckSoon, core_.scratch);
 }
 
+void Claims::refused(const WorkerId& to, uint64_t number) {
+  if (to == core_.self) {
+    handle_refused(number);
+    return;
+  }
+  Peer* peer = core_.peers->find(to);
+  if (peer == nullptr) return;
+  bus::Writer(core_.scratch).put<uint64_t>(number);
+  core_.peers->send(*peer, bus::FrameType::claim_refused, bus::kAckSoon, core_.scratch);
+}
+
+// --- the cluster's directory ---
+
+// Not there: its replacement says when it has joined.
+void Claims::ask(std::string_view id, uint64_t at_least) {
+  Peer* gateway = core_.peers->find(core_.gateway_slot());
+  if (gateway == nullptr) return;
+  bus::Writer(core_.scratch).put<uint64_t>(at_least).text(id);
+  core_.peers->send(*gateway, bus::FrameType::cluster_claim, bus::kAckSoon, core_.scratch);
+}
+
+void Claims::settled(std::string_view id, uint64_t epoch, Outcome outcome) {
+  Peer* gateway = core_.peers->find(core_.gateway_slot());
+  if (gateway == nullptr) return;
+  bus::Writer(core_.scratch).put<uint64_t>(epoch).put<uint8_t>(static_cast<uint8_t>(outcome)).text(id);
+  core_.peers->send(*gateway, bus::FrameType::cluster_held, 0, core_.scratch);
+}
+
+bool Claims::on_cluster_granted(const WorkerId& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto epoch = reader.get<uint64_t>();
+  const auto where = reader.get<uint8_t>();
+  const std::string_view id = reader.text();
+  if (!reader.at_end() || where > static_cast<uint8_t>(session::Directory::Where::unknown)) return false;
+  directory_.on_answer(id, static_cast<session::Directory::Where>(where), epoch, from);
+  return true;
+}
+
+bool Claims::on_cluster_registered(std::string_view body) {
+  bus::Reader reader(body);
+  const auto epoch = reader.get<uint64_t>();
+  const bool ours = reader.get<uint8_t>() != 0;
+  const std::string_view id = reader.text();
+  if (!reader.at_end()) return false;
+  directory_.on_registered(id, epoch, ours);
+  return true;
+}
+
+void Claims::on_cluster_joined() {
+  if (core_.peers->ready()) directory_.register_all();
+}
+
 bool Claims::on_held(const WorkerId& from, std::string_view body) {
   bus::Reader reader(body);
   const auto number = reader.get<uint64_t>();
@@ -152,7 +211,7 @@ bool Claims::on_holding(const WorkerId& from, std::string_view body) {
   const auto number = reader.get<uint64_t>();
   const std::string_view id = reader.text();
   if (!reader.at_end()) return false;
-  directory_.on_holding(from, id, epoch, number);
+  directory_.on_holding(from, id, epoch, number, from.slot == core_.gateway_slot());
   return true;
 }
 
@@ -185,6 +244,52 @@ void Claims::handle_superseded(uint64_t number) {
   connection::MqttClient* client = client_of(it->second);
   claims_.erase(it);
   if (client != nullptr) client->on_superseded();
+}
+
+void Claims::handle_refused(uint64_t number) {
+  const auto it = claims_.find(number);
+  if (it == claims_.end()) return;
+  connection::MqttClient* client = client_of(it->second);
+  claims_.erase(it);
+  if (client != nullptr) client->on_refused(proto::ReasonCode::server_unavailable);
+}
+
+bool Claims::on_claim_refused(std::string_view body) {
+  bus::Reader reader(body);
+  const auto number = reader.get<uint64_t>();
+  if (!reader.at_end()) return false;
+  handle_refused(number);
+  return true;
+}
+
+bool Claims::on_restart(Peer& from, std::string_view body) {
+  bus::Reader reader(body);
+  Claim* claim = awaited(reader.get<uint64_t>(), from);
+  if (claim != nullptr && claim->incoming != nullptr) claim->incoming->clear_messages();
+  return reader.at_end();
+}
+
+// Claimed anew: the home knows now where it is.
+bool Claims::on_reclaim(Peer& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto number = reader.get<uint64_t>();
+  if (!reader.at_end()) return false;
+  if (awaited(number, from) == nullptr) return true;
+  const auto it = claims_.find(number);
+  if (session::Session* half = std::exchange(it->second.incoming, nullptr)) core_.sessions->forget(*half);
+  connection::MqttClient* client = client_of(it->second);
+  const Claim old = std::move(it->second);
+  claims_.erase(it);
+  report(old.id, number, Outcome::not_pulled);
+  if (client == nullptr) return true;
+  const uint64_t again = next_number_++;
+  client->claim_number = again;
+  Claim& claim = claims_[again];
+  claim.client = old.client;
+  claim.id = old.id;
+  claim.clean_start = old.clean_start;
+  send_claim(again, claim);
+  return true;
 }
 
 bool Claims::on_stale(std::string_view body) {
@@ -264,6 +369,7 @@ bool Claims::on_state_begin(Peer& from, std::string_view body) {
   if (!found) {
     // What was held for a session that its owner's replacement does not have goes with it.
     if (session::Session* half = std::exchange(claim->incoming, nullptr)) core_.sessions->forget(*half);
+    if (session::Session* old = core_.sessions->find(claim->id)) core_.sessions->forget(*old);  // out of date
     finish(claims_.find(number), nullptr);
     return reader.at_end();
   }

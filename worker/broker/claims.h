@@ -54,6 +54,7 @@ class Claims final : private session::Directory::Replies {
   bool on_claim(const WorkerId& from, std::string_view body);
   bool on_grant(std::string_view body);
   bool on_superseded(std::string_view body);
+  bool on_claim_refused(std::string_view body);
   bool on_held(const WorkerId& from, std::string_view body);
   bool on_release(const WorkerId& from, std::string_view body);
   bool on_holding(const WorkerId& from, std::string_view body);
@@ -62,6 +63,14 @@ class Claims final : private session::Directory::Replies {
   bool on_state_delivery(Peer& from, std::string_view body, const base::BufferRef& attachment);
   bool on_state_end(Peer& from, std::string_view body);
   bool on_stale(std::string_view body);
+  bool on_restart(Peer& from, std::string_view body);
+  bool on_reclaim(Peer& from, std::string_view body);
+
+  // --- in a cluster: the gateway ---
+  bool on_cluster_granted(const WorkerId& from, std::string_view body);
+  bool on_cluster_registered(std::string_view body);
+  // It can reach the other hosts now.
+  void on_cluster_joined();
 
   size_t pending() const { return claims_.size(); }
   size_t directory_size() const { return directory_.size(); }
@@ -85,16 +94,22 @@ class Claims final : private session::Directory::Replies {
     WorkerId from;
     std::string id;
     uint64_t number = 0;
+    bool clean = false;
+    uint64_t foreign = 0;
   };
 
   // session::Directory::Replies, when this worker is the home.
   void grant(const WorkerId& to, uint64_t claim, uint64_t epoch, const std::optional<WorkerId>& holder) override;
   void superseded(const WorkerId& to, uint64_t claim) override;
   void stale(const WorkerId& to, std::string_view id, uint64_t epoch) override;
+  void refused(const WorkerId& to, uint64_t claim) override;
+  void ask(std::string_view id, uint64_t at_least) override;
+  void settled(std::string_view id, uint64_t epoch, session::Directory::Outcome outcome) override;
 
   void send_claim(uint64_t number, const Claim& claim);
   void handle_grant(uint64_t number, uint64_t epoch, const std::optional<WorkerId>& holder);
   void handle_superseded(uint64_t number);
+  void handle_refused(uint64_t number);
   void handle_stale(std::string_view id, uint64_t epoch);
   // Asks the holder; nothing if it is not there: its replacement is asked.
   void pull(uint64_t number, Claim& claim);

@@ -93,6 +93,7 @@ struct Core {
   uint64_t sequence = 0;  // of the last message this worker routed
   // By worker process: the last message that came here from it. Dead ones' too, the newest kSeenDead of them.
   std::map<uint64_t, uint64_t> seen;
+  static constexpr size_t kSeenDead = 64;
   std::string scratch;  // for building frame bodies
 
   Peers* peers = nullptr;

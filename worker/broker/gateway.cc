@@ -7,6 +7,7 @@
 #include "shared/bus/frames.h"
 #include "shared/bus/message_codec.h"
 #include "worker/broker/interest.h"
+#include "worker/broker/journal.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/publisher.h"
 
@@ -31,12 +32,22 @@ Gateway::Gateway(Core& core)
       shares_(core, [this](NodeFrame type, std::string_view body) { announce(type, body); }),
       share_sender_(core, *this, shares_),
       share_receiver_(core, *this, shares_),
+      directory_(core,
+                 [this](const std::string& id, uint64_t epoch, const std::string& previous) {
+                   if (previous.empty() || previous == key_) return;
+                   std::string body;
+                   bus::Writer(body).put<uint64_t>(epoch).text(id);
+                   node(previous).stream.append(NodeFrame::stale, body);
+                 }),
+      imports_(core),
+      exports_(core),
       inbox_(*core.env.hub,
              [this](const cluster::Entry& entry, NodeInbox& inbox) {
                if (!on_frames(node(entry.from), entry.gateway, entry.frames, &inbox)) {
                  log(3, "malformed entry in the inbox", {{"from", entry.from}});
                }
              }),
+      retained_(core, *core.env.hub),
       timer_(*this) {}
 
 Gateway::~Gateway() = default;
@@ -72,6 +83,8 @@ void Gateway::on_down(const std::string& reason) {
   down_ = true;
   inbox_.pause();
   note_reached();
+  directory_.on_lost();
+  retained_.on_down();
   run_marks();
   open_if_known();
 }
@@ -110,9 +123,14 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     key_ = membership.key;
     joined_ = true;
     log(1, "joined the cluster", {{"node", key_}});
+    directory_.on_joined(key_);
+    for_each([](RemoteNode& remote) { remote.told = 0; });  // what was said may have been lost with Redis
+    imports_.on_joined();
+    tell_joined();
     inbox_end_ = membership.inbox_end;
     if (workers_synced_) inbox_.open(key_, inbox_end_);
   }
+  retained_.on_joined(membership.cluster_id);
   std::vector<std::string> gone;
   for (const auto& [key, remote] : nodes_) {
     const bool there = std::ranges::any_of(membership.nodes, [&](const cluster::Node& n) { return n.key == key; });
@@ -124,15 +142,30 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     RemoteNode& remote = node(known.key);
     if (remote.gateway < known.gateway) {
       remote.gateway = known.gateway;
-      remote.marked = 0;
+      on_gateway_changed(remote);
     }
     remote.lease_until = known.remaining_ms == 0 ? 0 : core_.now() + known.remaining_ms;
     remote.adopter = known.adopter;
     tell(remote);
   }
   note_reached();
+  if (cluster_ != 0 && cluster_ != membership.cluster_id) share_sender_.on_redis_lost();
+  cluster_ = membership.cluster_id;
   run_marks();
   open_if_known();
+  if (core_.env.on_nodes) core_.env.on_nodes(membership.nodes);
+}
+
+// What this host's `status` says of the cluster.
+void Gateway::show() const {
+  using metrics::Gauge;
+  const auto live = [this](const auto& entry) { return is_live(*entry.second); };
+  const auto whole = [this](const auto& entry) { return !is_live(*entry.second) || entry.second->synced; };
+  const base::MonoMs now = core_.now();
+  core_.page.set(Gauge::redis_up, hub_.up() ? 1 : 0);
+  core_.page.set(Gauge::cluster_ready, joined_ && open_ && std::ranges::all_of(nodes_, whole) ? 1 : 0);
+  core_.page.set(Gauge::cluster_nodes, static_cast<uint64_t>(std::ranges::count_if(nodes_, live)) + (joined_ ? 1 : 0));
+  core_.page.set(Gauge::cluster_lease_ms, lease_until_ > now ? lease_until_ - now : 0);
 }
 
 void Gateway::fenced(const char* what) {
@@ -140,6 +173,10 @@ void Gateway::fenced(const char* what) {
   fenced_ = true;
   log(2, "this host's life in the cluster has ended: beginning another", {{"found by", what}});
   if (core_.env.on_fenced) core_.env.on_fenced();
+}
+
+bool Gateway::all_live() const {
+  return std::ranges::all_of(nodes_, [this](const auto& entry) { return is_live(*entry.second); });
 }
 
 RemoteNode* Gateway::find(std::string_view key) {
@@ -163,6 +200,8 @@ void Gateway::forget(const std::string& key) {
   const auto it = nodes_.find(key);
   RemoteNode& remote = *it->second;
   log(1, "a node is gone", {{"node", key}});
+  imports_.on_node_gone(key);
+  exports_.on_node_gone(key);
   routes_.remove(remote.interest);
   shares_.remove(remote.interest.id, remote.members);
   by_id_[remote.interest.id] = nullptr;
@@ -191,12 +230,16 @@ void Gateway::on_timer(base::TimerNode& timer) {
   }
   self.inbox_.poke();
   self.note_reached();
+  self.directory_.run();
+  self.retained_.poke();
   self.run_marks();
   self.open_if_known();
+  self.show();
 }
 
 void Gateway::end_of_turn() {
   send_marks();
+  exports_.run();
   for (auto& [key, remote] : nodes_) {
     if (!remote->datagrams.empty()) {
       if (joined_ && hub_.outstanding() < kMaxOutstanding) {
@@ -226,20 +269,29 @@ void Gateway::on_workers_synced() {
   open_if_known();
 }
 
-// Whoever is live has told what it wants; or nobody can be asked; or somebody is not able to say it.
+// Whoever is live has told what it wants, and what is retained is here; or nobody can be asked; or somebody is not able
+// to say it.
 void Gateway::open_if_known() {
-  if (open_ || !workers_synced_) return;
+  if (knows_all_ || !workers_synced_) return;
   const bool late = core_.now() >= started_ + lease_ms_;
-  if (!joined_ && !down_ && !late) return;
-  if (joined_) {
-    for (const auto& [key, remote] : nodes_) {
-      if (!is_live(*remote) || remote->synced) continue;
-      if (!late) return;
-      log(2, "a node has not told what it wants", {{"node", key}});
+  const RemoteNode* silent = nullptr;
+  for (const auto& [key, remote] : nodes_) {
+    if (is_live(*remote) && !remote->synced) silent = remote.get();
+  }
+  const bool all = joined_ && silent == nullptr;
+  const bool retained = !joined_ || retained_.synchronised();
+  if (!open_ && !(all && retained) && !(!joined_ && down_) && !late) return;
+  if (!open_ && late && silent != nullptr) log(2, "a node has not told what it wants", {{"node", silent->key}});
+  knows_all_ = all;
+  if (knows_all_) {
+    for (auto& [message, ticket] : std::exchange(held_, {})) {
+      core_.tickets->resume(ticket);
+      forward(message);
+      core_.tickets->end_resumed();
     }
   }
-  open_ = true;
-  core_.peers->finish_sync();
+  if (!open_ || knows_all_) core_.peers->finish_sync(!knows_all_);
+  if (std::exchange(open_, true)) return;
   if (core_.env.on_ready) core_.env.on_ready();
 }
 
@@ -344,9 +396,82 @@ void Gateway::run_marks() {
   }
 }
 
+// --- sessions ---
+
+void Gateway::on_gateway_changed(RemoteNode& remote) {
+  remote.marked = 0;
+  imports_.on_gateway_changed(remote);
+  exports_.on_gateway_changed(remote);
+}
+
+bool Gateway::may_say_more(std::string_view key, uint64_t incarnation) const {
+  for (const auto& [name, remote] : nodes_) {
+    if (remote->gateway == incarnation) return is_live(*remote);
+  }
+  const auto of = nodes_.find(key);
+  return of != nodes_.end() && is_live(*of->second);
+}
+
+void Gateway::tell_joined() {
+  core_.peers->for_each(
+      [this](Peer& peer) { core_.peers->send(peer, bus::FrameType::cluster_joined, bus::kAckSoon, {}); });
+}
+
+void Gateway::on_peer_linked(Peer& peer) {
+  exports_.sync_to(peer);
+  exports_.on_peer_linked(peer);
+  if (joined_) core_.peers->send(peer, bus::FrameType::cluster_joined, bus::kAckSoon, {});
+}
+
+void Gateway::on_peer_gone(const WorkerId& worker) {
+  imports_.on_worker_gone(worker);
+  exports_.on_peer_gone(worker);
+}
+
+std::optional<bool> Gateway::on_peer_frame(Peer& from, bus::FrameType type, std::string_view body,
+                                           const base::BufferRef& attachment) {
+  using bus::FrameType;
+  switch (type) {
+    case FrameType::cluster_claim:
+      return directory_.on_claim(from.id, body);
+    case FrameType::cluster_held:
+      return directory_.on_held(from.id, body);
+    case FrameType::grant:
+      return exports_.on_grant(body);
+    case FrameType::state_begin:
+    case FrameType::state_delivery:
+    case FrameType::state_end:
+      return exports_.on_state(from.id, type, body, attachment);
+    case FrameType::pull:
+      return imports_.on_pull(from.id, body);
+    case FrameType::cut:
+      return imports_.on_cut(from.id, body);
+    case FrameType::freeze:
+      return imports_.on_freeze(from.id, body);
+    case FrameType::cut_sent:
+      return exports_.on_cut_sent(from.id, body);
+    case FrameType::cut_request: {
+      bus::Reader reader(body);
+      reader.get<uint64_t>();
+      reader.get<uint32_t>();
+      // For a session that comes from another host we stand for its owner; else we are one who may write to it.
+      if (reader.get<uint64_t>() == core_.self.incarnation) return imports_.on_cut_request(from.id, body);
+      return std::nullopt;
+    }
+    case FrameType::stale:
+      return true;  // the directory above has been told
+    default:
+      return std::nullopt;
+  }
+}
+
 // --- messages ---
 
 void Gateway::forward(const bus::MessageRef& message) {
+  if (!knows_all_ && in_stream(*message)) {  // what waited for a gateway: nobody knows yet for whom
+    held_.emplace_back(message, core_.tickets->wait());
+    return;
+  }
   targets_.clear();
   for (const router::LocalSubscription& s : core_.publisher->match(message->topic()).local) {
     if (std::ranges::find(targets_, s.subscriber) == targets_.end()) targets_.push_back(s.subscriber);
@@ -354,7 +479,7 @@ void Gateway::forward(const bus::MessageRef& message) {
   const int64_t shift = expiry_shift();
   for (const uint32_t id : targets_) {
     RemoteNode& remote = *by_id_[id];
-    if (message->qos() != proto::QoS::at_most_once) {
+    if (in_stream(*message)) {
       remote.stream.append(NodeFrame::publish, {}, *message, shift);
       remote.stream.wait(core_.tickets->wait());
     } else {
@@ -384,7 +509,7 @@ void Gateway::on_datagram(std::string_view from, std::string_view frames) {
 bool Gateway::on_frames(RemoteNode& from, uint64_t gateway, std::string_view frames, NodeInbox* inbox) {
   if (from.gateway < gateway) {
     from.gateway = gateway;
-    from.marked = 0;
+    on_gateway_changed(from);
     tell(from);
   }
   return for_each_node_frame(frames,
@@ -441,6 +566,25 @@ bool Gateway::on_frame(RemoteNode& from, NodeFrame type, std::string_view body, 
       return (inbox != nullptr && inbox != &inbox_) || share_receiver_.on_publish(from, body, inbox);
     case NodeFrame::shared_result:
       return inbox != &inbox_ || share_sender_.on_result(from, body);
+    case NodeFrame::pull:
+      return exports_.on_pull(from, body);
+    case NodeFrame::cut_request:
+      return exports_.on_cut_request(from, body);
+    case NodeFrame::cut:
+      return exports_.on_cut(body);
+    case NodeFrame::freeze:
+      return exports_.on_freeze(from, body);
+    case NodeFrame::abort:
+      return exports_.on_abort(from, body);
+    case NodeFrame::stale:
+      return exports_.on_stale(from, body);
+    case NodeFrame::restart:
+    case NodeFrame::state_begin:
+    case NodeFrame::state_delivery:
+    case NodeFrame::state_end:
+      return imports_.on_state(from, type, body);
+    case NodeFrame::cut_sent:
+      return imports_.on_cut_sent(from, body);
   }
   return false;
 }
@@ -450,7 +594,7 @@ bool Gateway::on_publish(std::string_view body, NodeInbox* inbox) {
   const bus::MessageRef message = bus::read_message(reader, base::BufferRef(), expiry_shift());
   if (!message) return false;
   if (inbox == nullptr) {
-    if (message->qos() != proto::QoS::at_most_once) return false;
+    if (in_stream(*message)) return false;
     core_.tickets->begin_unwatched();
     core_.publisher->relay(message);
     return true;

@@ -9,16 +9,23 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "shared/bus/frames.h"
 #include "shared/cluster/hub.h"
 #include "worker/broker/core.h"
+#include "worker/broker/node_directory.h"
+#include "worker/broker/node_exports.h"
+#include "worker/broker/node_imports.h"
 #include "worker/broker/node_inbox.h"
 #include "worker/broker/node_routes.h"
 #include "worker/broker/node_shares.h"
 #include "worker/broker/node_stream.h"
+#include "worker/broker/retained_sync.h"
 #include "worker/broker/share_receiver.h"
 #include "worker/broker/share_sender.h"
 
@@ -54,6 +61,8 @@ class Gateway final : public cluster::Hub::Events {
   void end_of_turn();
   // It knows what the cluster wants, or that there is no cluster to be reached: its workers may accept clients.
   bool open() const { return open_; }
+  // It is open, and knows what every live node wants. Until then messages for what only its predecessor knew wait here.
+  bool knows_all() const { return knows_all_; }
   // What its predecessor had accepted from other nodes has been passed on.
   bool recovered() const { return open_ && (!joined() || inbox_.caught_up()); }
   bool joined() const { return joined_; }
@@ -67,12 +76,22 @@ class Gateway final : public cluster::Hub::Events {
   void on_worker_shares_gone(const WorkerId& worker);
   void on_worker_shares_told(Peer& worker);
   bool on_mark(const WorkerId& from, std::string_view body);
+  void on_peer_linked(Peer& peer);  // before its sync_end
+  void on_peer_gone(const WorkerId& worker);
+  // Frames that only a gateway gets. nullopt: it is not one of them.
+  std::optional<bool> on_peer_frame(Peer& from, bus::FrameType type, std::string_view body,
+                                    const base::BufferRef& attachment);
   // A message that a worker here has accepted, for the nodes that want it. Uses the current ticket.
   void forward(const bus::MessageRef& message);
+
+  RetainedSync& retained() { return retained_; }
 
   // --- what the other parts of the gateway need ---
   cluster::Hub& hub() { return hub_; }
   const std::string& key() const { return key_; }
+  NodeDirectory& directory() { return directory_; }
+  // That process, of another host, is a live node's gateway; or, of the node `key`, one of its workers.
+  bool may_say_more(std::string_view key, uint64_t incarnation) const;
   RemoteNode* find(std::string_view key);
   RemoteNode* by_id(uint32_t id) const { return id < by_id_.size() ? by_id_[id] : nullptr; }
   // The newest entry of the inbox when this gateway joined.
@@ -87,6 +106,7 @@ class Gateway final : public cluster::Hub::Events {
   bool on_frames(RemoteNode& from, uint64_t gateway, std::string_view frames, NodeInbox* inbox);
   RemoteNode& node(const std::string& key);
   bool is_live(const RemoteNode& node) const { return core_.now() < node.lease_until; }
+  bool all_live() const;
   int64_t expiry_shift() const;
   template <typename F>
   void for_each(F&& f) {
@@ -115,7 +135,9 @@ class Gateway final : public cluster::Hub::Events {
   void forget(const std::string& key);
   void fenced(const char* what);
   void note_reached();
+  void show() const;
   void tell(RemoteNode& node);
+  void tell_joined();
   void announce(NodeFrame type, std::string_view body);
   void withdraw(const std::vector<std::string>& filters);
   void open_if_known();
@@ -123,6 +145,8 @@ class Gateway final : public cluster::Hub::Events {
   void run_marks();
   bool on_frame(RemoteNode& from, NodeFrame type, std::string_view body, NodeInbox* inbox);
   bool on_publish(std::string_view body, NodeInbox* inbox);
+  // It has another gateway.
+  void on_gateway_changed(RemoteNode& node);
   void log(int level, std::string_view event, std::initializer_list<LogField> fields) const;
 
   Core& core_;
@@ -131,12 +155,14 @@ class Gateway final : public cluster::Hub::Events {
   std::string name_;
   std::string key_;       // empty: never joined
   uint64_t session_ = 0;  // counts on_up(): an answer to a call of an earlier one is void
+  uint64_t cluster_ = 0;  // Membership::cluster_id
   bool joined_ = false;   // the hub is up, and knows us
   bool down_ = false;     // the hub has said that it is not there
   bool joining_ = false;  // an answer to join() or renew() is awaited
   bool renew_soon_ = false;
   bool workers_synced_ = false;
   bool open_ = false;
+  bool knows_all_ = false;
   bool fenced_ = false;
   base::MonoMs started_ = 0;
   base::MonoMs renew_at_ = 0;
@@ -146,7 +172,11 @@ class Gateway final : public cluster::Hub::Events {
   NodeShares shares_;
   ShareSender share_sender_;
   ShareReceiver share_receiver_;
+  NodeDirectory directory_;
+  NodeImports imports_;
+  NodeExports exports_;
   NodeInbox inbox_;
+  RetainedSync retained_;
   uint64_t inbox_end_ = 0;  // when it joined
   uint64_t announced_ = 0;  // the number of what was told the nodes last
   uint64_t mark_sent_ = 0;
@@ -156,7 +186,8 @@ class Gateway final : public cluster::Hub::Events {
     uint64_t announced = 0;
   };
   std::deque<Mark> marks_;
-  std::vector<uint32_t> targets_;  // scratch
+  std::vector<std::pair<bus::MessageRef, TicketId>> held_;  // until it knows all
+  std::vector<uint32_t> targets_;                           // scratch
   std::vector<RemoteNode*> by_id_;
   Timer timer_;
 };

@@ -1,7 +1,9 @@
 #include "worker/broker/journal.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "worker/broker/peers.h"
 #include "worker/broker/sessions.h"
 
 namespace broker {
@@ -53,6 +55,12 @@ void Journal::note(const bus::Message& message, Stream stream) {
   noted_[origin] = message.once().sequence;
 }
 
+void Journal::note_held(const bus::Message& message) {
+  const Origin origin = origin_of(message, Stream::messages);
+  const uint64_t newest = std::max(stored_[origin], message.once().sequence);
+  stored_[origin] = noted_[origin] = newest;
+}
+
 void Journal::note_passing(const bus::Message& message, Stream stream) {
   if ((message.once().sequence & kAccepted) != 0) stored_[origin_of(message, stream)] = message.once().sequence;
 }
@@ -84,11 +92,7 @@ void Journal::end_of_turn() {
     batch_.put(key, value);
   }
   noted_.clear();
-  while (stored_.size() > kMaxOrigins) {
-    store::seen_key(key, 0, stored_.begin()->first.first, stored_.begin()->first.second);
-    batch_.erase(key);
-    stored_.erase(stored_.begin());
-  }
+  forget_long_dead();
   const uint64_t number = number_++;
   changes_before_ += batch_.changes();
   Waiting& waiting = under_way_[number];
@@ -103,6 +107,24 @@ void Journal::end_of_turn() {
     under_way_.erase(it);
     completed(done);
   });
+}
+
+// The living have up to four streams each; the oldest of the dead go.
+void Journal::forget_long_dead() {
+  const size_t most = kMaxOrigins + 4 * size_t{core_.slots};
+  if (stored_.size() <= most || !core_.peers->ready()) return;
+  size_t left = stored_.size();
+  std::string key;
+  for (auto it = stored_.begin(); it != stored_.end() && left > most;) {
+    if (core_.peers->is_dead(it->first.first)) {
+      store::seen_key(key, 0, it->first.first, it->first.second);
+      batch_.erase(key);
+      it = stored_.erase(it);
+      --left;
+    } else {
+      ++it;
+    }
+  }
 }
 
 void Journal::completed(Waiting& done) {

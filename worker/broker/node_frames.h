@@ -25,6 +25,18 @@ enum class NodeFrame : uint8_t {
   // A message for a member of the node, and what became of it. `gateway` is the one that asks; its tokens are its own.
   shared_publish = 50,  // u64 gateway, u64 token, u8 repeat, text group, text filter, message
   shared_result = 51,   // u64 gateway, u64 token, u8 accepted
+  // Sessions on their way between hosts, node_imports.h and node_exports.h; tokens are the claimant's gateway's.
+  pull = 20,            // u64 token, u64 epoch, u8 clean, text client id
+  restart = 21,         // u64 token
+  state_begin = 22,     // u64 token, then as on the bus
+  state_delivery = 23,  // u64 token, then as on the bus
+  state_end = 24,       // u64 token, then as on the bus
+  cut_request = 25,     // u64 token, text key of the old owner's node
+  cut = 26,             // u64 claimant's gateway, u64 token, u64 whose stream is cut here
+  cut_sent = 27,        // u64 token, u64 our gateway, u8 whether there was a stream
+  freeze = 28,          // u64 token, u32 n, n times u64 whose cut comes
+  abort = 29,           // u64 token
+  stale = 30,           // u64 epoch, text client id: it is safe here
 };
 
 inline constexpr size_t kNodeFrameHead = 5;

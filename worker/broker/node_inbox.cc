@@ -9,12 +9,14 @@ void NodeInbox::open(const std::string& key, uint64_t end) {
     last_ = 0;
     pending_.clear();
     pending_bytes_ = 0;
+    done_ = trimmed_ = 0;
   }
   key_ = key;
   end_ = std::max(end_, end);
   ++session_;
   asked_ = false;
   reading_ = true;
+  trimmed_ = 0;  // it may have been lost
   trim();
   read();
 }
@@ -40,9 +42,9 @@ void NodeInbox::on_read(cluster::Status status, const std::vector<cluster::Entry
     pending_.push_back({entry.id, entry.frames.size(), 1});
     pending_bytes_ += entry.frames.size();
     on_entry_(entry, *this);
-    release(entry.id);
+    release(entry.id);  // does not read: what comes behind it is still to be taken
   }
-  asked_ = false;  // not before, or what follows here would be read again
+  asked_ = false;
   read();
 }
 
@@ -60,14 +62,16 @@ void NodeInbox::release(uint64_t id) {
 }
 
 void NodeInbox::trim() {
-  uint64_t done = 0;
   while (!pending_.empty() && pending_.front().held == 0) {
-    done = pending_.front().id;
+    done_ = pending_.front().id;
     pending_bytes_ -= pending_.front().bytes;
     pending_.pop_front();
   }
-  // Should this be lost: what is trimmed later is trimmed with it.
-  if (done != 0 && hub_.up()) hub_.trim(key_, done, [](cluster::Status) {});
+  if (done_ == trimmed_ || !reading_) return;
+  trimmed_ = done_;
+  hub_.trim(key_, done_, [this, session = session_](cluster::Status status) {
+    if (session == session_ && status != cluster::Status::ok) trimmed_ = 0;
+  });
 }
 
 }  // namespace broker

@@ -22,10 +22,14 @@ class NodeInbox {
   void open(const std::string& key, uint64_t end);
   void pause() { reading_ = false; }
   // Tries again what was refused.
-  void poke() { read(); }
+  void poke() {
+    trim();
+    read();
+  }
   bool is_open() const { return !key_.empty(); }
-  // What was there when it was opened has been read, and is done with.
-  bool caught_up() const { return last_ >= end_ && (pending_.empty() || pending_.front().id > end_); }
+  // What was there when it was opened has been read and passed on. (Not: is done with. That may wait for a session that
+  // moves, which waits for this.)
+  bool caught_up() const { return last_ >= end_; }
   size_t pending_bytes() const { return pending_bytes_; }
 
   // The message being passed on is not done with. Returns what release() wants.
@@ -51,7 +55,9 @@ class NodeInbox {
   bool reading_ = false;  // open, and not paused
   bool asked_ = false;
   uint64_t end_ = 0;
-  uint64_t last_ = 0;  // read up to here
+  uint64_t last_ = 0;     // read up to here
+  uint64_t done_ = 0;     // done with up to here
+  uint64_t trimmed_ = 0;  // and told so, or being told
   std::deque<Pending> pending_;
   size_t pending_bytes_ = 0;
 };

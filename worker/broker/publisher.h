@@ -21,7 +21,7 @@ class Publisher {
   connection::PublishOutcome publish(connection::MqttClient& client, const bus::Message::Fields& fields,
                                      uint64_t pending);
   // The store takes nothing now: answers a PUBLISH that needs it.
-  connection::PublishOutcome refuse(connection::MqttClient& client);
+  connection::PublishOutcome refuse(connection::MqttClient& client, uint64_t pending);
   // Routes a message that was held back; its answer hangs on `ticket`.
   void publish_again(const bus::MessageRef& message, connection::MqttClient* client, TicketId ticket);
   // What is to be done with the record of an accepted message.
@@ -55,7 +55,9 @@ class Publisher {
   bool needs_store(const bus::Message& message);
   Routed route(const bus::MessageRef& message, connection::MqttClient* client, bool placed = false);
   void send_to_peers(const bus::MessageRef& message, const router::MatchResult& match, connection::MqttClient* client);
-  void deliver_local(const bus::MessageRef& message, const router::MatchResult& match, Routed& routed);
+  // Not `numbered`: it has overtaken, or been overtaken by, other messages of its worker.
+  void deliver_local(const bus::MessageRef& message, const router::MatchResult& match, Routed& routed,
+                     bool numbered = true);
 
   // A subscriber's overlapping subscriptions become one delivery: highest QoS, all identifiers. DESIGN section 8.
   struct Merged {

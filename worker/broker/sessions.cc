@@ -106,8 +106,10 @@ void Sessions::on_restored(session::Session& session, uint64_t wall_ms, uint64_t
   const bool was_connected = session.disconnected_at == 0;
   // It may have lived a little longer than it had noted: nothing is to expire, and no will to fire, too early.
   if (was_connected) session.disconnected_at = std::min(alive_ms + Records::kAliveEveryMs, wall_ms);
-  // A clock that was set back makes no time.
-  const uint64_t offline = wall_ms > session.disconnected_at ? wall_ms - session.disconnected_at : 0;
+  // A clock that was set back makes no time; what passes from here on counts.
+  const bool set_back = session.disconnected_at > wall_ms;
+  if (set_back) session.disconnected_at = wall_ms;
+  const uint64_t offline = wall_ms - session.disconnected_at;
   const bool over = session.expiry_interval != kNever && offline >= uint64_t{session.expiry_interval} * 1000;
   if (over) {
     if (session.durable()) core_.page.add(metrics::Counter::sessions_expired);
@@ -117,8 +119,8 @@ void Sessions::on_restored(session::Session& session, uint64_t wall_ms, uint64_t
   }
   if (was_connected) {
     if (session.will && session.will->delay == 0) fire_will(session);
-    core_.records->write_head(session);
   }
+  if (was_connected || set_back) core_.records->write_head(session);
   arm(session, offline);
 }
 

@@ -108,7 +108,7 @@ bool SharedDispatch::place(router::SharedGroup& group, Placement p, connection::
     }
     if (choice->is_local) {
       if (p.ticket != kNoTicket) core_.tickets->resume(p.ticket);
-      const bool known = qos == proto::QoS::exactly_once && !p.moving && given_.contains(key_of(p));
+      const bool known = qos == proto::QoS::exactly_once && !p.promised && given_.contains(key_of(p));
       if (!known) give(*core_.sessions->by_id(choice->subscriber), group, p.message);
       forget_record(p);
       if (p.ticket != kNoTicket) core_.tickets->end_resumed();
@@ -136,20 +136,9 @@ bool SharedDispatch::place(router::SharedGroup& group, Placement p, connection::
 // whether it has it: the choice is stored first, in the batch that forgets where the message was before.
 void SharedDispatch::pin(Placement p, uint32_t slot) {
   forget_record(p);
-  p.record = core_.outbox->take_number();
-  p.record_slot = slot;
-  write_pin(p);
+  write_record(p, slot);
   core_.journal->wait(p.ticket == kNoTicket ? core_.tickets->wait_here() : std::exchange(p.ticket, kNoTicket));
   send_pinned(std::move(p), slot);
-}
-
-void SharedDispatch::write_pin(const Placement& p) {
-  std::string key;
-  std::string value;
-  store::outbox_key(key, p.record_slot, p.record);
-  const store::Purpose purpose = is_gateway(p.record_slot) ? store::Purpose::shared_far : store::Purpose::shared;
-  store::encode_pending(value, purpose, p.group->name, p.group->filter, *p.message, core_.journal->now(), p.node);
-  core_.journal->put(key, value);
 }
 
 void SharedDispatch::send_pinned(Placement p, uint32_t slot) {
@@ -160,6 +149,22 @@ void SharedDispatch::send_pinned(Placement p, uint32_t slot) {
       parked_.push_back({std::move(pinned), slot});
     }
   });
+}
+
+void SharedDispatch::write_record(Placement& p, uint32_t slot) {
+  p.record = core_.outbox->take_number();
+  p.record_slot = slot;
+  p.stored = true;
+  put_record(p);
+}
+
+void SharedDispatch::put_record(const Placement& p) {
+  std::string key;
+  std::string value;
+  store::outbox_key(key, p.record_slot, p.record);
+  const store::Purpose purpose = is_gateway(p.record_slot) ? store::Purpose::shared_far : store::Purpose::shared;
+  store::encode_pending(value, purpose, p.group->name, p.group->filter, *p.message, core_.journal->now(), p.node);
+  core_.journal->put(key, value);
 }
 
 // A member whose session is not stored gets the message when nothing stored would give it to another any more.
@@ -173,7 +178,7 @@ void SharedDispatch::give_when_forgotten(Placement p, router::SubscriberId membe
 // Nor when another could still be asked for it: the answer survives us before the client has the message.
 void SharedDispatch::give_when_answered(Peer& to, Placement p, router::SubscriberId member) {
   remember(p.message->once(), *p.group);
-  p.moving = true;
+  p.promised = true;
   core_.tickets->begin([this, member, placement = std::move(p)] { give_or_place(placement, member); });
   core_.peers->wait_written(to, core_.tickets->wait());
   core_.tickets->end();
@@ -356,7 +361,6 @@ bool SharedDispatch::on_result(Peer& from, std::string_view body) {
     group->add_remote_inflight(from.id.slot, -1);
   }
   if (accepted) {
-    given_.erase(key_of(p));  // it may come back
     forget_record(p);
     core_.tickets->done(p.ticket);
   } else {

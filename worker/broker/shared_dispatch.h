@@ -95,12 +95,12 @@ class SharedDispatch {
     std::shared_ptr<const session::GroupName> group;
     TicketId ticket = kNoTicket;
     uint8_t attempts = 0;
-    bool stored = false;  // here, so that it is placed again after our death
-    bool moving = false;  // a member had it, and gives it back
-    bool near = false;    // other hosts have nobody for it, so somebody of this host takes it
-    bool repeat = false;  // `node` may have it already
-    std::string node;     // the host that was chosen for this QoS 2 message; empty: none
-    uint64_t record = 0;  // in the outbox of `record_slot`: which worker was chosen; 0: none
+    bool stored = false;    // here, so that it is placed again after our death
+    bool promised = false;  // said to be taken by a member here, which is about to get it
+    bool near = false;      // other hosts have nobody for it, so somebody of this host takes it
+    bool repeat = false;    // `node` may have it already
+    std::string node;       // the host that was chosen for this QoS 2 message; empty: none
+    uint64_t record = 0;    // in the outbox of `record_slot`: which worker was chosen; 0: none
     uint32_t record_slot = 0;
   };
   struct Outstanding {
@@ -119,7 +119,8 @@ class SharedDispatch {
   std::optional<router::SharedGroup::Choice> pick(router::SharedGroup& group, const Placement& p,
                                                   const router::PeerSet& refused);
   void pin(Placement p, uint32_t slot);
-  void write_pin(const Placement& p);
+  void write_record(Placement& p, uint32_t slot);
+  void put_record(const Placement& p);
   void send_pinned(Placement p, uint32_t slot);
   void give_when_forgotten(Placement p, router::SubscriberId member);
   void give_when_answered(Peer& to, Placement p, router::SubscriberId member);
@@ -135,6 +136,7 @@ class SharedDispatch {
   void give(session::Session& session, const router::SharedGroup& group, const bus::MessageRef& message);
   // Messages that a member gives back; what nobody else can take returns to it if it stays a member.
   void redistribute(const session::Session& from, bool stays, std::vector<session::Delivery> deliveries);
+  bus::MessageRef renumbered(const bus::MessageRef& message);
   std::shared_ptr<const session::GroupName> name_of(const router::SharedGroup& group);
 
   Core& core_;

@@ -38,7 +38,7 @@ bool SharedDispatch::on_there(Peer& from, std::string_view body) {
   if (p.record == 0) {
     send(from, std::move(p));
   } else {
-    write_pin(p);
+    put_record(p);
     send_pinned(std::move(p), from.id.slot);
   }
   return true;
@@ -64,7 +64,7 @@ SharedResult SharedDispatch::how_given(const Peer& asker, const Given& key) {
 void SharedDispatch::reserve(const Peer& gateway, Placement p, router::SubscriberId member) {
   const Given key = key_of(p);
   remember(p.message->once(), *p.group);
-  p.moving = true;
+  p.promised = true;
   reserved_[key] = {std::move(p), member, gateway.id};
 }
 

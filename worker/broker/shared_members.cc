@@ -86,6 +86,17 @@ void SharedDispatch::on_group_changed(router::SharedGroup& group) {
   }
 }
 
+// A QoS 2 message that is given back is placed under an identity of its own: workers that had it, before it went from
+// one to the other with its session, are to take it again; but its publisher's worker, should it ask again after a
+// death, is to hear that it was taken.
+bus::MessageRef SharedDispatch::renumbered(const bus::MessageRef& message) {
+  if (message->qos() != proto::QoS::exactly_once) return message;
+  bus::Message::Fields fields = bus::fields_of(*message);
+  fields.uid = core_.next_uid();
+  fields.once = {};
+  return bus::Message::make(fields);
+}
+
 void SharedDispatch::redistribute(const session::Session& from, bool stays, std::vector<session::Delivery> deliveries) {
   for (session::Delivery& delivery : deliveries) {
     // What is stored stays so until it is safe elsewhere.
@@ -95,12 +106,18 @@ void SharedDispatch::redistribute(const session::Session& from, bool stays, std:
     };
     core_.tickets->begin(erase);
     Placement p;
-    p.message = delivery.message;
+    p.message = renumbered(delivery.message);
     p.group = delivery.group;
     p.stored = delivery.records != 0;
-    p.moving = true;
+    if (p.stored && p.message->qos() == proto::QoS::at_least_once) {
+      // The session may end before another has it: it is not the session's any more.
+      write_record(p, core_.self.slot);
+      erase();
+    }
+    Placement before = p;
     router::SharedGroup* group = core_.tree.find_group(delivery.group->filter, delivery.group->name);
     const bool placed = group != nullptr && place(*group, std::move(p));
+    if (!placed) forget_record(before);
     if (!placed && stays) {
       delivery.position = 0;
       delivery.records = 0;

@@ -45,6 +45,40 @@ void send_delivery(Core& core, Peer& to, uint64_t claim, Kind kind, uint16_t pac
 
 }  // namespace
 
+bool pass_delivery_on(NodeStream& to, uint64_t token, std::string_view rest, const base::BufferRef& attachment,
+                      int64_t expiry_shift) {
+  bus::Reader reader(rest);
+  const auto kind = reader.get<uint8_t>();
+  const auto packet_id = reader.get<uint16_t>();
+  session::Delivery delivery;
+  const bool has_message = static_cast<Kind>(kind) != Kind::released;
+  if (has_message ? !get_delivery(reader, attachment, delivery) : !get_delivery_head(reader, delivery)) return false;
+  std::string body;
+  bus::Writer writer(body);
+  writer.put<uint64_t>(token).put<uint8_t>(kind).put<uint16_t>(packet_id);
+  put_delivery(writer, delivery);
+  if (has_message) {
+    to.append(NodeFrame::state_delivery, body, *delivery.message, expiry_shift);
+  } else {
+    to.append(NodeFrame::state_delivery, body);
+  }
+  return true;
+}
+
+bool pass_delivery_to(Core& core, Peer& to, uint64_t claim, std::string_view rest, int64_t expiry_shift) {
+  bus::Reader reader(rest);
+  const auto kind = reader.get<uint8_t>();
+  const auto packet_id = reader.get<uint16_t>();
+  session::Delivery delivery;
+  if (!get_delivery_head(reader, delivery) || kind > static_cast<uint8_t>(Kind::queued)) return false;
+  if (static_cast<Kind>(kind) != Kind::released) {
+    delivery.message = bus::read_message(reader, base::BufferRef(), expiry_shift);
+    if (!delivery.message) return false;
+  }
+  send_delivery(core, to, claim, static_cast<Kind>(kind), packet_id, delivery);
+  return true;
+}
+
 void send_head(Core& core, Peer& to, uint64_t claim, const session::Session& session) {
   bus::Writer writer(core.scratch);
   writer.put<uint64_t>(claim).put<uint8_t>(1).put<uint32_t>(session.expiry_interval);

@@ -63,6 +63,8 @@ class Takeovers {
   bool on_cut(uint64_t origin, std::string_view body);
   bool on_cut_sent(const WorkerId& from, std::string_view body);
   bool on_freeze(const WorkerId& from, std::string_view body);
+  // The claimant has given up: the session stays.
+  bool on_abort(const WorkerId& from, std::string_view body);
 
   size_t active() const { return inbound_.size() + outbound_.size(); }
 

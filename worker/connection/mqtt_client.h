@@ -68,6 +68,8 @@ class MqttClient final : public Client, public session::Outlet {
   // A newer CONNECT with this client id won before this one was answered.
   void on_superseded();
   void publish_complete(uint64_t pending, proto::ReasonCode reason);
+  // It is not taken, whenever and however its client is told: under this packet id it is new when it comes again.
+  void publish_refused(uint64_t pending);
   void subscribe_complete(uint16_t packet_id, std::vector<proto::ReasonCode> reasons);
   // Back-pressure: no more of this client's packets are handled until resume(). Its keep-alive stands still.
   void pause();
@@ -96,6 +98,7 @@ class MqttClient final : public Client, public session::Outlet {
     proto::QoS qos = proto::QoS::at_least_once;
     bool done = false;
     proto::ReasonCode reason = proto::ReasonCode::success;
+    bool refused = false;
   };
   struct TopicHash {  // looks a string_view up without making a string of it
     using is_transparent = void;

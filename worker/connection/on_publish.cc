@@ -114,6 +114,14 @@ void MqttClient::publish_complete(uint64_t pending, proto::ReasonCode reason) {
   release_pending();
 }
 
+void MqttClient::publish_refused(uint64_t pending) {
+  if (state_ != State::connected) return;
+  CHECK(pending >= first_pending_ && pending - first_pending_ < pending_.size());
+  PendingAck& ack = pending_[pending - first_pending_];
+  ack.refused = true;
+  if (ack.qos == proto::QoS::exactly_once) session_->remove_incoming(ack.packet_id);
+}
+
 // PUBACKs and PUBRECs leave in the order of their PUBLISHes.
 void MqttClient::release_pending() {
   while (!pending_.empty() && pending_.front().done) {
@@ -124,7 +132,7 @@ void MqttClient::release_pending() {
       flow_done();
       send_ack(proto::PacketType::puback, ack.packet_id, ack.reason);
     } else {
-      if (proto::is_error(ack.reason) && session_->remove_incoming(ack.packet_id)) flow_done();
+      if (proto::is_error(ack.reason) && (ack.refused || session_->remove_incoming(ack.packet_id))) flow_done();
       send_ack(proto::PacketType::pubrec, ack.packet_id, ack.reason);
     }
   }

@@ -5,30 +5,146 @@
 
 namespace session {
 
-void Directory::on_claim(const WorkerId& from, std::string_view id, uint64_t number) {
+void Directory::on_claim(const WorkerId& from, std::string_view id, uint64_t number, bool clean, uint64_t foreign) {
   const auto [it, fresh] = entries_.try_emplace(std::string(id));
   Entry& entry = it->second;
-  const Claim claim{from, number};
+  const Claim claim{from, number, clean, foreign};
+  if (foreign != 0) {
+    entry.foreign.push_back(claim);
+    serve(*it);
+    return;
+  }
   if (!entry.transferring && !entry.doubt) {
-    start(entry, claim);
+    start(*it, claim);
     return;
   }
   entry.waiting.push_back(claim);
 }
 
-void Directory::start(Entry& entry, const Claim& claim) {
-  last_epoch_ = std::max({last_epoch_ + 1, entry.epoch + 1, clock_.wall_us()});
-  entry.epoch = last_epoch_;
+void Directory::start(Entries::value_type& item, const Claim& claim) {
+  Entry& entry = item.second;
   entry.transferring = claim;
-  replies_.grant(claim.from, claim.number, entry.epoch, entry.holder);
+  entry.asking = clustered_ && !(entry.holder && entry.registered && !entry.serving);
+  if (entry.asking) {
+    replies_.ask(item.first, entry.epoch + 1);
+  } else {
+    grant(entry);
+  }
+}
+
+// While the cluster has given this host the id, its epochs go on from the cluster's, and stay below its next one, which
+// is of a clock in microseconds.
+void Directory::grant(Entry& entry) {
+  entry.epoch =
+      clustered_ && entry.registered ? entry.epoch + 1 : std::max({last_epoch_ + 1, entry.epoch + 1, clock_.wall_us()});
+  last_epoch_ = std::max(last_epoch_, entry.epoch);
+  replies_.grant(entry.transferring->from, entry.transferring->number, entry.epoch,
+                 entry.remote ? entry.remote : entry.holder);
+}
+
+// The holder gives the session to another host, if nothing that the cluster decided before has still to come here.
+void Directory::serve(Entries::value_type& item) {
+  Entry& entry = item.second;
+  if (entry.serving || entry.foreign.empty() || entry.doubt || entry.asking) return;
+  const Claim& claim = entry.foreign.front();
+  const bool later = entry.transferring && entry.remote && claim.foreign < entry.epoch;
+  if (entry.transferring && !later) return;
+  entry.serving = true;
+  replies_.grant(claim.from, claim.number, std::max(claim.foreign, entry.holder_epoch + 1), entry.holder);
+}
+
+bool Directory::on_foreign_held(Entries::iterator it, const WorkerId& from, uint64_t claim, Outcome outcome) {
+  Entry& entry = it->second;
+  if (!entry.serving || entry.foreign.front().from != from || entry.foreign.front().number != claim) return false;
+  const uint64_t epoch = std::max(entry.foreign.front().foreign, entry.holder_epoch + 1);
+  entry.foreign.erase(entry.foreign.begin());
+  entry.serving = false;
+  if (outcome == Outcome::ended && entry.holder) {
+    replies_.stale(*entry.holder, it->first, epoch);
+    entry.holder.reset();
+    entry.registered = false;
+    entry.epoch = std::max(entry.epoch, epoch);
+  }
+  if (!entry.transferring) {
+    settle(it);
+  } else {
+    serve(*it);
+  }
+  return true;
+}
+
+void Directory::on_answer(std::string_view id, Where where, uint64_t epoch, const WorkerId& gateway) {
+  const std::string key(id);
+  const auto it = entries_.find(key);
+  if (it == entries_.end() || !it->second.transferring || !it->second.asking) {
+    // Asked twice, or for somebody who has died: that claim is nobody's.
+    if (where != Where::unknown) replies_.settled(id, epoch, Outcome::not_pulled);
+    return;
+  }
+  Entry& entry = it->second;
+  entry.asking = false;
+  if (where == Where::unknown) {
+    const Claim claim = *entry.transferring;
+    if (entry.holder || claim.clean || accept_unknown_) {
+      grant(entry);
+      return;
+    }
+    entry.transferring.reset();
+    replies_.refused(claim.from, claim.number);
+    settle(it);
+    return;
+  }
+  entry.epoch = std::max(entry.epoch + 1, epoch);
+  last_epoch_ = std::max(last_epoch_, entry.epoch);
+  if (where == Where::elsewhere) entry.remote = gateway;
+  replies_.grant(entry.transferring->from, entry.transferring->number, entry.epoch,
+                 entry.remote ? entry.remote : entry.holder);
+  // A claimant of this worker may have been done with it at once.
+  const auto after = entries_.find(key);
+  if (after != entries_.end()) serve(*after);
+}
+
+void Directory::on_registered(std::string_view id, uint64_t epoch, bool ours) {
+  const auto it = entries_.find(std::string(id));
+  if (it == entries_.end() || !it->second.holder) return;
+  Entry& entry = it->second;
+  if (ours) {
+    entry.registered = epoch >= entry.holder_epoch;
+    return;
+  }
+  // What is being moved now is told again when that is over.
+  if (entry.transferring || entry.holder_epoch >= epoch) return;
+  replies_.stale(*entry.holder, id, epoch);
+  entry.holder.reset();
+  entry.epoch = std::max(entry.epoch, epoch);
+  settle(it);
+}
+
+void Directory::register_all() {
+  std::vector<std::string> asking;
+  for (auto& [id, entry] : entries_) {
+    entry.registered = false;
+    if (entry.asking) {
+      asking.push_back(id);
+    } else if (entry.holder && !entry.transferring) {
+      replies_.settled(id, entry.holder_epoch, Outcome::offline);
+    }
+  }
+  for (const std::string& id : asking) {
+    const auto it = entries_.find(id);
+    if (it != entries_.end() && it->second.asking) replies_.ask(id, it->second.epoch + 1);
+  }
 }
 
 void Directory::on_held(const WorkerId& from, std::string_view id, uint64_t claim, Outcome outcome) {
   const auto it = entries_.find(std::string(id));
-  if (it == entries_.end()) return;
+  if (it == entries_.end() || on_foreign_held(it, from, claim, outcome)) return;
   Entry& entry = it->second;
   if (!entry.transferring || entry.transferring->from != from || entry.transferring->number != claim) return;
   entry.transferring.reset();
+  // Whether the cluster has to hear of it: it does if it was asked, or if nobody holds it any more.
+  const bool tell = clustered_ && (!entry.registered || outcome == Outcome::ended);
+  entry.remote.reset();
   if (outcome != Outcome::not_pulled && entry.holder && *entry.holder != from) {
     replies_.stale(*entry.holder, id, entry.epoch);
   }
@@ -37,6 +153,12 @@ void Directory::on_held(const WorkerId& from, std::string_view id, uint64_t clai
     entry.holder_epoch = entry.epoch;
   }
   if (outcome == Outcome::ended) entry.holder.reset();
+  if (tell) {
+    // A claim that came to nothing, of what another worker here holds, is still this host's.
+    replies_.settled(id, entry.epoch, outcome);
+    if (outcome == Outcome::not_pulled && entry.holder) replies_.settled(id, entry.holder_epoch, Outcome::offline);
+  }
+  if (outcome == Outcome::ended) entry.registered = false;
   if (outcome == Outcome::kept) {
     const std::vector<Claim> older(entry.waiting.begin(),
                                    entry.waiting.begin() + static_cast<std::ptrdiff_t>(entry.older));
@@ -53,12 +175,20 @@ void Directory::on_release(const WorkerId& from, std::string_view id, uint64_t e
   Entry& entry = it->second;
   if (entry.holder != from || entry.holder_epoch != epoch) return;
   entry.holder.reset();
-  if (!entry.transferring) settle(it);
+  entry.registered = false;
+  if (entry.transferring) return;
+  if (clustered_) replies_.settled(id, entry.epoch, Outcome::ended);
+  settle(it);
 }
 
-void Directory::on_holding(const WorkerId& from, std::string_view id, uint64_t epoch, uint64_t claim) {
+void Directory::on_holding(const WorkerId& from, std::string_view id, uint64_t epoch, uint64_t claim, bool foreign) {
   Entry& entry = entries_[std::string(id)];
   last_epoch_ = std::max(last_epoch_, epoch);
+  if (claim != 0 && foreign) {
+    entry.foreign.push_back(Claim{from, claim, false, epoch});
+    entry.serving = true;
+    return;
+  }
   if (claim != 0) {
     entry.transferring = Claim{from, claim};
     entry.epoch = std::max(entry.epoch, epoch);
@@ -86,7 +216,16 @@ void Directory::on_worker_gone(const WorkerId& gone) {
     if (entry.transferring && entry.transferring->from == gone) {
       // Had it stored the session already, that is the one; otherwise the old holder still has it.
       entry.transferring.reset();
+      entry.asking = false;
+      entry.remote.reset();
+      entry.registered = false;
       entry.doubt = gone;
+      touched = true;
+    }
+    // The gateway: what it claimed for others is void, and its replacement is asked for it again.
+    const bool served = entry.serving && entry.foreign.front().from == gone;
+    if (std::erase_if(entry.foreign, [&](const Claim& c) { return c.from == gone; }) != 0) {
+      if (served) entry.serving = false;
       touched = true;
     }
     if (touched && !entry.transferring) affected.push_back(id);
@@ -102,8 +241,18 @@ void Directory::on_worker_synced(const WorkerId& worker) {
   for (auto& [id, entry] : entries_) {
     const bool was_here = entry.holder && entry.holder->slot == worker.slot && *entry.holder != worker;
     const bool doubted = entry.doubt && entry.doubt->slot == worker.slot;
-    if (was_here) entry.holder.reset();
-    if (doubted) entry.doubt.reset();
+    if (was_here) {
+      entry.holder.reset();
+      entry.registered = false;
+      if (clustered_ && !entry.transferring) replies_.settled(id, entry.epoch, Outcome::ended);
+    }
+    if (doubted) {
+      entry.doubt.reset();
+      if (clustered_ && !entry.transferring) {
+        replies_.settled(id, entry.epoch, Outcome::not_pulled);
+        if (entry.holder) replies_.settled(id, entry.holder_epoch, Outcome::offline);
+      }
+    }
     if ((was_here || doubted) && !entry.transferring) affected.push_back(id);
   }
   for (const std::string& id : affected) {
@@ -115,12 +264,13 @@ void Directory::on_worker_synced(const WorkerId& worker) {
 void Directory::settle(Entries::iterator it) {
   Entry& entry = it->second;
   if (entry.doubt) return;
+  serve(*it);
   if (!entry.waiting.empty()) {
     const Claim next = entry.waiting.back();
     entry.waiting.pop_back();
     entry.older = entry.waiting.size();
-    start(entry, next);
-  } else if (!entry.holder) {
+    start(*it, next);
+  } else if (!entry.holder && entry.foreign.empty()) {
     entries_.erase(it);
   }
 }

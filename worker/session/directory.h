@@ -14,6 +14,14 @@
 // A worker that replaces a dead home is told by every peer what it holds and what it is pulling (holding()) before it
 // handles any claim. Two may hold one session for a while (a takeover whose end one of them has not heard of, or did
 // not live to write down): the higher epoch is the owner's, the other is told `stale`.
+//
+// In a cluster the same id has a home on every host, and above them there is one more directory. This one asks it
+// (`ask`) before it grants an id of which the cluster has not confirmed that this host holds it, and tells it what came
+// of that (`settled`). The gateway then stands for all other hosts: it is named as the holder of what they hold, and
+// claims for them what this host has.
+//
+// Such a foreign claim has been decided by the cluster, so it does not ask. It waits for a transfer under way here that
+// the cluster had decided before, but not for a later one: that one waits, over some hosts, for the foreign one.
 #pragma once
 
 #include <cstdint>
@@ -36,6 +44,10 @@ struct WorkerId {
 
 class Directory {
  public:
+  // How a transfer ended: the claimant's client is live with the session (kept); it has the session, but the client has
+  // gone (offline); the session has ended; or it did not pull, since the client had gone before, so the holder is who
+  // it was.
+  enum class Outcome : uint8_t { kept, offline, ended, not_pulled };
   struct Replies {
     virtual ~Replies() = default;
     // `holder` is where the session is; none: nowhere.
@@ -43,25 +55,45 @@ class Directory {
     virtual void superseded(const WorkerId& to, uint64_t claim) = 0;
     // What `to` has of that id is out of date if its epoch is below this one: it must forget it.
     virtual void stale(const WorkerId& to, std::string_view id, uint64_t epoch) = 0;
-  };
-  Directory(const base::Clock& clock, Replies& replies) : clock_(clock), replies_(replies) {}
+    // The session may be on another host, which cannot be asked now.
+    virtual void refused(const WorkerId& to, uint64_t claim) = 0;
 
-  // A worker wants the session of `id` for a new connection. `claim` is the claimant's own number.
-  void on_claim(const WorkerId& from, std::string_view id, uint64_t claim);
-  // The claimant's transfer is over: its client is live with the session (kept); it has the session, but the client has
-  // gone (offline); the session has ended; or it did not pull, since the client had gone before, so the holder is who
-  // it was.
-  enum class Outcome : uint8_t { kept, offline, ended, not_pulled };
+    // --- in a cluster ---
+    // Claims the id for this host; on_answer() is to follow. The epoch must be `at_least` this one.
+    virtual void ask(std::string_view id, uint64_t at_least) = 0;
+    // What became of it: this host holds the id (kept, offline), nobody does any more (ended), or the claim has come to
+    // nothing (not_pulled). on_registered() is to follow if this host holds it.
+    virtual void settled(std::string_view id, uint64_t epoch, Outcome outcome) = 0;
+  };
+  // `accept_unknown`: without an answer of the cluster a session that may be elsewhere is begun anew.
+  Directory(const base::Clock& clock, Replies& replies, bool clustered = false, bool accept_unknown = false)
+      : clock_(clock), replies_(replies), clustered_(clustered), accept_unknown_(accept_unknown) {}
+
+  // A worker wants the session of `id` for a new connection, or, `clean`, to begin it anew. `claim` is the claimant's
+  // own number. `foreign`: the gateway wants it for another host, with the epoch that the cluster gave it; 0: no.
+  void on_claim(const WorkerId& from, std::string_view id, uint64_t claim, bool clean = false, uint64_t foreign = 0);
+  // The claimant's transfer is over. REQUIRES: what Outcome says is true of it.
   void on_held(const WorkerId& from, std::string_view id, uint64_t claim, Outcome outcome);
   // The holder's session has ended. Ignored unless it is the holder with that epoch.
   void on_release(const WorkerId& from, std::string_view id, uint64_t epoch);
-  // While this worker starts: what a peer holds (claim = 0) or is pulling (its claim number).
-  void on_holding(const WorkerId& from, std::string_view id, uint64_t epoch, uint64_t claim);
+  // While this worker starts: what a peer holds (claim = 0) or is pulling (its claim number), for another host or not.
+  void on_holding(const WorkerId& from, std::string_view id, uint64_t epoch, uint64_t claim, bool foreign = false);
   // A worker died: its claims are void. What it held, or was about to, is in its store, and its replacement's to tell:
   // until then nobody is granted what it claimed.
   void on_worker_gone(const WorkerId& gone);
   // A worker has told everything it holds: what its predecessors in that slot held besides is gone.
   void on_worker_synced(const WorkerId& worker);
+
+  // --- in a cluster ---
+  // The answer to ask(): the session is here or nowhere, on another host, or the cluster cannot be asked now.
+  enum class Where : uint8_t { here, elsewhere, unknown };
+  // `gateway`: who stands for the other hosts.
+  void on_answer(std::string_view id, Where where, uint64_t epoch, const WorkerId& gateway);
+  // The cluster agrees that this host holds it; or not: another has it with this, a higher, epoch.
+  void on_registered(std::string_view id, uint64_t epoch, bool ours);
+  // The cluster is there again, or was never told: nothing is confirmed, all that is held is told, open questions are
+  // asked again.
+  void register_all();
 
   size_t size() const { return entries_.size(); }
 
@@ -69,6 +101,8 @@ class Directory {
   struct Claim {
     WorkerId from;
     uint64_t number = 0;
+    bool clean = false;
+    uint64_t foreign = 0;
     bool operator==(const Claim&) const = default;
   };
   struct Entry {
@@ -76,18 +110,29 @@ class Directory {
     std::optional<WorkerId> holder;
     uint64_t holder_epoch = 0;  // of the holder's session: an earlier grant's if later claimants did not pull
     std::optional<Claim> transferring;
+    bool asking = false;             // the claim waits for on_answer()
+    bool registered = false;         // the cluster has confirmed that this host holds it
+    std::optional<WorkerId> remote;  // the gateway, while a transfer from another host is under way
+    // Claims of other hosts, in the order they came; the first may be under way beside `transferring`, see serve().
+    std::vector<Claim> foreign;
+    bool serving = false;
     std::optional<WorkerId> doubt;  // a claimant that died: it may have stored the session, its replacement will tell
     size_t older = 0;               // how many of `waiting` came before the transferring one
     std::vector<Claim> waiting;     // in the order they came
   };
   using Entries = std::unordered_map<std::string, Entry>;
 
-  void start(Entry& entry, const Claim& claim);
+  void start(Entries::value_type& item, const Claim& claim);
+  void grant(Entry& entry);
+  void serve(Entries::value_type& item);
+  bool on_foreign_held(Entries::iterator it, const WorkerId& from, uint64_t claim, Outcome outcome);
   // After a transfer ended: grants the waiting claim or drops an entry that says nothing.
   void settle(Entries::iterator it);
 
   const base::Clock& clock_;
   Replies& replies_;
+  const bool clustered_;
+  const bool accept_unknown_;
   Entries entries_;
   uint64_t last_epoch_ = 0;
 };

@@ -5,6 +5,7 @@
 //   crash          aborts at once            crash_ready    aborts when ready
 //   fatal          exits with kExitFatal     exit:N         exits with N at once
 //   mute           never gets ready          slow:MS        gets ready after MS milliseconds
+//   no_redis       a gateway without Redis
 //   stubborn       ignores SIGTERM and Stop  deaf           closes its control channel when ready
 #include <sys/socket.h>
 #include <unistd.h>
@@ -35,7 +36,7 @@ class FakeWorker {
   explicit FakeWorker(control::Boot boot)
       : boot_(std::move(boot)),
         name_(config::slot_name(boot_.config, boot_.slot)),
-        pages_(boot_.metrics.get(), boot_.config.slot_count()),
+        pages_(boot_.metrics.get(), boot_.config.process_count()),
         page_(pages_.slot(boot_.slot)),
         timer_(loop_),
         heartbeat_(loop_) {
@@ -92,6 +93,10 @@ class FakeWorker {
   void get_ready() {
     for (control::ListeningSocket& socket : boot_.listeners) listen(boot_.slot, std::move(socket.fd));
     page_.set(metrics::Gauge::ready, 1);
+    page_.set(metrics::Gauge::redis_up, behaviour_ != "no_redis");
+    page_.set(metrics::Gauge::cluster_ready, behaviour_ != "no_redis");
+    if (boot_.config.is_gateway(boot_.slot))
+      channel_->send(control::Nodes{{{"one.1", 9000, ""}, {"two.1", 0, "one.1"}}});
     channel_->send(control::Ready{boot_.incarnation});
     if (behaviour_ == "crash_ready") std::abort();
     if (behaviour_ == "deaf") channel_.reset();

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "master/error.h"
 #include "shared/config/load.h"
@@ -67,8 +68,20 @@ TEST_CASE_FIXTURE(Fixture, "instance: the lock is held until its last descriptor
 TEST_CASE_FIXTURE(Fixture, "instance: what outlives its master is named as such") {
   const base::UniqueFd lock = lock_directory(directory);
   std::ofstream(directory + "/lock") << "4194305\n";  // beyond the largest pid
-  CHECK_THROWS_WITH_AS(lock_directory(directory), doctest::Contains("what is left of mqtt-master with pid 4194305"),
-                       Error);
+  CHECK_THROWS_WITH_AS(lock_directory(directory, std::chrono::milliseconds(20)),
+                       doctest::Contains("what is left of mqtt-master with pid 4194305"), Error);
+}
+
+TEST_CASE_FIXTURE(Fixture,
+                  "instance: for what is left of a dead master, which is about to end, the lock is waited for") {
+  base::UniqueFd lock = lock_directory(directory);
+  std::ofstream(directory + "/lock") << "4194305\n";
+  std::thread ending([&lock] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    lock.reset();
+  });
+  CHECK_NOTHROW(lock_directory(directory, std::chrono::seconds(60)));
+  ending.join();
 }
 
 TEST_CASE_FIXTURE(Fixture, "instance: the pid file is there while its object is") {

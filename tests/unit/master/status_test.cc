@@ -23,6 +23,7 @@ Status example() {
                     {"mqtt/1", "mqtt://0.0.0.0:1 +1", "starting", 12, 1024, 1, 2, 0, 0, 0, 0, false, "ok", 0},
                     {"mqtt/2", "mqtt://0.0.0.0:1 +1", "down", 0, 0, 0, 2, 0, 0, 0, 0, false, "ok", 0}};
   status.exits = {{"mqtt", "signal 9", 2}};
+  status.all_ready = true;
   return status;
 }
 
@@ -40,6 +41,21 @@ TEST_CASE("status: a worker whose store is in trouble says so") {
   Status status = example();
   status.workers[0].store = "full";
   CHECK(status_tables(status).find("[store full]") != std::string::npos);
+}
+
+TEST_CASE("status: in a cluster it shows the nodes, and what waits") {
+  Status status = example();
+  CHECK(status.in_service());
+  status.cluster = {"one", "redis://h", "joining", false, 8123, 2048, 7, {{"one.1", 8123, ""}, {"two.3", 0, "one.1"}}};
+  CHECK_FALSE(status.in_service());
+  status.cluster.ready = true;
+  CHECK(status.in_service());
+  CHECK(status_from_json(to_json(status)) == status);
+  CHECK(status_tables(status).find("node:one      fan-out:joining  lease:8.1s\n"
+                                   "waiting:2.0K  unanswered:7B    redis:redis://h\n"
+                                   "node   lease  adopted_by\n"
+                                   "one.1  8.1s   -\n"
+                                   "two.3  0.0s   one.1\n") != std::string::npos);
 }
 
 TEST_CASE("status: the tables") {
@@ -95,8 +111,21 @@ TEST_CASE("table: columns are as wide as they must be") {
 TEST_CASE("banner: a row for each address") {
   const config::Loaded loaded = config::load_text(
       R"({"workers":{"mqtt":{"listen":["mqtt://0.0.0.0:1883","mqtt://[::]:1883"],"count":2}}})", {"/", 1}, "/w.json");
-  CHECK(banner(loaded.config, "root")
+  CHECK(banner(loaded.config, "root", FanOut::none)
             .find("tcp    root  mqtt    mqtt://0.0.0.0:1883  2      [OK]\n"
                   "tcp    root  mqtt    mqtt://[::]:1883     2      [OK]\n") != std::string::npos);
   CHECK(banner_end(loaded.config, true) == "Input \"mqtt-master -c /w.json stop\" to stop. Start success.\n");
+}
+
+TEST_CASE("banner: a cluster that is none yet is never shown as one") {
+  const config::Loaded loaded = config::load_text(
+      R"({"workers":{"m":{"listen":"mqtt://0.0.0.0:1"}},"redis":{"url":"redis://:secret@h"}})", {"/", 1}, "/w.json");
+  const auto row = [&](FanOut fan_out) { return banner(loaded.config, "root", fan_out); };
+  CHECK(row(FanOut::up).find("redis  root  gateway  redis://:***@h    1      [OK]\n") != std::string::npos);
+  CHECK(row(FanOut::joining).find("[joining]\n") != std::string::npos);
+  CHECK(row(FanOut::redis_down).find("[redis down]\n") != std::string::npos);
+  CHECK(banner_warning(FanOut::none) == "");
+  CHECK(banner_warning(FanOut::up) == "");
+  CHECK(banner_warning(FanOut::redis_down) ==
+        "Warning: Redis cannot be reached. Until it can, nothing reaches the other hosts.\n");
 }

@@ -134,6 +134,20 @@ TEST_CASE_FIXTURE(Fixture, "supervisor: incarnations follow the wall clock and n
   CHECK(supervisor->incarnation(1) == 9'000'000);
 }
 
+TEST_CASE_FIXTURE(Fixture, "supervisor: in a cluster incarnations of different hosts differ, and still grow") {
+  policy.host_tag = 0x155;
+  start(2);
+  CHECK(supervisor->incarnation(0) == (5'000'000ULL << 10) + 0x155);
+  CHECK(supervisor->incarnation(1) == (5'000'001ULL << 10) + 0x155);
+  clock.wall = 1;  // set back
+  die(0);
+  CHECK(supervisor->incarnation(0) == (5'000'002ULL << 10) + 0x155);
+  policy.host_tag = 0x3FF;
+  clock.wall = 8'999'999'999'999'999;  // in the year 2255
+  start(1);
+  CHECK(supervisor->incarnation(0) < 1ULL << 63);
+}
+
 TEST_CASE_FIXTURE(Fixture, "supervisor: peers are the live processes") {
   run(2);
   CHECK(supervisor->peers() == control::Peers{{{0, 5'000'000}, {1, 5'000'001}}});
@@ -330,6 +344,67 @@ TEST_CASE_FIXTURE(Fixture, "supervisor: a shared socket needs no adopter while o
   CHECK(pass(300) == "");
   die(1);
   CHECK(pass(150) == "50: adopt 0 by 2; 150: adopt 1 by 2");
+}
+
+TEST_CASE_FIXTURE(Fixture, "supervisor: the gateway is a process like the others, but nobody accepts for it, nor it") {
+  slots = {{0}, {0}, {.gateway = true}};
+  start(3);
+  ready(0);
+  ready(1);
+  CHECK(ready(2) == "started up");
+  CHECK(supervisor->peers().peers.size() == 3);
+  pass(policy.short_life_ms);
+  CHECK(die(2) == "peers, spawn 2");
+  CHECK(states() == "ready ready starting");
+  CHECK(pass(1000) == "");
+  CHECK(ready(2) == "");
+  die(0);
+  die(1);
+  CHECK(pass(1000) == "");  // only the gateway is ready
+  CHECK(ready(1) == "");
+  CHECK(pass(50) == "50: adopt 0 by 1");
+  stuck = {2};
+  CHECK(pass(policy.stall_timeout_ms).find("error, kill 2 9") != std::string::npos);
+}
+
+TEST_CASE_FIXTURE(Fixture, "supervisor: the gateway stops when the workers are gone") {
+  slots = {{0}, {0}, {.gateway = true}};
+  run(3);
+  CHECK(act(supervisor->on_stop(true)) == "drain 0, drain 1");
+  CHECK(states() == "stopping stopping ready");
+  CHECK(die(0, kClean) == "peers");
+  CHECK(pass(10'000) == "");
+  CHECK(die(1, kClean) == "peers, stop 2");
+  CHECK(states() == "down down stopping");
+  CHECK(pass(1950) == "");
+  CHECK(pass(50) == "50: error, kill 2 9");
+  CHECK(die(2) == "peers, exit 0");
+}
+
+TEST_CASE_FIXTURE(Fixture, "supervisor: a gateway that dies in a stop is not replaced, one that starts is terminated") {
+  slots = {{0}, {.gateway = true}};
+  run(2);
+  act(supervisor->on_stop(false));
+  CHECK(die(1) == "peers");
+  CHECK(die(0, kClean) == "peers, exit 0");
+  run(2);
+  die(1);
+  CHECK(act(supervisor->on_stop(false)) == "stop 0");
+  CHECK(die(0, kClean) == "peers, kill 1 15");
+  CHECK(die(1) == "peers, exit 0");
+  run(2);
+  die(0);
+  die(0);  // down
+  CHECK(act(supervisor->on_stop(false)) == "stop 1");
+}
+
+TEST_CASE_FIXTURE(Fixture, "supervisor: asked to stop again it kills the gateway, too") {
+  slots = {{0}, {.gateway = true}};
+  run(2);
+  act(supervisor->on_stop(true));
+  CHECK(act(supervisor->on_stop(false)) == "error, kill 0 9, error, kill 1 9");
+  CHECK(die(1) == "peers");
+  CHECK(die(0) == "peers, exit 0");
 }
 
 TEST_CASE_FIXTURE(Fixture, "supervisor: while starting up nobody adopts") {

@@ -25,6 +25,15 @@ const Row kRows[] = {
     {Stop{true}, "\x01\x04\x01"s},
     {Adopt{5}, "\x01\x05\x05\x00\x00\x00"s},
     {Unadopt{0xffffffff}, "\x01\x06\xff\xff\xff\xff"s},
+    {ReopenLog{}, "\x01\x07"s},
+    {Nodes{}, "\x01\x08\x00\x00\x00\x00"s},
+    {Nodes{{{"a.1", 0x0102, ""}, {"b", 0, "a.1"}}},
+     "\x01\x08\x02\x00\x00\x00"
+     "\x03\x00"
+     "a.1\x02\x01\x00\x00\x00\x00\x00\x00\x00\x00"
+     "\x01\x00"
+     "b\x00\x00\x00\x00\x00\x00\x00\x00\x03\x00"
+     "a.1"s},
 };
 
 }  // namespace
@@ -48,7 +57,17 @@ TEST_CASE("control messages: anything shorter or longer is refused") {
 TEST_CASE("control messages: another version, an unknown kind and bad values are refused") {
   CHECK_FALSE(decode("\x02\x02"s));
   CHECK_FALSE(decode("\x01\x00"s));
-  CHECK_FALSE(decode("\x01\x07"s));
+  CHECK_FALSE(decode("\x01\x09"s));
   CHECK_FALSE(decode("\x01\x04\x02"s));
   CHECK_FALSE(decode("\x01\x03\xff\xff\xff\xff"s));  // a count that is not there
+  CHECK_FALSE(decode("\x01\x08\xff\xff\xff\xff"s));
+}
+
+TEST_CASE("control messages: as many nodes travel as one message may hold") {
+  const Nodes many{std::vector<Node>(10'000, Node{std::string(1000, 'k'), 1, std::string(1000, 'a')})};
+  const std::string bytes = encode(many);
+  CHECK(bytes.size() <= 64 * 1024);
+  const auto decoded = decode(bytes);
+  REQUIRE(decoded.has_value());
+  CHECK(std::get<Nodes>(*decoded).nodes.size() == kMaxNodes);
 }

@@ -339,6 +339,34 @@ TEST_CASE("record: a message that was read has the stored identity") {
   CHECK(message->properties() == std::string_view("\x01\x01", 2));
 }
 
+TEST_CASE("record: a retained message has its version behind it") {
+  RetainedRecord r;
+  r.message = bus::Message::make(fields());
+  std::string out;
+  encode(out, r, kNow);
+  CHECK(out == kMessage);  // as in format 1
+  RetainedRecord back;
+  CHECK(decode(out, back, kNow));
+  CHECK(back.version == 0);
+  CHECK_FALSE(back.unconfirmed);
+  r.version = 0x0A;
+  encode(out, r, kNow);
+  CHECK(out == kMessage + "\x0A\0\0\0\0\0\0\0\0"s);
+  r.unconfirmed = true;
+  encode(out, r, kNow);
+  CHECK(out == kMessage + "\x0A\0\0\0\0\0\0\0\x01"s);
+  CHECK(decode(out, back, kNow));
+  CHECK(back.version == 0x0A);
+  CHECK(back.unconfirmed);
+  CHECK(back.message->payload() == "hi");
+  for (size_t size = 0; size < out.size(); ++size) {
+    CHECK(decode(out.substr(0, size), back, kNow) == (size == kMessage.size()));
+  }
+  CHECK_FALSE(decode(out + '\0', back, kNow));
+  CHECK_FALSE(decode(kMessage + std::string(9, '\0'), back, kNow));       // no version
+  CHECK_FALSE(decode(kMessage + "\x0A\0\0\0\0\0\0\0\x02"s, back, kNow));  // no such flag
+}
+
 TEST_CASE("record: an expiry is kept as a wall-clock time") {
   const auto stored_at = [](base::MonoMs expires_at, Now now) {
     bus::Message::Fields f = fields();

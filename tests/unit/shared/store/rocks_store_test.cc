@@ -244,14 +244,32 @@ TEST_CASE("rocks_store: another version of the format is refused") {
   world.put(key, value);
   world.settle();
   world.close();
-  CHECK(contains(world.error_of_open(), "found format 2 (newer); expected format 1"));
+  CHECK(contains(world.error_of_open(), "found format 3 (newer); expected format 2"));
   fs::remove_all(world.path());
   world.open();
   encode_version(value, 0);
   world.put(key, value);
   world.settle();
   world.close();
-  CHECK(contains(world.error_of_open(), "found format 0; expected format 1"));
+  CHECK(contains(world.error_of_open(), "found format 0; expected format 2"));
+}
+
+TEST_CASE("rocks_store: a store of format 1 becomes one of format 2") {
+  World world;
+  world.open();
+  std::string key;
+  std::string value;
+  meta_key(key, "format");
+  encode_version(value, 1);
+  world.put(key, value);
+  world.put("Ta", "as it was");
+  world.settle();
+  world.close();
+  world.open();
+  std::map<std::string, std::string> records = world.records();
+  encode_version(value, 2);
+  CHECK(records[key] == value);
+  CHECK(records["Ta"] == "as it was");
 }
 
 TEST_CASE("rocks_store: a database of somebody else's is refused") {

@@ -1,5 +1,5 @@
-// The bytes of the small frames between workers, as a broker makes them: a change here needs a new kBusVersion.
-// (The frame's head is link_test's, messages are message_codec_test's.)
+// The bytes of the frames between workers, as a broker makes them: a change here needs a new kBusVersion.
+// (The frame's head and `ack` are link_test's, `publish` is message_codec_test's.)
 #include <doctest/doctest.h>
 
 #include "tests/support/broker_world.h"
@@ -13,6 +13,8 @@ using support::ScriptedPeer;
 
 namespace {
 
+constexpr uint64_t kIncarnation = 101;                // worker 0's
+const std::string kPlain = "01 0000000000000000 ";    // a claim that begins anew, and is not another host's
 constexpr const char* kEpoch = " 000ab953240a0600 ";  // of the first grant: the wall clock in microseconds
 
 std::string frame(FrameType type, const std::string& dialect, uint8_t flags = 0) {
@@ -21,6 +23,24 @@ std::string frame(FrameType type, const std::string& dialect, uint8_t flags = 0)
 // A text behind its length, as bus::Writer writes it. REQUIRES: shorter than 10 bytes.
 std::string text(const std::string& s) {
   return " 0" + std::to_string(s.size()) + "00 \"" + s + "\" ";
+}
+
+std::string number(uint64_t value, int size = 8) {
+  std::string hex = " ";
+  char text[4];
+  for (int i = 0; i < size; ++i, value >>= 8) {
+    std::snprintf(text, sizeof text, "%02x", static_cast<unsigned>(value & 0xFF));
+    hex += text;
+  }
+  return hex + " ";
+}
+// A message of worker 0, as message_codec_test has it.
+std::string message(uint64_t sequence, int qos, const std::string& topic, const std::string& publisher,
+                    const std::string& payload, int flags = 0) {
+  const std::string never = number(0), no_properties = number(0, 4), no_attachment = number(0, 4);
+  return number(kIncarnation) + number(sequence) + never + number(payload.size(), 4) + no_properties + no_attachment +
+         number(topic.size(), 2) + number(publisher.size(), 2) + number(static_cast<uint64_t>(qos), 1) +
+         number(static_cast<uint64_t>(flags), 1) + '"' + topic + "\" \"" + publisher + "\" \"" + payload + '"';
 }
 
 // Worker 0 of two is real; the test is worker 1.
@@ -83,7 +103,7 @@ TEST_CASE_FIXTURE(Fixture, "frames: claim, grant, held and release, as the claim
   const std::string id = there("c");
   BrokerClient client(world, 0);
   client.connect(id);
-  CHECK(frames() == Lines{frame(FrameType::claim, "0100000000000000" + text(id), kAckSoon)});
+  CHECK(frames() == Lines{frame(FrameType::claim, "0100000000000000 " + kPlain + text(id), kAckSoon)});
   peer.send(FrameType::grant, "0100000000000000 0900000000000000 00 00000000 0000000000000000");
   CHECK(frames() == Lines{frame(FrameType::held, "0100000000000000 00" + text(id))});
   CHECK(client.received().size() == 1);
@@ -112,17 +132,17 @@ TEST_CASE_FIXTURE(Fixture, "frames: superseded, to the claimant") {
 
 TEST_CASE_FIXTURE(Fixture, "frames: claim, grant and superseded, as the home has them") {
   const std::string id = here("c");
-  peer.send(FrameType::claim, "0500000000000000" + text(id));
+  peer.send(FrameType::claim, "0500000000000000 " + kPlain + text(id));
   CHECK(frames() == Lines{frame(FrameType::grant,
                                 std::string("0500000000000000") + kEpoch + "00 00000000 0000000000000000", kAckSoon)});
-  peer.send(FrameType::claim, "0600000000000000" + text(id));
-  peer.send(FrameType::claim, "0700000000000000" + text(id));
+  peer.send(FrameType::claim, "0600000000000000 " + kPlain + text(id));
+  peer.send(FrameType::claim, "0700000000000000 " + kPlain + text(id));
   CHECK(frames().empty());
   peer.send(FrameType::held, "0500000000000000 03" + text(id));  // its client had gone
   CHECK(frames().size() == 1);
   peer.send(FrameType::held, "0700000000000000 00" + text(id));
   CHECK(frames() == Lines{frame(FrameType::superseded, "0600000000000000", kAckSoon)});
-  peer.send(FrameType::claim, "0800000000000000" + text(id));
+  peer.send(FrameType::claim, "0800000000000000 " + kPlain + text(id));
   const Lines granted = frames();
   REQUIRE(granted.size() == 1);
   const std::string holder = frame(FrameType::grant, "01 01000000 0700000000000000").substr(2);
@@ -196,6 +216,154 @@ TEST_CASE("frames: departed, asked and answered") {
   CHECK(other.frames() == Lines{frame(FrameType::departed, "01000000 0700000000000000 00", kAckSoon)});
 }
 
+// --- takeover, see takeovers.h ---
+
+TEST_CASE_FIXTURE(Fixture, "frames: pull, cut_request, cut and freeze, as the new owner has them") {
+  const std::string id = there("c"), t = here("t");
+  BrokerClient client(world, 0);
+  client.connect(id, {.clean = false, .expiry = 60});
+  frames();
+  peer.send(FrameType::recovered);
+  peer.send(FrameType::grant, number(1) + number(9) + "01" + number(1, 4) + number(7));
+  CHECK(frames() == Lines{frame(FrameType::pull, number(1) + number(9) + "00" + text(id), kAckSoon)});
+  // 60 s; one subscription: QoS 1, no identifier; no shared one
+  peer.send(FrameType::state_begin,
+            number(1) + "01" + number(60, 4) + number(1, 4) + "01 00 00 00" + number(0, 4) + text(t) + number(0, 4));
+  CHECK(frames() == Lines{frame(FrameType::route, "01 01" + text(t), kAckSoon),
+                          frame(FrameType::cut_request, number(1) + number(1, 4) + number(7), kAckSoon),
+                          frame(FrameType::cut, number(kIncarnation) + number(1), kAckSoon)});
+  peer.send(FrameType::cut_sent, number(1) + number(7) + "01");
+  CHECK(frames() ==
+        Lines{frame(FrameType::freeze, number(1) + number(2, 2) + number(7) + number(kIncarnation), kAckSoon)});
+  // In flight with packet id 5, at QoS 1; next packet id 6; no packet ids of QoS 2, nothing seen.
+  peer.send(FrameType::state_delivery,
+            number(1) + "00" + number(5, 2) + "01 00" + number(0, 2) + message(3, 1, t, "me", "hi"));
+  peer.send(FrameType::state_end, number(1) + number(6, 2) + number(0, 4) + number(0, 4) + number(0, 4));
+  CHECK(frames() == Lines{frame(FrameType::held, number(1) + "00" + text(id))});
+  CHECK(client.payloads() == Lines{"hi"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "frames: state_begin, state_delivery, state_end, as the old owner has them") {
+  const std::string id = here("c"), t = here("t");
+  BrokerClient client(world, 0), pub(world, 0);
+  client.connect(id, {.clean = false, .expiry = 60});
+  client.subscribe(t, 1);
+  client.subscribe("$share/g/" + t, 1);
+  client.unsubscribe("$share/g/" + t);
+  client.drop();
+  pub.connect(here("pub"));
+  pub.publish(t, "hi", 1);
+  peer.send(FrameType::recovered);
+  frames();
+  peer.send(FrameType::pull, number(5) + number(uint64_t{1} << 60) + "00" + text(id));
+  CHECK(frames() == Lines{frame(FrameType::state_begin,
+                                number(5) + "01" + number(60, 4) + number(1, 4) + "01 00 00 00" + number(0, 4) +
+                                    text(t) + number(0, 4),
+                                kAckSoon)});
+  peer.send(FrameType::cut, number(7) + number(5));
+  peer.send(FrameType::cut_request, number(5) + number(0, 4) + number(kIncarnation));
+  CHECK(frames() == Lines{frame(FrameType::cut_sent, number(5) + number(kIncarnation) + "01", kAckSoon)});
+  peer.send(FrameType::freeze, number(5) + number(2, 2) + number(7) + number(kIncarnation));
+  const std::string queued = number(5) + "02" + number(0, 2) + "01 00" + number(0, 2);
+  const std::string seen = number(1, 4) + number(kIncarnation) + number(1);
+  CHECK(frames() ==
+        Lines{frame(FrameType::state_delivery, queued + message(1, 1, t, here("pub"), "hi")),
+              frame(FrameType::state_end, number(5) + number(1, 2) + number(0, 4) + seen + number(0, 4), kAckSoon)});
+}
+
+TEST_CASE("frames: state_end tells of a bounded number of dead workers") {
+  BrokerWorld world(2, {.mqtt = {}, .started = 1});
+  const std::string id = world.at_home(0, "c");
+  const auto end_of_state = [&](uint64_t incarnation) {
+    world.announce();
+    ScriptedPeer peer(world, 1, incarnation);
+    peer.send(FrameType::sync_end);
+    peer.send(FrameType::recovered);
+    REQUIRE(peer.run());
+    if (incarnation == 7) {
+      BrokerClient client(world, 0);
+      client.connect(id, {.clean = false, .expiry = 600});
+    }
+    bus::Message::Fields fields;
+    fields.uid = {incarnation, 1};
+    fields.topic = "t";
+    peer.send(FrameType::publish, "", *bus::Message::make(fields));
+    peer.send(FrameType::pull, number(1) + number(uint64_t{1} << 60) + "00" + text(id));
+    peer.send(FrameType::freeze, number(1) + number(0, 2));
+    REQUIRE(peer.run());
+    const std::string last = peer.frames().back();
+    world[0].peer_gone(peer.id);
+    world.run();
+    return last.size();
+  };
+  for (uint64_t incarnation = 7; incarnation < 107; ++incarnation) end_of_state(incarnation);
+  CHECK(end_of_state(107) == end_of_state(108));
+}
+
+TEST_CASE_FIXTURE(Fixture, "frames: stale, to who held the session before") {
+  const std::string id = here("c");
+  peer.send(FrameType::recovered);
+  peer.send(FrameType::claim, number(5) + " " + kPlain + text(id));
+  peer.send(FrameType::held, number(5) + "00" + text(id));
+  frames();
+  BrokerClient client(world, 0);
+  client.connect(id);
+  const std::string epoch = number(0x0006'0A24'53B9'0A00 + 1);
+  CHECK(frames() == Lines{frame(FrameType::pull, number(1) + epoch + "01" + text(id), kAckSoon)});
+  peer.send(FrameType::state_begin, number(1) + "00");
+  CHECK(frames() == Lines{frame(FrameType::stale, epoch + text(id), kAckSoon)});
+}
+
+// --- messages ---
+
+TEST_CASE_FIXTURE(Fixture, "frames: shared_publish and shared_result") {
+  BrokerClient pub(world, 0), member(world, 0);
+  pub.connect(here("pub"));
+  frames();
+  peer.send(FrameType::share, number(1, 4) + number(0, 4) + text("g") + text("t"));
+  REQUIRE(peer.run());
+  pub.publish("t", "hi", 1);
+  CHECK(frames() == Lines{frame(FrameType::shared_publish,
+                                number(1) + text("g") + text("t") + message(1, 1, "t", here("pub"), "hi"), kAckSoon)});
+  member.connect(here("m"));
+  member.subscribe("$share/g/t", 1);
+  frames();
+  peer.send(FrameType::shared_publish, number(6) + text("g") + text("t") + message(2, 1, "t", "me", "one"));
+  peer.send(FrameType::shared_publish, number(7) + text("g") + text("u") + message(3, 1, "u", "me", "two"));
+  CHECK(frames() ==
+        Lines{frame(FrameType::shared_result, number(6) + "01"), frame(FrameType::shared_result, number(7) + "00")});
+}
+
+TEST_CASE_FIXTURE(Fixture, "frames: retain_set, to a topic's home") {
+  const std::string topic = there("t");
+  BrokerClient pub(world, 0);
+  pub.connect(here("pub"));
+  frames();
+  pub.publish(topic, "hi", 1, true);
+  CHECK(frames() == Lines{frame(FrameType::retain_set, message(1, 1, topic, here("pub"), "hi", 1), bus::kWantStored)});
+}
+
+TEST_CASE_FIXTURE(Fixture, "frames: retain_item, from a topic's home") {
+  const std::string topic = here("t");
+  BrokerClient pub(world, 0);
+  pub.connect(here("pub"));
+  pub.publish(topic, "hi", 0, true);
+  frames();
+  peer.send(FrameType::retain_query, number(4) + number(4096) + text("#"));
+  CHECK(frames() == Lines{frame(FrameType::retain_item, number(4) + message(1, 0, topic, here("pub"), "hi", 1)),
+                          frame(FrameType::retain_end, number(4))});
+}
+
+TEST_CASE_FIXTURE(Fixture, "frames: stored, for each message of which that was asked, by its count") {
+  BrokerClient lasting(world, 0);
+  lasting.connect(here("c"), {.clean = true, .expiry = 60});
+  lasting.subscribe("t", 1);
+  frames();
+  peer.send(FrameType::publish, message(1, 1, "t", "me", "one"), bus::kWantStored);
+  peer.send(FrameType::publish, message(2, 1, "t", "me", "two"), bus::kWantStored);
+  CHECK(frames() == Lines{frame(FrameType::stored, number(0) + number(1))});
+}
+
 TEST_CASE("frames: a body that is a byte short or long is malformed") {
   struct Row {
     FrameType type;
@@ -214,6 +382,13 @@ TEST_CASE("frames: a body that is a byte short or long is malformed") {
       {FrameType::retain_credit, "0100000000000000 0000100000000000"},
       {FrameType::retain_cancel, "0100000000000000"},
       {FrameType::departed, "01000000 0600000000000000 00"},
+      {FrameType::pull, "0100000000000000 0900000000000000 00 0100 \"c\""},
+      {FrameType::cut_request, "0100000000000000 01000000 0700000000000000"},
+      {FrameType::cut, "0700000000000000 0100000000000000"},
+      {FrameType::cut_sent, "0100000000000000 0700000000000000 01"},
+      {FrameType::freeze, "0100000000000000 0100 0700000000000000"},
+      {FrameType::stale, "0900000000000000 0100 \"c\""},
+      {FrameType::shared_result, "0100000000000000 01"},
   };
   for (const Row& row : rows) {
     CAPTURE(static_cast<int>(row.type));

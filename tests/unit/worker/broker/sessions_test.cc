@@ -50,3 +50,62 @@ TEST_CASE_FIXTURE(Fixture, "sessions: one that has ended leaves nothing in the s
   CHECK(left.empty());
   CHECK(world.gauge(0, metrics::Gauge::subscriptions) == 0);
 }
+
+// --- the wall clock ---
+
+namespace {
+
+// Sessions of clients that have gone, in the store of a worker that dies.
+struct Stored {
+  Stored() {
+    for (const char* id : {"gone", "watch"}) {
+      BrokerClient client(world, 0);
+      client.connect(id, {.clean = false, .expiry = 60});
+      client.subscribe(id, 1);
+    }
+  }
+  void restart() {
+    world.kill(0);
+    world.start(0);
+    world.run();
+  }
+  bool there(const std::string& id) {
+    BrokerClient client(world, 0);
+    client.connect(id, {.clean = false, .expiry = 60});
+    return client.received() == support::Lines{"CONNACK session_present \"Success\""};
+  }
+  BrokerWorld world{1};
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Stored, "sessions: a wall clock that is set while a worker runs ends nothing") {
+  world.clock.set_wall_by(1'000'000);
+  world.pass(50'000);
+  CHECK(world.gauge(0, metrics::Gauge::sessions) == 2);
+  world.clock.set_wall_by(-2'000'000);
+  world.pass(9'000);
+  CHECK(world.gauge(0, metrics::Gauge::sessions) == 2);
+  world.pass(2'000);
+  CHECK(world.gauge(0, metrics::Gauge::sessions) == 0);
+}
+
+TEST_CASE_FIXTURE(Stored, "sessions: a wall clock that was set forwards while nobody ran has passed") {
+  world.clock.set_wall_by(59);
+  restart();
+  CHECK(there("gone"));
+  world.clock.set_wall_by(61);
+  restart();
+  CHECK(world.gauge(0, metrics::Gauge::sessions) == 0);
+}
+
+TEST_CASE_FIXTURE(Stored, "sessions: a wall clock that was set back makes no time, and time goes on from there") {
+  world.clock.set_wall_by(-1'000'000);
+  restart();
+  CHECK(world.gauge(0, metrics::Gauge::sessions) == 2);
+  world.pass(40'000);
+  restart();
+  CHECK(world.gauge(0, metrics::Gauge::sessions) == 2);
+  world.pass(21'000);
+  CHECK(world.gauge(0, metrics::Gauge::sessions) == 0);
+}

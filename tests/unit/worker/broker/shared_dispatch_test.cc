@@ -170,3 +170,52 @@ TEST_CASE("shared_dispatch: QoS 0 goes to nobody whose connection is being repla
   world.store(0).release();
   world.run();
 }
+
+// A member takes what waits for it to another worker, and leaves it to one where it came from.
+TEST_CASE("shared: a QoS 2 message comes back to a worker that a session has taken it from") {
+  BrokerWorld world(2);
+  const BrokerClient::Terms durable{.clean = false, .expiry = 60};
+  {
+    BrokerClient member(world, 1), pub(world, 0);
+    member.connect("a", durable);
+    member.subscribe("$share/g/t", 2);
+    member.drop();
+    pub.connect("pub", durable);
+    for (const char* payload : {"1", "2", "3"}) pub.publish("t", payload, 2);
+  }
+  BrokerClient a(world, 0), b(world, 1);
+  a.connect("a", {.clean = false, .expiry = 60, .receive_maximum = 1});
+  CHECK(a.payloads() == Lines{"1"});
+  b.connect("b", durable);
+  b.subscribe("$share/g/t", 2);
+  a.drop();
+  CHECK(b.payloads() == Lines{"2", "3"});
+}
+
+TEST_CASE("shared: what a session gave back before it ended outlives its worker, too") {
+  BrokerWorld world(2);
+  const BrokerClient::Terms durable{.clean = false, .expiry = 60};
+  const std::string id = world.at_home(0, "a");
+  {
+    BrokerClient member(world, 0), pub(world, 0);
+    member.connect(id, durable);
+    member.subscribe(kGroup, 1);
+    member.drop();
+    pub.connect(world.at_home(0, "pub"));
+    pub.publish("t", "1", 1);
+  }
+  BrokerClient other(world, 1);
+  other.connect(world.at_home(1, "b"), durable);
+  world.block(0, 1);  // what is given back does not get there
+  other.subscribe(kGroup, 1);
+  {
+    BrokerClient again(world, 0);
+    again.connect(id);
+  }
+  CHECK(other.payloads().empty());
+  world.kill(0);
+  world.start(0);
+  world.run();
+  CHECK(other.payloads() == Lines{"1"});
+  for (const auto& [key, value] : world.disk(0)) CHECK(std::string_view("QO").find(key[0]) == std::string_view::npos);
+}

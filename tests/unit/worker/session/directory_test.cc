@@ -35,6 +35,11 @@ struct Fixture : Directory::Replies {
   void stale(const WorkerId& to, std::string_view id, uint64_t epoch) override {
     stales.push_back(name(to) + " " + std::string(id) + " below " + std::to_string(epoch));
   }
+  void refused(const WorkerId& to, uint64_t claim) override {
+    lines.push_back(name(to) + "#" + std::to_string(claim) + " refused");
+  }
+  void ask(std::string_view, uint64_t) override { lines.push_back("asked"); }
+  void settled(std::string_view, uint64_t, Directory::Outcome) override { lines.push_back("settled"); }
   void claim(const WorkerId& from, uint64_t number) { directory.on_claim(from, "c", number); }
   void held(const WorkerId& from, uint64_t number, Directory::Outcome outcome = Directory::Outcome::kept) {
     directory.on_held(from, "c", number, outcome);

@@ -14,7 +14,7 @@ Settings two_hosts() {
   settings.hosts = 2;
   settings.workers = 2;
   settings.clients = 0;
-  settings.at_home = true;
+  settings.roaming = settings.retained = false;
   return settings;
 }
 
@@ -146,8 +146,8 @@ void a_host_is_cut_off(Simulation& s, uint64_t variant) {
 
 }  // namespace
 
-std::vector<Scenario> shared_scenarios() {
-  return {
+const std::vector<Scenario>& shared_scenarios() {
+  static const std::vector<Scenario> all{
       {"shared-a-member-on-another-host", 40, two_hosts(), a_member_on_another_host},
       {"shared-one-member-in-the-cluster", 40, three_hosts(), one_member_in_the_cluster},
       {"shared-a-live-member-elsewhere", 120, two_hosts(), a_live_member_elsewhere},
@@ -157,6 +157,7 @@ std::vector<Scenario> shared_scenarios() {
       {"shared-redis-is-away", 120, two_hosts(), redis_is_away},
       {"shared-a-host-is-cut-off", 120, three_hosts(), a_host_is_cut_off},
   };
+  return all;
 }
 
 }  // namespace sim

@@ -1,0 +1,220 @@
+// cluster::Hub on a Redis server, 7.0 or later.
+//
+//   commands   every call but the two that wait, pipelined
+//   listener   pub/sub: datagrams to this node, and the news that nodes have changed
+//   readers    two, and one more for each inbox beyond its own that is read at once: XREAD BLOCK delays what is behind
+//   it
+//
+// They are made together, checked (a master, recent enough, with our scripts), and are usable (up) when all are there.
+// If the commands' connection breaks, or another that cannot be replaced at once, all are closed, what has no answer is
+// lost, and after a pause that grows to two seconds it begins again, with asking the sentinels if there are any. They
+// are asked every few seconds as well: a master that is cut off from them may take our writes for as long as we let it.
+//
+// What Redis may say to a call: OOM, BUSY, MISCONF, NOREPLICAS, WRONGTYPE, NOPERM and other errors make it `refused`.
+// READONLY and LOADING (not the master we want), NOSCRIPT (they were flushed), NOAUTH, and everything that is not a
+// well-formed answer to that call break the connection.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "shared/base/random.h"
+#include "shared/cluster/hub.h"
+#include "shared/config/config.h"
+#include "shared/log/log.h"
+#include "shared/loop/loop.h"
+#include "shared/loop/timer.h"
+#include "shared/redis/redis_answers.h"
+#include "shared/redis/redis_connection.h"
+#include "shared/redis/redis_scripts.h"
+#include "shared/redis/redis_sentinel.h"
+#include "shared/redis/redis_url.h"
+
+namespace redis {
+
+class RedisHub final : public cluster::Hub {
+ public:
+  struct Options {
+    Url url;
+    std::vector<HostPort> sentinels;  // if there are any, url.server is not used
+    std::string sentinel_master;
+    std::string prefix;
+    std::string client_name;  // for CLIENT LIST
+    uint64_t timeout_ms = 3000;
+    uint64_t block_ms = 1000;            // how long read() and changes() wait
+    uint64_t tombstones_ms = 3'600'000;  // how long deletions are kept
+    uint64_t max_changes = 100'000;      // how many changes are kept at least, while they are not older than
+    uint64_t changes_ms = 600'000;
+    uint64_t max_pause_ms = 2000;  // between two attempts to connect
+    std::function<void()> wake;    // run_completions() has something to do
+    logging::Log* log = nullptr;
+  };
+  // Of a configuration. False: `error` says which key is wrong, and why.
+  [[nodiscard]] static bool options_of(const config::Redis& config, Options& options, std::string& error);
+
+  RedisHub(loop::Loop& loop, Options options);
+  ~RedisHub() override;
+
+  void start(Events& events) override;
+  void run_completions() override;
+  void flush() override;
+  bool up() const override { return up_; }
+  size_t outstanding() const override;
+
+  void join(const std::string& name, uint64_t gateway, uint64_t lease_ms, Answer<cluster::Membership> done) override;
+  void renew(uint64_t lease_ms, Answer<cluster::Membership> done) override;
+  void leave(Done done) override;
+
+  void send(const std::string& to, uint64_t number, std::string frames, Done done) override;
+  void datagram(const std::string& to, std::string_view frames) override;
+  void read(const std::string& inbox, uint64_t after, size_t max_bytes,
+            Answer<std::vector<cluster::Entry>> done) override;
+  void trim(const std::string& inbox, uint64_t id, Done done) override;
+
+  void claim(std::string_view client, uint64_t at_least, Answer<cluster::Claimed> done) override;
+  void hold(std::string_view client, uint64_t epoch, Answer<cluster::Held> done) override;
+  void withdraw(std::string_view client, uint64_t epoch, Done done) override;
+  void release(std::string_view client, uint64_t epoch, Done done) override;
+  void holder(std::string_view client, Answer<std::string> done) override;
+  uint32_t purge_parts() const override { return kBuckets; }
+  void purge(const std::string& node, uint32_t part, Done done) override;
+
+  void retain(std::string_view topic, std::string_view value, uint64_t at_least, Answer<uint64_t> done) override;
+  void retain_again(const cluster::Retained& item, Answer<uint64_t> done) override;
+  void changes(uint64_t after, Answer<cluster::Changes> done) override;
+  void snapshot(uint64_t cursor, Answer<cluster::Changes> done) override;
+
+  void copy(uint32_t slot, const store::Batch& batch, Done done) override;
+  void clear_copy(uint32_t slot, Done done) override;
+  void read_copy(const std::string& node, uint64_t cursor, Answer<Records> done) override;
+
+  void adopt(const std::string& node, Answer<bool> done) override;
+  void bury(const std::string& node, Done done) override;
+
+  struct Statistics {
+    uint64_t attempts = 0;  // to connect
+    uint64_t breaks = 0;    // of what was up
+    uint64_t calls = 0;
+    uint64_t lost = 0;  // of these
+    uint64_t refused = 0;
+    uint64_t malformed = 0;  // replies
+  };
+  const Statistics& statistics() const { return statistics_; }
+
+ private:
+  struct Reader {
+    std::unique_ptr<RedisConnection> connection;
+    bool busy = false;
+    bool was_ready = false;
+    uint64_t idle_since_ms = 0;
+  };
+  // How many elements to ask for, so that a piece has about the bytes that are wanted: what it learns from the last
+  // one.
+  class PieceSize {
+   public:
+    uint64_t count() const { return count_; }
+    void learn(size_t elements, size_t bytes, size_t wanted);
+    void forget() { count_ = kFirst; }
+
+   private:
+    static constexpr uint64_t kFirst = 16;
+    static constexpr uint64_t kMost = 1000;
+    uint64_t count_ = kFirst;
+  };
+
+  // --- connecting ---
+  void connect();
+  void open(const HostPort& server);
+  RedisConnection::Options connection_options(const char* purpose) const;
+  void on_commands_ready();
+  void load_scripts();
+  std::string on_hello(Reply* reply);
+  std::string on_role(Reply* reply);
+  void open_listener();
+  std::string on_pushed(Reply reply);
+  std::string on_message(const std::string& channel, const std::string& payload);
+  void listen_to_own_datagrams();
+  Reader& open_reader();
+  void check_up();
+  void fail(const std::string& reason);
+  void tick();
+  void ask_sentinels(std::function<void(const HostPort& master)> found, std::function<void(const std::string&)> failed);
+  void reap_readers();
+
+  // --- calls ---
+  Command script(Script which) const;
+  Command fenced_script(Script which) const;
+  template <typename T>
+  using Read = std::function<std::optional<T>(const Reply&)>;
+  // A script's call: its answer begins with a status.
+  template <typename T>
+  void ask(const Command& command, Answer<T> done, Read<T> read);
+  // Any other.
+  template <typename T>
+  void ask_plainly(const Command& command, Answer<T> done, Read<T> read);
+  void tell(const Command& command, Done done);
+  template <typename T>
+  void complete(const Answer<T>& done, cluster::Status status, T value = {});
+  // For a reply that is not what was hoped for: completes the call and says whether the connection must go, and why.
+  template <typename T>
+  std::string give_up(const Reply& reply, const Answer<T>& done);
+  void post(std::function<void()> event);
+  void directory(Script which, std::string_view client, uint64_t epoch, Done done);
+  Reader& take_reader();
+  void release_reader(Reader& reader);
+  struct Reading;
+  void read_entries(Reader& reader, const std::shared_ptr<Reading>& reading);
+  struct ChangesReading;
+  void read_changes(Reader& reader, const std::shared_ptr<ChangesReading>& reading);
+  void read_kept(Reader& reader, const std::shared_ptr<ChangesReading>& reading);
+
+  std::string key(std::string_view name) const { return options_.prefix + std::string(name); }
+  std::string channel(std::string_view name) const;
+
+  loop::Loop& loop_;
+  const Options options_;
+  Events* events_ = nullptr;
+  base::Random random_;
+
+  std::unique_ptr<SentinelQuery> query_;
+  size_t sentinel_ = 0;  // whom to ask first
+  uint64_t sentinels_asked_ms_ = 0;
+  std::unique_ptr<RedisConnection> commands_;
+  std::unique_ptr<RedisConnection> listener_;
+  std::vector<std::unique_ptr<RedisConnection>> old_listeners_;  // broken, until the next tick
+  std::vector<std::unique_ptr<Reader>> readers_;
+  HostPort server_;
+  std::vector<std::string> shas_;  // of the scripts
+  cluster::Info info_;
+  bool connecting_ = false;
+  bool greeted_ = false;    // commands_ is checked and has the scripts
+  bool listening_ = false;  // the listener hears of nodes
+  bool role_asked_ = false;
+  bool up_ = false;
+  bool told_down_ = false;
+  uint64_t up_since_ms_ = 0;
+  uint64_t pause_ms_ = 0;
+  std::string last_reason_;
+  loop::Timer retry_;
+  loop::Timer tick_;
+
+  std::string name_;  // of this node, and what join() said
+  std::string key_;
+  uint64_t gateway_ = 0;
+  std::string listened_;  // whose datagrams the listener hears
+
+  std::set<std::string> checked_;  // inboxes whose end was looked at since the last connect
+  uint64_t changes_checked_ms_ = 0;
+  PieceSize entries_;
+  PieceSize changes_;
+  PieceSize snapshot_;
+  PieceSize records_;
+
+  std::deque<std::function<void()>> due_;
+  Statistics statistics_;
+};
+
+}  // namespace redis

@@ -1,0 +1,145 @@
+// What a cluster's faults excuse, and nothing else of it:
+//   - between hosts of which one is troubled (no Redis, no lease, no gateway) a subscription is not known until
+//     everything has come to rest once (C5), QoS 0 is lost, and two connections of a client id may live (C7, C8);
+//   - a host whose lease has run out may be adopted: its connections are closed, its wills fire though it lives;
+//   - what a host did while it was troubled is in its stores only: if it dies or is adopted then, what its sessions
+//     became meanwhile is not known;
+//   - a gateway that opens without having heard of all other hosts (Redis away, or one that does not answer for a whole
+//     lease) passes on nothing for those (not excused with --strict: C6 has no such exception);
+//   - a Redis that comes back empty or older has lost what was on its way between hosts, and what dead hosts had left.
+#include <algorithm>
+
+#include "tests/sim/identity.h"
+#include "tests/sim/oracle.h"
+
+namespace sim {
+
+bool Oracle::apart(const Connection& a, const Connection& b) const {
+  if (!elsewhere(a, b)) return false;
+  return world_.trouble_begin(a.process.host) != kNever || world_.trouble_begin(b.process.host) != kNever;
+}
+
+bool Oracle::may_be_fenced(const Connection& connection) const {
+  const Step lost = world_.host(connection.process.host).lost_lease;
+  return lost != 0 && connection.connect_handed != kNever && lost >= connection.connect_handed;
+}
+
+// --- deliveries ---
+
+bool Oracle::known_there(const Client& client, const Message& m, bool shared) const {
+  const uint32_t x = m.connection->process.host;
+  const uint32_t y = client.owner->process.host;
+  if (x == y) return true;
+  const auto& all = client.session->subscriptions;
+  return std::any_of(all.begin(), all.end(), [&](const Subscription& s) {
+    return s.shared() == shared && s.binds(m.handed) && s.matches(m.topic) &&
+           world_.routed(x, s.host, s.granted, m.handed) && world_.routed(x, y, s.granted, m.handed);
+  });
+}
+
+bool Oracle::qos0_excused(const Client& client, const Message& m) const {
+  const uint32_t x = m.connection->process.host;
+  const uint32_t y = client.owner->process.host;
+  if (x == y || std::min(m.qos, client.session->qos) != proto::QoS::at_most_once) return false;
+  return world_.troubled_since(x, m.handed) || world_.troubled_since(y, m.handed);
+}
+
+bool Oracle::blind(const Client& client, const Message& m) const {
+  const uint32_t x = m.connection->process.host;
+  return !strict && x != client.owner->process.host && world_.blind_at(x, m.handed);
+}
+
+bool Oracle::shared_excused(const Client& client, const Message& m) const {
+  const uint32_t x = m.connection->process.host;
+  const uint32_t y = client.owner->process.host;
+  return x != y && (world_.troubled_since(x, m.handed) || world_.troubled_since(y, m.handed));
+}
+
+// A change that was made while its host was troubled may get its place in the order later.
+bool Oracle::ordered_by_redis(const Message& later, const Message& earlier) const {
+  const uint32_t x = later.connection->process.host;
+  const uint32_t y = earlier.connection->process.host;
+  const auto late = [this](const Message& m) { return world_.troubled_at(m.connection->process.host, m.handed); };
+  if (world_.host(x).gone && late(later)) return false;
+  if (later.qos == proto::QoS::at_most_once && world_.troubled_since(x, later.handed)) return false;
+  return x == y || !late(earlier);
+}
+
+// --- sessions ---
+
+void Oracle::split(Client& client, Connection& connection) {
+  trace_.line(connection.name(), " is accepted on a host that is apart");
+  std::vector<Subscription> maybe;
+  if (client.session != nullptr) maybe = client.session->subscriptions;
+  for (Subscription& s : maybe) s.granted = s.revoked = kNever;
+  begin_session(client, connection);
+  client.session->subscriptions = std::move(maybe);
+  client.session->doubted = true;
+}
+
+// What the sessions of that host became since then is in its own stores only.
+void Oracle::doubt_host(const Host& host, Step since) {
+  trace_.line("what host ", host.index, " did since #", since, " is in doubt");
+  last_leave_ = trace_.step();
+  for (auto& [id, client] : clients_) {
+    for (const Connection* connection : client.connections) {
+      if (connection->process.host != host.index || connection->terms.will == 0) continue;
+      if (connection->connect_handed == kNever || (connection->over() && connection->over_at() < since)) continue;
+      Message& will = message(connection->terms.will);
+      will.may_fire = true;
+      will.accepted = false;
+    }
+    if (client.session == nullptr || client.owner->process.host != host.index) continue;
+    if (client.owner->connack_sent >= since || !client.persistent) client.may_be_lost = client.may_rise = true;
+    split(client, *client.owner);
+    if (client.owner->live()) client.split = true;
+  }
+}
+
+void Oracle::host_died(Host& host) {
+  const Step since = world_.trouble_begin(host.index);
+  if (since != kNever) doubt_host(host, since);
+}
+
+void Oracle::host_adopted(Host& host) {
+  const Step since = world_.trouble_begin(host.index);
+  if (since != kNever && !host.down) doubt_host(host, since);
+}
+
+void Oracle::redis_lost() {
+  for (auto& [id, client] : clients_) {
+    Session* session = client.session;
+    if (session == nullptr) continue;
+    std::erase_if(session->owed, [&](const auto& owed) {
+      const Message& m = message(owed.first);
+      return elsewhere(*m.connection, *client.owner) && m.handed > world_.last_quiet();
+    });
+  }
+  for (const auto& host : world_.hosts()) {
+    if (host->down) doubt_host(*host, 0);
+  }
+}
+
+void Oracle::check_one_live() {
+  for (auto& [id, client] : clients_) {
+    Connection* live = nullptr;
+    for (Connection* connection : client.connections) {
+      if (!connection->live()) continue;
+      if (live != nullptr) {
+        return require(false, *connection, text("C7: is live at rest, and so is ", live->name()));
+      }
+      live = connection;
+    }
+    if (!client.split) continue;
+    client.split = false;
+    if (live == nullptr) {
+      client.may_be_lost = client.may_rise = true;
+      continue;
+    }
+    client.owner = live;
+    client.session = live->session;
+    client.persistent = live->terms.persistent;
+  }
+}
+
+}  // namespace sim

@@ -1,0 +1,202 @@
+// The directory of a host that is one of a cluster: what it asks the cluster, and what it gives to other hosts.
+#include <doctest/doctest.h>
+
+#include "tests/support/lines.h"
+#include "tests/support/manual_clock.h"
+#include "worker/session/directory.h"
+
+namespace session {
+namespace {
+
+using support::Lines;
+using Outcome = Directory::Outcome;
+using Where = Directory::Where;
+
+constexpr WorkerId kA{0, 100}, kB{1, 200}, kGateway{2, 300};
+
+std::string name(const WorkerId& worker) {
+  return worker == kGateway ? "gateway" : std::string(1, static_cast<char>('A' + worker.slot));
+}
+
+const char* name(Outcome outcome) {
+  constexpr const char* kNames[] = {"kept", "offline", "ended", "not pulled"};
+  return kNames[static_cast<size_t>(outcome)];
+}
+
+struct Fixture : Directory::Replies {
+  explicit Fixture(bool accept_unknown = false) : directory(clock, *this, true, accept_unknown) {}
+  void grant(const WorkerId& to, uint64_t claim, uint64_t at, const std::optional<WorkerId>& holder) override {
+    epoch = at;
+    lines.push_back(name(to) + "#" + std::to_string(claim) + " holder=" + (holder ? name(*holder) : "none"));
+  }
+  void superseded(const WorkerId& to, uint64_t claim) override {
+    lines.push_back(name(to) + "#" + std::to_string(claim) + " superseded");
+  }
+  void stale(const WorkerId& to, std::string_view, uint64_t) override { lines.push_back(name(to) + " stale"); }
+  void refused(const WorkerId& to, uint64_t claim) override {
+    lines.push_back(name(to) + "#" + std::to_string(claim) + " refused");
+  }
+  void ask(std::string_view, uint64_t) override { lines.push_back("ask"); }
+  void settled(std::string_view, uint64_t at, Outcome outcome) override {
+    epoch = at;
+    lines.push_back(name(outcome));
+  }
+  void claim(const WorkerId& from, uint64_t number, bool clean = false) {
+    directory.on_claim(from, "c", number, clean);
+  }
+  void foreign(uint64_t number, uint64_t at) { directory.on_claim(kGateway, "c", number, false, at); }
+  void answer(Where where, uint64_t at = 5000) { directory.on_answer("c", where, at, kGateway); }
+  void held(const WorkerId& from, uint64_t number, Outcome outcome = Outcome::kept) {
+    directory.on_held(from, "c", number, outcome);
+  }
+  // A holds the session, and the cluster knows.
+  void registered() {
+    claim(kA, 1);
+    answer(Where::here);
+    held(kA, 1);
+    directory.on_registered("c", epoch, true);
+    lines.clear();
+  }
+  Lines replies() { return support::take(lines); }
+
+  support::ManualClock clock;
+  Directory directory;
+  Lines lines;
+  uint64_t epoch = 0;  // the last one that was told
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: the cluster is asked before the first grant, and told who holds it") {
+  claim(kA, 1);
+  CHECK(replies() == Lines{"ask"});
+  answer(Where::here, 5000);
+  CHECK(replies() == Lines{"A#1 holder=none"});
+  CHECK(epoch == 5000);
+  held(kA, 1);
+  CHECK(replies() == Lines{"kept"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: while this host holds the id nobody is asked") {
+  registered();
+  claim(kB, 2);
+  CHECK(replies() == Lines{"B#2 holder=A"});
+  held(kB, 2);
+  CHECK(replies() == Lines{"A stale"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: epochs go on from the cluster's while it is this host's") {
+  registered();
+  claim(kB, 2);
+  CHECK(epoch == 5001);
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: a session of another host is the gateway's to give") {
+  claim(kA, 1);
+  answer(Where::elsewhere);
+  CHECK(replies() == Lines{"ask", "A#1 holder=gateway"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: without an answer what may be elsewhere is refused") {
+  claim(kA, 1);
+  answer(Where::unknown);
+  CHECK(replies() == Lines{"ask", "A#1 refused"});
+  CHECK(directory.size() == 0);
+  SUBCASE("but what is begun anew is not") {
+    claim(kA, 2, true);
+    answer(Where::unknown);
+    CHECK(replies() == Lines{"ask", "A#2 holder=none"});
+  }
+}
+
+TEST_CASE("cluster directory: unless it is to be accepted") {
+  Fixture f(true);
+  f.claim(kA, 1);
+  f.answer(Where::unknown);
+  CHECK(f.replies() == Lines{"ask", "A#1 holder=none"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: without an answer what was held here last is resumed") {
+  registered();
+  directory.register_all();
+  CHECK(replies() == Lines{"offline"});
+  claim(kB, 2);
+  answer(Where::unknown);
+  CHECK(replies() == Lines{"ask", "B#2 holder=A"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: a higher epoch elsewhere makes what is here stale") {
+  registered();
+  directory.on_registered("c", 9000, false);
+  CHECK(replies() == Lines{"A stale"});
+  CHECK(directory.size() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: a session that ends is given back") {
+  registered();
+  directory.on_release(kA, "c", 5000);
+  CHECK(replies() == Lines{"ended"});
+  CHECK(directory.size() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: another host gets what this one has, and the holder forgets it") {
+  registered();
+  foreign(7, 6000);
+  CHECK(replies() == Lines{"gateway#7 holder=A"});
+  CHECK(epoch == 6000);
+  held(kGateway, 7, Outcome::ended);
+  CHECK(replies() == Lines{"A stale"});
+  CHECK(directory.size() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: a host that gives up leaves it where it is") {
+  registered();
+  foreign(7, 6000);
+  held(kGateway, 7, Outcome::not_pulled);
+  CHECK(replies() == Lines{"gateway#7 holder=A"});
+  claim(kB, 2);
+  CHECK(replies() == Lines{"B#2 holder=A"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: another host waits for what the cluster had decided before") {
+  claim(kA, 1);
+  foreign(7, 6000);
+  CHECK(replies() == Lines{"ask"});
+  answer(Where::elsewhere, 5000);
+  CHECK(replies() == Lines{"A#1 holder=gateway"});
+  held(kA, 1);
+  CHECK(replies() == Lines{"kept", "gateway#7 holder=A"});
+}
+
+// Two hosts would else wait for each other.
+TEST_CASE_FIXTURE(Fixture, "cluster directory: another host does not wait for what the cluster decides later") {
+  registered();
+  directory.register_all();
+  claim(kB, 2);
+  foreign(7, 6000);
+  CHECK(replies() == Lines{"offline", "ask"});
+  answer(Where::elsewhere, 7000);
+  CHECK(replies() == Lines{"B#2 holder=gateway", "gateway#7 holder=A"});
+  held(kGateway, 7, Outcome::ended);
+  CHECK(replies() == Lines{"A stale"});
+  held(kB, 2);
+  CHECK(replies() == Lines{"kept"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: a connection here goes after the session that another host is taking") {
+  registered();
+  foreign(7, 6000);
+  claim(kB, 2);
+  CHECK(replies() == Lines{"gateway#7 holder=A", "ask"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: what a dead gateway wanted is asked for again by its replacement") {
+  registered();
+  foreign(7, 6000);
+  directory.on_worker_gone(kGateway);
+  replies();
+  claim(kB, 2);
+  CHECK(replies() == Lines{"B#2 holder=A"});
+}
+
+}  // namespace session

@@ -1,0 +1,66 @@
+// The directory of client ids above those of the hosts (session/directory.h), at a gateway: carries the questions of
+// the home workers here to the cluster and its answers back, and remembers on which node a session is that was claimed.
+// DESIGN section 5.
+//
+//   home worker ── cluster_claim(at least, id) ──> gateway ── claim ──> Redis
+//               <─ cluster_granted(epoch, where) ─        <── epoch, the claimant before, or the holder
+//        ... the session is pulled, from the gateway if it is elsewhere (node_imports.h) ...
+//               ── cluster_held(epoch, outcome) ─>        ── hold / release / withdraw ──>
+//               <─ cluster_registered(epoch, ours) ──     (hold only)
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "shared/cluster/hub.h"
+#include "worker/broker/core.h"
+
+namespace broker {
+
+struct Peer;
+
+class NodeDirectory {
+ public:
+  // `told(id, epoch, previous)`: this host holds the session now; `previous` is the node that it was moved from, as the
+  // directory says (may be empty).
+  using Told = std::function<void(const std::string& id, uint64_t epoch, const std::string& previous)>;
+  NodeDirectory(Core& core, Told told) : core_(core), told_(std::move(told)) {}
+
+  // --- home workers ---
+  bool on_claim(const WorkerId& from, std::string_view body);
+  bool on_held(const WorkerId& from, std::string_view body);
+
+  // The cluster can be reached now, as `key`; or not any more.
+  void on_joined(const std::string& key);
+  void on_lost();
+  // Goes on with what waits for room.
+  void run();
+
+  // The node that had the id when it was claimed for this host; empty: not known (any more).
+  std::string claimed_from(std::string_view id) const;
+  void forget(std::string_view id) { claimed_.erase(std::string(id)); }
+
+ private:
+  static constexpr size_t kMaxOutstanding = 4 * 1024 * 1024;  // of the hub, when registering
+  struct Registration {
+    WorkerId home;
+    std::string id;
+    uint64_t epoch = 0;
+  };
+  void answer(const WorkerId& home, std::string_view id, session::Directory::Where where, uint64_t epoch);
+  void on_claimed(const WorkerId& home, const std::string& id, cluster::Status status, const cluster::Claimed& claimed);
+  void register_now(Registration r);
+
+  Core& core_;
+  const Told told_;
+  std::string key_;
+  bool joined_ = false;
+  std::map<std::string, std::string> claimed_;  // id -> node, until it is settled
+  std::deque<Registration> registrations_;
+};
+
+}  // namespace broker

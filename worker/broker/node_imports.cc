@@ -1,0 +1,308 @@
+#include "worker/broker/node_imports.h"
+
+#include <utility>
+
+#include "shared/bus/frames.h"
+#include "shared/bus/message_codec.h"
+#include "worker/broker/delivery_codec.h"
+#include "worker/broker/gateway.h"
+#include "worker/broker/peers.h"
+#include "worker/broker/state_transfer.h"
+
+namespace broker {
+
+using cluster::Status;
+
+NodeImports::Imports::iterator NodeImports::find(const WorkerId& worker, uint64_t claim) {
+  for (auto it = imports_.begin(); it != imports_.end(); ++it) {
+    if (it->second.worker == worker && it->second.claim == claim) return it;
+  }
+  return imports_.end();
+}
+
+void NodeImports::send(const Import& import, bus::FrameType type, std::string_view body) {
+  if (Peer* peer = core_.peers->find(import.worker)) core_.peers->send(*peer, type, bus::kAckSoon, body);
+}
+
+void NodeImports::tell_nothing(const Import& import) {
+  std::string body;
+  bus::Writer(body).put<uint64_t>(import.claim).put<uint8_t>(0);
+  send(import, bus::FrameType::state_begin, body);
+}
+
+// --- workers here ---
+
+bool NodeImports::on_pull(const WorkerId& from, std::string_view body) {
+  bus::Reader reader(body);
+  Import import;
+  import.worker = from;
+  import.claim = reader.get<uint64_t>();
+  import.epoch = reader.get<uint64_t>();
+  import.clean = reader.get<uint8_t>() != 0;
+  import.id = reader.text();
+  if (!reader.at_end()) return false;
+  const uint64_t token = next_token_++;
+  import.node = core_.gateway->directory().claimed_from(import.id);
+  Import& stored = imports_[token] = std::move(import);
+  if (stored.node.empty()) {
+    ask(token);
+  } else {
+    pull(token, stored);
+  }
+  return true;
+}
+
+void NodeImports::ask(uint64_t token) {
+  const Import& import = imports_.at(token);
+  if (!core_.gateway->joined()) return;  // on_joined()
+  core_.env.hub->holder(import.id, [this, token](Status status, const std::string& holder) {
+    const auto it = imports_.find(token);
+    if (it == imports_.end() || !it->second.node.empty()) return;
+    if (status == Status::lost) return;
+    Import& found = it->second;
+    if (status == Status::ok && holder == core_.gateway->key()) {
+      // It has come here meanwhile, to another worker: the home tells which.
+      std::string body;
+      bus::Writer(body).put<uint64_t>(found.claim);
+      send(found, bus::FrameType::reclaim, body);
+      imports_.erase(it);
+    } else if (status != Status::ok || holder.empty()) {
+      tell_nothing(found);
+      imports_.erase(it);
+    } else {
+      found.node = holder;
+      pull(token, found);
+    }
+  });
+}
+
+// A node whose lease has run out is asked all the same: it may be back in time. Else its adopter is, see
+// on_node_gone().
+void NodeImports::pull(uint64_t token, Import& import) {
+  std::string body;
+  bus::Writer(body).put<uint64_t>(token).put<uint64_t>(import.epoch).put<uint8_t>(import.clean).text(import.id);
+  core_.gateway->node(import.node).stream.append(NodeFrame::pull, body);
+}
+
+void NodeImports::begin_anew(Import& import) {
+  if (import.begun) {
+    std::string body;
+    bus::Writer(body).put<uint64_t>(import.claim);
+    send(import, bus::FrameType::restart, body);
+  }
+  import.begun = import.frozen = import.freeze = import.cut_requested = false;
+  import.cuts.clear();
+  import.asked.clear();
+}
+
+void NodeImports::look_again(uint64_t token) {
+  Import& import = imports_.at(token);
+  import.node.clear();
+  ask(token);
+}
+
+bool NodeImports::on_cut(const WorkerId& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto owner = reader.get<uint64_t>();
+  const auto claim = reader.get<uint64_t>();
+  if (!reader.at_end()) return false;
+  for (auto& [token, import] : imports_) {
+    if (import.worker.incarnation != owner || import.claim != claim || import.node.empty()) continue;
+    std::string cut;
+    bus::Writer(cut).put<uint64_t>(core_.self.incarnation).put<uint64_t>(token).put<uint64_t>(from.incarnation);
+    core_.gateway->node(import.node).stream.append(NodeFrame::cut, cut);
+    import.cuts.insert(from.incarnation);
+    freeze_if_cut(token, import);
+    break;
+  }
+  return true;
+}
+
+// The routes of the worker have gone before it, into every stream.
+bool NodeImports::on_cut_request(const WorkerId& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto claim = reader.get<uint64_t>();
+  reader.get<uint32_t>();
+  const auto old_owner = reader.get<uint64_t>();
+  if (!reader.at_end()) return false;
+  const auto it = find(from, claim);
+  if (it != imports_.end() && !it->second.node.empty()) {
+    Import& import = it->second;
+    import.cut_requested = true;
+    import.asked.clear();
+    std::string request;
+    bus::Writer(request).put<uint64_t>(it->first).text(import.node);
+    core_.gateway->for_each([&](RemoteNode& node) {
+      if (node.gateway == 0 || !core_.gateway->is_live(node)) return;
+      node.stream.append(NodeFrame::cut_request, request);
+      if (node.key != import.node) import.asked.insert(node.key);
+    });
+  }
+  std::string answer;
+  bus::Writer(answer).put<uint64_t>(claim).put<uint64_t>(old_owner).put<uint8_t>(0);
+  if (Peer* peer = core_.peers->find(from)) core_.peers->send(*peer, bus::FrameType::cut_sent, bus::kAckSoon, answer);
+  return true;
+}
+
+bool NodeImports::on_freeze(const WorkerId& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto claim = reader.get<uint64_t>();
+  std::set<uint64_t> wanted;
+  for (auto n = reader.get<uint16_t>(); n > 0 && reader.ok(); --n) wanted.insert(reader.get<uint64_t>());
+  if (!reader.at_end()) return false;
+  const auto it = find(from, claim);
+  if (it == imports_.end()) return true;
+  it->second.freeze = true;
+  it->second.wanted = std::move(wanted);
+  freeze_if_cut(it->first, it->second);
+  return true;
+}
+
+void NodeImports::freeze_if_cut(uint64_t token, Import& import) {
+  if (!import.freeze || import.frozen || !import.cut_requested || !import.asked.empty() || import.node.empty()) return;
+  for (const uint64_t worker : import.wanted) {
+    if (!import.cuts.contains(worker) && core_.peers->may_say_more(worker)) return;
+  }
+  import.frozen = true;
+  std::string body;
+  bus::Writer writer(body);
+  writer.put<uint64_t>(token).put<uint32_t>(static_cast<uint32_t>(import.cuts.size()));
+  for (const uint64_t cut : import.cuts) writer.put<uint64_t>(cut);
+  core_.gateway->node(import.node).stream.append(NodeFrame::freeze, body);
+}
+
+void NodeImports::on_worker_gone(const WorkerId& worker) {
+  for (auto it = imports_.begin(); it != imports_.end();) {
+    Import& import = it->second;
+    if (import.worker != worker) {
+      freeze_if_cut(it->first, import);
+      ++it;
+      continue;
+    }
+    if (!import.node.empty()) {
+      std::string body;
+      bus::Writer(body).put<uint64_t>(it->first);
+      core_.gateway->node(import.node).stream.append(NodeFrame::abort, body);
+    }
+    it = imports_.erase(it);
+  }
+}
+
+// --- nodes ---
+
+// state_begin: u64 token, u8 found, head. state_delivery: u64 token, kind, packet id, head, [message].
+// state_end: u64 token, rest. restart: u64 token.
+bool NodeImports::on_state(RemoteNode& from, NodeFrame type, std::string_view body) {
+  bus::Reader reader(body);
+  const auto token = reader.get<uint64_t>();
+  if (!reader.ok()) return false;
+  const auto it = imports_.find(token);
+  if (it == imports_.end() || it->second.node != from.key) return true;
+  Import& import = it->second;
+  const std::string_view rest = body.substr(sizeof(uint64_t));
+  std::string& out = core_.scratch;
+  bus::Writer writer(out);
+  writer.put<uint64_t>(import.claim);
+  switch (type) {
+    case NodeFrame::restart:
+      begin_anew(import);
+      return true;
+    case NodeFrame::state_begin:
+      if (rest.empty()) return false;
+      if (rest.front() == 0) {
+        // Not there: it may have moved on before our question came.
+        look_again_if_moved(token);
+        return true;
+      }
+      import.begun = true;
+      out.append(rest);
+      send(import, bus::FrameType::state_begin, out);
+      return true;
+    case NodeFrame::state_delivery: {
+      Peer* peer = core_.peers->find(import.worker);
+      return peer == nullptr || pass_delivery_to(core_, *peer, import.claim, rest, core_.gateway->expiry_shift());
+    }
+    case NodeFrame::state_end:
+      out.append(rest);
+      send(import, bus::FrameType::state_end, out);
+      imports_.erase(it);
+      return true;
+    default:
+      return false;
+  }
+}
+
+void NodeImports::look_again_if_moved(uint64_t token) {
+  if (!core_.gateway->joined()) return look_again(token);
+  core_.env.hub->holder(imports_.at(token).id, [this, token](Status status, const std::string& holder) {
+    const auto it = imports_.find(token);
+    if (it == imports_.end()) return;
+    if (status == Status::ok && (holder.empty() || holder == it->second.node)) {
+      tell_nothing(it->second);
+      imports_.erase(it);
+    } else {
+      look_again(token);
+    }
+  });
+}
+
+bool NodeImports::on_cut_sent(RemoteNode& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto token = reader.get<uint64_t>();
+  const auto gateway = reader.get<uint64_t>();
+  const bool sent = reader.get<uint8_t>() != 0;
+  if (!reader.at_end()) return false;
+  const auto it = imports_.find(token);
+  if (it == imports_.end() || it->second.asked.erase(from.key) == 0) return true;
+  if (sent) it->second.cuts.insert(gateway);
+  freeze_if_cut(token, it->second);
+  return true;
+}
+
+void NodeImports::on_gateway_changed(RemoteNode& node) {
+  for (auto& [token, import] : imports_) {
+    if (import.node == node.key) {
+      begin_anew(import);
+      pull(token, import);
+    } else if (import.asked.erase(node.key) != 0) {
+      // It does not know any more that it was asked: what it sends from now on it sends knowing our routes.
+      freeze_if_cut(token, import);
+    }
+  }
+}
+
+void NodeImports::on_node_gone(const std::string& key) {
+  std::vector<uint64_t> again;
+  for (auto& [token, import] : imports_) {
+    if (import.node == key) {
+      again.push_back(token);
+    } else if (import.asked.erase(key) != 0) {
+      freeze_if_cut(token, import);
+    }
+  }
+  for (const uint64_t token : again) {
+    Import& import = imports_.at(token);
+    begin_anew(import);
+    look_again(token);
+  }
+}
+
+void NodeImports::on_joined() {
+  std::vector<uint64_t> unknown;
+  for (auto& [old, import] : std::exchange(imports_, {})) {
+    const uint64_t token = next_token_++;
+    Import& again = imports_[token] = std::move(import);
+    if (again.node.empty()) {
+      unknown.push_back(token);
+      continue;
+    }
+    std::string body;
+    bus::Writer(body).put<uint64_t>(old);
+    core_.gateway->node(again.node).stream.append(NodeFrame::abort, body);
+    begin_anew(again);
+    pull(token, again);
+  }
+  for (const uint64_t token : unknown) ask(token);
+}
+
+}  // namespace broker

@@ -1,0 +1,96 @@
+// Sessions on their way here from other hosts: to the worker that claims one (B), this gateway is its holder.
+// The protocol is takeovers.h's, over two hosts; node_exports.h is the other end.
+//
+//   worker B (here)      gateway here                         gateway of the old owner's host      other gateways
+//     pull ────────────────> pull ────────────────────────────────> (claims and pulls it there)
+//     <─────── state_begin <────────────────────────── state_begin
+//     routes, cut_request ─> routes, cut_request ─────────────────> cuts its workers' streams
+//                            cut_request ──────────────────────────────────────────────────────────> cut, into the
+//                            <──────────────────────────────────────────────────────────── cut_sent  stream to the
+//     local workers: cut ──> cut (behind what they sent before) ──>                                  old owner's host
+//     freeze ──────────────> freeze(all those cuts) ──────────────> when all have come: freeze, at the old owner
+//     <─ state_…, state_end <────────────────────── state_…, state_end
+//     stored: held ─> home ─> hold (Redis) ─> stale ──────────────> the old owner forgets it
+//
+// The old owner keeps the session until `stale`. Whoever dies in between: the worker here: the old owner is told to
+// abort; the gateway here: its replacement pulls again, and the old owner's gateway drops what the dead one had begun;
+// the gateway there, or the old owner: the state begins anew (restart); the old owner's host: asked again is whoever
+// holds the session when that host's are adopted.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "shared/base/shared_buffer.h"
+#include "shared/bus/frames.h"
+#include "worker/broker/core.h"
+#include "worker/broker/node_frames.h"
+
+namespace broker {
+
+struct Peer;
+struct RemoteNode;
+
+class NodeImports {
+ public:
+  explicit NodeImports(Core& core) : core_(core) {}
+
+  // --- workers here ---
+  bool on_pull(const WorkerId& from, std::string_view body);
+  // A worker's stream to the old owner is cut: so it is behind what we have passed on of it.
+  bool on_cut(const WorkerId& from, std::string_view body);
+  bool on_cut_request(const WorkerId& from, std::string_view body);
+  bool on_freeze(const WorkerId& from, std::string_view body);
+  void on_worker_gone(const WorkerId& worker);
+
+  // --- nodes ---
+  bool on_state(RemoteNode& from, NodeFrame type, std::string_view body);
+  bool on_cut_sent(RemoteNode& from, std::string_view body);
+  // It has another gateway, or is gone.
+  void on_gateway_changed(RemoteNode& node);
+  void on_node_gone(const std::string& key);
+  // Redis is there again, and may have lost what was said: all is begun anew.
+  void on_joined();
+
+  size_t active() const { return imports_.size(); }
+
+ private:
+  struct Import {
+    WorkerId worker;
+    uint64_t claim = 0;  // the worker's number
+    uint64_t epoch = 0;
+    bool clean = false;
+    std::string id;
+    std::string node;             // key; empty: being asked for
+    bool begun = false;           // state_begin has been passed on
+    std::set<std::string> asked;  // nodes that have not said cut_sent
+    bool cut_requested = false;
+    std::set<uint64_t> cuts;    // incarnations, of workers here and other gateways, whose cut went before
+    bool freeze = false;        // the worker has said so
+    std::set<uint64_t> wanted;  // the workers' streams that it named
+    bool frozen = false;
+  };
+  using Imports = std::map<uint64_t, Import>;  // by token
+
+  Imports::iterator find(const WorkerId& worker, uint64_t claim);
+  void ask(uint64_t token);
+  void pull(uint64_t token, Import& import);
+  // The session is not where it was looked for: elsewhere, nowhere, or here already.
+  void look_again(uint64_t token);
+  void look_again_if_moved(uint64_t token);
+  // The state comes once more, from the beginning.
+  void begin_anew(Import& import);
+  void tell_nothing(const Import& import);
+  void freeze_if_cut(uint64_t token, Import& import);
+  void send(const Import& import, bus::FrameType type, std::string_view body);
+
+  Core& core_;
+  Imports imports_;
+  uint64_t next_token_ = 1;
+};
+
+}  // namespace broker
