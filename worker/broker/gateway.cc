@@ -175,8 +175,8 @@ void Gateway::fenced(const char* what) {
   if (core_.env.on_fenced) core_.env.on_fenced();
 }
 
-bool Gateway::all_live() const {
-  return std::ranges::all_of(nodes_, [this](const auto& entry) { return is_live(*entry.second); });
+bool Gateway::any_lost() const {
+  return std::ranges::any_of(nodes_, [](const auto& entry) { return is_lost(*entry.second); });
 }
 
 RemoteNode* Gateway::find(std::string_view key) {

@@ -106,7 +106,9 @@ class Gateway final : public cluster::Hub::Events {
   bool on_frames(RemoteNode& from, uint64_t gateway, std::string_view frames, NodeInbox* inbox);
   RemoteNode& node(const std::string& key);
   bool is_live(const RemoteNode& node) const { return core_.now() < node.lease_until; }
-  bool all_live() const;
+  // Redis has said that the lease has run out. (Not live, it may only be that nothing was heard of it for a while.)
+  static bool is_lost(const RemoteNode& node) { return node.lease_until == 0; }
+  bool any_lost() const;
   int64_t expiry_shift() const;
   template <typename F>
   void for_each(F&& f) {

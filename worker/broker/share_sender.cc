@@ -171,12 +171,12 @@ void ShareSender::on_redis_lost() {
 
 void ShareSender::retry() {
   for (Far& far : std::exchange(waiting_, {})) place(std::move(far));
-  if (!gateway_.joined() || gateway_.all_live()) return;
+  if (!gateway_.joined() || !gateway_.any_lost()) return;
   std::vector<uint64_t> stranded;
   for (const auto& [token, far] : sent_) {
     if (far.qos() != proto::QoS::at_least_once) continue;
     const RemoteNode* node = gateway_.find(far.at);
-    if (node == nullptr || !gateway_.is_live(*node)) stranded.push_back(token);
+    if (node == nullptr || Gateway::is_lost(*node)) stranded.push_back(token);
   }
   for (const uint64_t token : stranded) {
     Far far = std::move(sent_.extract(token).mapped());
