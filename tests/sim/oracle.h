@@ -137,7 +137,8 @@ class Oracle {
   // QoS 0 has no second chance.
   bool qos0_excused(const Client& client, const Message& message) const;
   bool blind(const Client& client, const Message& message) const;
-  bool shared_excused(const Client& client, const Message& message) const;
+  bool shared_excused(const Message& message) const;
+  bool cluster_troubled_since(Step step) const;
   void split(Client& client, Connection& connection);
   void doubt_host(const Host& host, Step since);
   bool ordered_by_redis(const Message& later, const Message& earlier) const;
@@ -150,9 +151,6 @@ class Oracle {
   };
   void check_owed(Client& client, Missing& missing);
   void check_shared(const Message& message, Missing& missing);
-  // Hosts may have taken each other for dead, or QoS 0 may have been lost between them.
-  bool cluster_troubled_since(Step step) const;
-  bool known_there(const Session& session, const Message& message) const;
   void check_counted(const Missing& missing);
   uint64_t dropped_qos0() const;
   uint64_t dropped_queued() const;

@@ -89,21 +89,6 @@ void Oracle::check_owed(Client& client, Missing& missing) {
   }
 }
 
-bool Oracle::cluster_troubled_since(Step step) const {
-  return std::ranges::any_of(world_.hosts(),
-                             [&](const auto& host) { return world_.troubled_since(host->index, step); });
-}
-
-// The publisher's host can know of a member's subscription for that topic.
-bool Oracle::known_there(const Session& session, const Message& m) const {
-  const uint32_t there = m.connection->process.host;
-  const uint32_t here = clients_.at(session.client).owner->process.host;
-  return here == there || std::ranges::any_of(session.subscriptions, [&](const Subscription& s) {
-           return s.shared() && s.matches(m.topic) && s.binds(m.handed) &&
-                  world_.routed(there, here, s.granted, m.handed);
-         });
-}
-
 void Oracle::check_shared(const Message& m, Missing& missing) {
   if (!m.topic.starts_with("g/") || !m.members.empty() || m.handings == 0) return;
   if (last_leave_ >= m.handed && m.qos != proto::QoS::at_least_once) return;  // it may have gone with its member
@@ -113,8 +98,6 @@ void Oracle::check_shared(const Message& m, Missing& missing) {
     const Session* session = client.session;
     if (session == nullptr || !client.owner->live() || !session->binds(m.topic, m.handed, true)) continue;
     if (m.qos == proto::QoS::at_most_once && client.owner->connack_sent >= m.handed) continue;
-    if (m.connection != nullptr && !known_there(*session, m)) continue;
-    if (m.qos == proto::QoS::at_most_once && cluster_troubled_since(m.handed)) continue;
     if (m.qos != proto::QoS::at_least_once && last_death_ != 0 && world_.end_of_mourning(last_death_) >= m.handed) {
       continue;  // it may have been given to a member who was dead already
     }
@@ -124,7 +107,7 @@ void Oracle::check_shared(const Message& m, Missing& missing) {
     const Step acked = m.acked == kNever && maybe_acked ? m.connection->over_at() : m.acked;
     if (m.qos == proto::QoS::at_least_once && acked <= last_death_ && !durable_members) continue;
     if (session->shaken >= m.handed) continue;
-    if (!known_there(client, m, true) || shared_excused(client, m)) continue;
+    if (!known_there(client, m, true) || shared_excused(m)) continue;
     if (m.qos == proto::QoS::at_most_once && dropped_qos0() > 0) {
       missing.qos0.emplace(m.id, nullptr);
       return;
@@ -145,9 +128,10 @@ void Oracle::check_groups() {
   if (!durable_members || dropped_queued() > 0) return;
   for (const Message& m : messages_) {
     if (!m.topic.starts_with("g/") || !m.members.empty() || m.acked == kNever || last_quit_ >= m.handed) continue;
-    const bool wanted = std::any_of(clients_.begin(), clients_.end(), [&m](const auto& entry) {
+    const bool wanted = std::any_of(clients_.begin(), clients_.end(), [&](const auto& entry) {
       const Session* session = entry.second.session;
-      return session != nullptr && session->binds(m.topic, m.handed, true);
+      return session != nullptr && session->binds(m.topic, m.handed, true) &&
+             (m.connection == nullptr || known_there(entry.second, m, true));
     });
     if (wanted) {
       return trace_.fail(text(m.name(), ' ', m.topic, " of ", m.client, " (QoS ", static_cast<int>(m.qos),
