@@ -3,7 +3,7 @@
 //
 // --cluster: of several hosts, with Redis; --hosts and --workers (of each host) say how many, else the seed does.
 // --pinned: clients stay on their hosts, which always come back, and nothing is retained or shared; --retained: ... but
-// for retained messages.
+// for retained messages; --shared: ... but for shared groups.
 // Runs the directed scenarios, then N random runs. A run that breaks an invariant is run again with its trace kept;
 // what concerns the broken invariant is printed (--trace: everything), and the exit status is 1.
 #include <algorithm>
@@ -38,6 +38,7 @@ struct Options {
   bool cluster = false;
   bool pinned = false;
   bool retained = false;
+  bool shared = false;
   bool strict = false;
   uint64_t hosts = 0;  // 0: the seed says
   uint64_t workers = 0;
@@ -45,7 +46,7 @@ struct Options {
   std::string of_cluster() const {
     if (!cluster) return "";
     std::string out = "--cluster ";
-    if (pinned) out += retained ? "--retained " : "--pinned ";
+    if (pinned) out += retained ? "--retained " : shared ? "--shared " : "--pinned ";
     if (strict) out += "--strict ";
     if (hosts != 0) out += sim::text("--hosts ", hosts, ' ');
     if (workers != 0) out += sim::text("--workers ", workers, ' ');
@@ -83,6 +84,8 @@ bool parse(int argc, char** argv, Options& o) {
       o.cluster = o.strict = true;
     } else if (argument == "--pinned") {
       o.cluster = o.pinned = true;
+    } else if (argument == "--shared") {
+      o.cluster = o.pinned = o.shared = true;
     } else if (argument == "--retained") {
       o.cluster = o.pinned = o.retained = true;
     } else if (take_number(argc, argv, i, "--hosts", o.hosts) || take_number(argc, argv, i, "--workers", o.workers)) {
@@ -169,7 +172,8 @@ bool run_seed(uint64_t seed, const Options& o, uint64_t* hash = nullptr) {
                                 : Settings::of_seed(seed, o.steps);
   settings.strict = o.strict;
   if (o.pinned) {
-    settings.roaming = settings.shared = false;
+    settings.roaming = false;
+    settings.shared = o.shared;
     settings.retained = o.retained;
     settings.faults.host_gone = false;
   }
@@ -255,6 +259,7 @@ int main(int argc, char** argv) {
     if (options.cluster || !options.scenario.empty()) {
       failures += run_scenarios(options, sim::cluster_scenarios());
       failures += run_scenarios(options, sim::retained_scenarios());
+      failures += run_scenarios(options, sim::shared_scenarios());
     }
   }
   if (options.seeds > 0 && options.scenario.empty()) failures += run_seeds(options);

@@ -137,7 +137,8 @@ class Oracle {
   // QoS 0 has no second chance.
   bool qos0_excused(const Client& client, const Message& message) const;
   bool blind(const Client& client, const Message& message) const;
-  bool shared_excused(const Client& client, const Message& message) const;
+  bool shared_excused(const Message& message) const;
+  bool cluster_troubled_since(Step step) const;
   void split(Client& client, Connection& connection);
   void doubt_host(const Host& host, Step since);
   bool ordered_by_redis(const Message& later, const Message& earlier) const;

@@ -6,6 +6,8 @@
 //     became meanwhile is not known;
 //   - a gateway that opens without having heard of all other hosts (Redis away, or one that does not answer for a whole
 //     lease) passes on nothing for those (not excused with --strict: C6 has no such exception);
+//   - a QoS 1 message of a shared group may come to two members when any host was troubled: it is given on when a lease
+//     has run out;
 //   - a Redis that comes back empty or older has lost what was on its way between hosts, and what dead hosts had left.
 #include <algorithm>
 
@@ -49,10 +51,17 @@ bool Oracle::blind(const Client& client, const Message& m) const {
   return !strict && x != client.owner->process.host && world_.blind_at(x, m.handed);
 }
 
-bool Oracle::shared_excused(const Client& client, const Message& m) const {
-  const uint32_t x = m.connection->process.host;
-  const uint32_t y = client.owner->process.host;
-  return x != y && (world_.troubled_since(x, m.handed) || world_.troubled_since(y, m.handed));
+bool Oracle::cluster_troubled_since(Step step) const {
+  return std::ranges::any_of(world_.hosts(),
+                             [&](const auto& host) { return world_.troubled_since(host->index, step); });
+}
+
+// It may have been on its way to another host, though there are members here: QoS 0 is lost then, and QoS 2 is given up
+// when that host's lease has run out.
+bool Oracle::shared_excused(const Message& m) const {
+  if (m.qos == proto::QoS::at_most_once) return cluster_troubled_since(m.handed);
+  return m.qos == proto::QoS::exactly_once &&
+         std::ranges::any_of(world_.hosts(), [&](const auto& host) { return host->lost_lease >= m.handed; });
 }
 
 // A change that was made while its host was troubled may get its place in the order later.

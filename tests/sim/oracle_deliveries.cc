@@ -161,7 +161,10 @@ void Oracle::check_copy(Connection& connection, Message& m, Receipt& receipt, co
   // QoS 1 that its publisher sent again: each is a message of its own.
   if (m.qos == proto::QoS::at_least_once && m.handings > 1) return;
   // A member that left gave it back, and it may have come to the same member again.
-  if (m.qos == proto::QoS::at_least_once && is_shared_topic(m.topic) && last_leave_ >= m.handed) return;
+  if (m.qos == proto::QoS::at_least_once && is_shared_topic(m.topic) &&
+      (last_leave_ >= m.handed || cluster_troubled_since(m.handed))) {
+    return;
+  }
   check(publish.qos != proto::QoS::at_most_once, "QoS 0 arrives twice");
   check(publish.qos != proto::QoS::exactly_once, "C6: QoS 2 arrives twice");
   check(publish.dup, "QoS 1 arrives twice without DUP");
@@ -188,7 +191,8 @@ void Oracle::received_shared(Connection& connection, Message& m) {
   if (std::find(m.members.begin(), m.members.end(), id) != m.members.end()) return;
   m.members.push_back(id);
   if (m.members.size() == 1) return;
-  const bool may_repeat = m.qos == proto::QoS::at_least_once && (m.handings > 1 || last_leave_ >= m.handed);
+  const bool may_repeat = m.qos == proto::QoS::at_least_once &&
+                          (m.handings > 1 || last_leave_ >= m.handed || cluster_troubled_since(m.handed));
   if (!may_repeat) {
     trace_.fail(text(connection.name(), ": shared: ", m.name(), " came to two members"),
                 {m.name(), connection.owner.name()});

@@ -107,7 +107,7 @@ void Oracle::check_shared(const Message& m, Missing& missing) {
     const Step acked = m.acked == kNever && maybe_acked ? m.connection->over_at() : m.acked;
     if (m.qos == proto::QoS::at_least_once && acked <= last_death_ && !durable_members) continue;
     if (session->shaken >= m.handed) continue;
-    if (!known_there(client, m, true) || shared_excused(client, m)) continue;
+    if (!known_there(client, m, true) || shared_excused(m)) continue;
     if (m.qos == proto::QoS::at_most_once && dropped_qos0() > 0) {
       missing.qos0.emplace(m.id, nullptr);
       return;
@@ -128,9 +128,10 @@ void Oracle::check_groups() {
   if (!durable_members || dropped_queued() > 0) return;
   for (const Message& m : messages_) {
     if (!m.topic.starts_with("g/") || !m.members.empty() || m.acked == kNever || last_quit_ >= m.handed) continue;
-    const bool wanted = std::any_of(clients_.begin(), clients_.end(), [&m](const auto& entry) {
+    const bool wanted = std::any_of(clients_.begin(), clients_.end(), [&](const auto& entry) {
       const Session* session = entry.second.session;
-      return session != nullptr && session->binds(m.topic, m.handed, true);
+      return session != nullptr && session->binds(m.topic, m.handed, true) &&
+             (m.connection == nullptr || known_there(entry.second, m, true));
     });
     if (wanted) {
       return trace_.fail(text(m.name(), ' ', m.topic, " of ", m.client, " (QoS ", static_cast<int>(m.qos),

@@ -20,5 +20,6 @@ const std::vector<Scenario>& scenarios();
 // Those of several hosts.
 const std::vector<Scenario>& cluster_scenarios();
 const std::vector<Scenario>& retained_scenarios();
+const std::vector<Scenario>& shared_scenarios();
 
 }  // namespace sim

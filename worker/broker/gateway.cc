@@ -149,6 +149,8 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     tell(remote);
   }
   note_reached();
+  if (cluster_ != 0 && cluster_ != membership.cluster_id) share_sender_.on_redis_lost();
+  cluster_ = membership.cluster_id;
   run_marks();
   open_if_known();
   if (core_.env.on_nodes) core_.env.on_nodes(membership.nodes);
@@ -171,6 +173,10 @@ void Gateway::fenced(const char* what) {
   fenced_ = true;
   log(2, "this host's life in the cluster has ended: beginning another", {{"found by", what}});
   if (core_.env.on_fenced) core_.env.on_fenced();
+}
+
+bool Gateway::any_lost() const {
+  return std::ranges::any_of(nodes_, [](const auto& entry) { return is_lost(*entry.second); });
 }
 
 RemoteNode* Gateway::find(std::string_view key) {

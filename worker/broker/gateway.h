@@ -106,6 +106,9 @@ class Gateway final : public cluster::Hub::Events {
   bool on_frames(RemoteNode& from, uint64_t gateway, std::string_view frames, NodeInbox* inbox);
   RemoteNode& node(const std::string& key);
   bool is_live(const RemoteNode& node) const { return core_.now() < node.lease_until; }
+  // Redis has said that the lease has run out. (Not live, it may only be that nothing was heard of it for a while.)
+  static bool is_lost(const RemoteNode& node) { return node.lease_until == 0; }
+  bool any_lost() const;
   int64_t expiry_shift() const;
   template <typename F>
   void for_each(F&& f) {
@@ -154,6 +157,7 @@ class Gateway final : public cluster::Hub::Events {
   std::string name_;
   std::string key_;       // empty: never joined
   uint64_t session_ = 0;  // counts on_up(): an answer to a call of an earlier one is void
+  uint64_t cluster_ = 0;  // Membership::cluster_id
   bool joined_ = false;   // the hub is up, and knows us
   bool down_ = false;     // the hub has said that it is not there
   bool joining_ = false;  // an answer to join() or renew() is awaited

@@ -70,9 +70,9 @@ void ShareSender::answer(const Far& far, bool accepted, std::string_view node) {
 ShareSender::Verdict ShareSender::choose(const Far& far, RemoteNode*& node) {
   router::SharedGroup* nodes = shares_.nodes_of(far.group);
   const router::SharedGroup* workers = shares_.workers_of(far.group);
-  if (nodes == nullptr) return Verdict::refuse;
   const bool here = workers != nullptr && !workers->empty();
   const Verdict otherwise = here ? Verdict::refuse : Verdict::wait;
+  if (nodes == nullptr) return gateway_.knows_all() ? Verdict::refuse : otherwise;
   router::PeerSet refused = far.refused;
   for (const router::SharedGroup::Remote& remote : nodes->remotes()) {
     RemoteNode* candidate = gateway_.by_id(remote.peer);
@@ -171,12 +171,12 @@ void ShareSender::on_redis_lost() {
 
 void ShareSender::retry() {
   for (Far& far : std::exchange(waiting_, {})) place(std::move(far));
-  if (!gateway_.joined()) return;
+  if (!gateway_.joined() || !gateway_.any_lost()) return;
   std::vector<uint64_t> stranded;
   for (const auto& [token, far] : sent_) {
     if (far.qos() != proto::QoS::at_least_once) continue;
     const RemoteNode* node = gateway_.find(far.at);
-    if (node == nullptr || !gateway_.is_live(*node)) stranded.push_back(token);
+    if (node == nullptr || Gateway::is_lost(*node)) stranded.push_back(token);
   }
   for (const uint64_t token : stranded) {
     Far far = std::move(sent_.extract(token).mapped());

@@ -54,7 +54,8 @@ class ShareSender {
   void on_forgotten(const std::string& node);
   // What was in the inboxes is lost.
   void on_redis_lost();
-  // Now and then, and when something has changed: tries what waits, and gives on what a node that is not live has.
+  // Now and then, and when something has changed: tries what waits, and gives on what a node has whose lease has run
+  // out.
   void retry();
 
  private:

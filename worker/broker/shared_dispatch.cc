@@ -150,15 +150,6 @@ void SharedDispatch::pin(Placement p, uint32_t slot) {
   send_pinned(std::move(p), slot);
 }
 
-void SharedDispatch::write_pin(const Placement& p) {
-  std::string key;
-  std::string value;
-  store::outbox_key(key, p.record_slot, p.record);
-  const store::Purpose purpose = is_gateway(p.record_slot) ? store::Purpose::shared_far : store::Purpose::shared;
-  store::encode_pending(value, purpose, p.group->name, p.group->filter, *p.message, core_.journal->now(), p.node);
-  core_.journal->put(key, value);
-}
-
 void SharedDispatch::send_pinned(Placement p, uint32_t slot) {
   core_.journal->then([this, slot, pinned = std::move(p)]() mutable {
     if (Peer* peer = core_.peers->find(slot)) {
