@@ -419,7 +419,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         return true;
       }
       case FrameType::shared_publish:
-        return shared_.on_publish(peer, body, attachment);
+        return shared_.on_publish(peer, flags, body, attachment);
       case FrameType::shared_result:
         return shared_.on_result(peer, body);
       case FrameType::route:
