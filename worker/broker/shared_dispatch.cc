@@ -502,8 +502,11 @@ bool SharedDispatch::on_publish(Peer& from, uint8_t flags, std::string_view body
     }
     if (member) {
       core_.tickets->begin([answer] { answer(true); });
-      if (once && (flags & bus::kAskedAgain) != 0) write_mark(message->once(), name, filter);
-      give(*core_.sessions->by_id(*member), *group, message);
+      session::Session& session = *core_.sessions->by_id(*member);
+      // What is held for a session that is moving here is not stored yet.
+      const bool marks = once && (flags & bus::kAskedAgain) != 0 && session.inbound == nullptr;
+      if (marks) write_mark(message->once(), name, filter);
+      give(session, *group, message);
       core_.tickets->end();
       return true;
     }
