@@ -126,6 +126,8 @@ broker::Environment Worker::environment() {
   e.log_level = static_cast<int>(boot_.config.log_level);
   e.flush_link = [this](uint32_t slot, bus::Link& link) { bus_.flush(slot, link); };
   e.on_ready = [this] { on_ready(); };
+  // The master begins another at once.
+  e.on_fenced = [this] { finish(1); };
   e.on_nodes = [this](const std::vector<cluster::Node>& nodes) { tell_nodes(nodes); };
   return e;
 }

@@ -58,6 +58,21 @@ enum class FrameType : uint8_t {
   reclaim = 39,         // u64 claim: it has come to another worker here meanwhile
   claim_refused = 61,   // u64 claim: the session may be on another host, which cannot be asked
   takeover_abort = 60,  // to the holder: u64 claim: the claimant has given up
+  // Retained messages in a cluster, between a topic's home and the gateway (retained_home.h, retained_sync.h).
+  retain_state = 40,    // to a home: u8 whether Redis is there, u64 versions are higher than this
+  retain_order = 41,    // to the gateway: u64 the version must be higher than this, message
+  retain_ordered = 42,  // to the home, of its next ones: u64 versions; 0: Redis has not decided
+  retain_change = 43,   // to a home: u64 version, u8 whether it is of a snapshot, message
+  retain_stored = 44,   // to the gateway: u64 that many changes are stored, u64 that round has ended
+  retain_round = 45,    // to a home: u8 0 a snapshot follows or 1 that was it, u64 number of the round, u64 cluster
+  retain_offer = 46,    // to the gateway: u64 version, message
+  retain_offered = 47,  // to the home, of its next one: u64 the version that is there; 0: it could not be asked
+  // Shared groups over hosts (share_sender.h, share_receiver.h), between a worker and its gateway.
+  shared_where = 50,  // to it: u64 token, text group, text filter, text publisher: which host may take a message
+  shared_there = 51,  // from it: u64 token, text node; empty: none
+  shared_at = 52,     // to it: u64 token, u8 repeat, text node, text group, text filter, message
+  shared_known = 53,  // from it: u64 token, u64 and u64 identity, text group, text filter: has a member here that?
+  shared_go = 54,     // from it: u64 and u64 identity, text group, text filter: the member may have it now
 };
 
 // Builds a frame body.

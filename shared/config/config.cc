@@ -15,7 +15,7 @@ Place place_of_slot(const Config& config, uint32_t slot) {
     if (slot < group.count) return {&group, slot};
     slot -= group.count;
   }
-  CHECK(!"slot out of range");
+  CHECK(false && "slot out of range");
   std::abort();
 }
 

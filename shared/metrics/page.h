@@ -67,8 +67,9 @@ inline constexpr uint32_t kPageMagic = 0x4D514D50;  // "MQMP"
   X(cluster_takeovers, "sessions that came from another host, or went to one")           \
   X(cluster_nodes_adopted, "dead hosts that this one has taken over")                    \
   X(sessions_adopted, "sessions of theirs")                                              \
-  X(retained_changes, "changes of retained messages taken from the cluster")             \
-  X(retained_reconciled, "retained messages that differed after a gap, mended")
+  X(retained_changes, "changes of retained messages taken from Redis")                   \
+  X(retained_snapshots, "snapshots of the retained messages begun")                      \
+  X(retained_offered, "retained messages offered to Redis, which had not decided them")
 
 #define MM_GAUGES(X)                                                                                 \
   X(heartbeat_ms, "CLOCK_MONOTONIC milliseconds of the last loop turn")                              \
@@ -99,7 +100,10 @@ inline constexpr uint32_t kPageMagic = 0x4D514D50;  // "MQMP"
   X(cluster_waiting_bytes, "bytes of frames that wait for other hosts")                              \
   X(cluster_inbox_bytes, "bytes read from this host's inbox that its workers have not confirmed")    \
   X(cluster_copy_whole, "1 while this host's copy in Redis is whole")                                \
-  X(cluster_adopting, "dead hosts whose sessions this one is taking over")
+  X(cluster_adopting, "dead hosts whose sessions this one is taking over")                           \
+  X(retained_tombstones, "deletions of retained messages that are remembered")                       \
+  X(retained_unconfirmed, "retained messages and deletions that Redis has not confirmed")            \
+  X(retained_unsynchronised, "workers whose retained messages are not yet those of the cluster")
 
 enum class Counter : uint32_t {
 #define X(name, help) name,

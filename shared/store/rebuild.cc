@@ -10,6 +10,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <tuple>
 
 #include "proto/topic.h"
@@ -50,8 +51,18 @@ void check(const RocksDb::Outcome& outcome, const std::string& path) {
   throw Error(describe_key(key), "a malformed record", "what mqtt-master writes; see mqtt-master store check");
 }
 
-bool newer(const bus::Message& a, const bus::Message& b) {
-  return std::pair(a.once().incarnation, a.once().sequence) > std::pair(b.once().incarnation, b.once().sequence);
+bool newer(const RetainedRecord& a, const RetainedRecord& b) {
+  const auto order = [](const RetainedRecord& r) {
+    return std::tuple(r.version, r.message->once().incarnation, r.message->once().sequence);
+  };
+  return order(a) > order(b);
+}
+
+std::optional<RetainedRecord> retained_in(StoreWriter& store, std::string_view key) {
+  const std::optional<std::string> value = store.get(key);
+  RetainedRecord record;
+  if (!value || !decode(*value, record, kAsStored)) return std::nullopt;
+  return record;
 }
 
 }  // namespace
@@ -199,6 +210,7 @@ void Rebuild::run() {
   open_targets();
   for (Source& source : sources_) copy(source);
   copy_retained();
+  copy_cluster();
   deliver_outboxes();
   for (const auto& target : targets_) target->finish();
   targets_.clear();
@@ -361,15 +373,14 @@ void Rebuild::copy_retained(Source& source, bool at_home) {
   const Layout layout = source.db->layout();
   source.db->for_each(prefix(Kind::retained), [&](std::string_view bytes, std::string_view value) {
     const std::optional<Key> key = parse_key(bytes);
-    const bus::MessageRef message = read_message(value, kAsStored);
-    if (!key || !message) malformed(bytes);
+    RetainedRecord record;
+    if (!key || !decode(value, record, kAsStored)) malformed(bytes);
     if ((base::home_of(key->text, layout.slots) == layout.slot) != at_home) return true;
     StoreWriter& target = *targets_[base::home_of(key->text, slots_)];
     // Within one set of stores each topic is at home once.
     if (!at_home || source.set != 0) {
-      const std::optional<std::string> other = target.get(bytes);
-      const bus::MessageRef rival = other ? read_message(*other, kAsStored) : bus::MessageRef();
-      if (rival && (!at_home || !newer(*message, *rival))) return true;
+      const std::optional<RetainedRecord> rival = retained_in(target, bytes);
+      if (rival && (!at_home || !newer(record, *rival))) return true;
     }
     target.put(bytes, value);
     return true;
@@ -385,14 +396,27 @@ bool Rebuild::knows(const Source& source, const bus::Message& message, bool reta
   });
 }
 
-// A change of a retained message that its home has not heard of.
-void Rebuild::set_retained(const bus::Message& message) {
-  StoreWriter& target = *targets_[base::home_of(message.topic(), slots_)];
-  retained_key(key_, message.topic());
-  if (message.payload().empty()) return target.erase(key_);
-  value_.clear();
-  append_message(value_, message, kAsStored);
+// A change of a retained message that its home has not heard of. Nor has the cluster, if the host is in one: then it
+// is offered there, and so a deletion of what came from there must be remembered.
+void Rebuild::set_retained(const bus::MessageRef& message) {
+  StoreWriter& target = *targets_[base::home_of(message->topic(), slots_)];
+  retained_key(key_, message->topic());
+  const std::optional<RetainedRecord> before = retained_in(target, key_);
+  const bool deleted = message->payload().empty();
+  const bool known_elsewhere = before && before->version != 0 && !before->unconfirmed;
+  if (deleted && !known_elsewhere) return target.erase(key_);
+  encode(value_, {before ? before->version + 1 : 1, true, message}, kAsStored);
   target.put(key_, value_);
+}
+
+// The new stores are of a cluster if all old ones were of the same.
+void Rebuild::copy_cluster() {
+  std::set<std::string> clusters;
+  std::string key;
+  meta_key(key, "cluster");
+  for (Source& source : sources_) clusters.insert(source.db->get(key).value_or(""));
+  if (clusters.size() != 1 || clusters.begin()->empty()) return;
+  for (const auto& target : targets_) target->put(key, *clusters.begin());
 }
 
 // --- outboxes ---
@@ -415,7 +439,7 @@ void Rebuild::deliver_outboxes() {
       // Messages of a group come in no order of their numbers: who has them is known by themselves.
       const bool numbered = pending.purpose != Purpose::shared;
       if (to != nullptr && numbered && knows(*to, *pending.message, retain)) return true;
-      if (retain) return set_retained(*pending.message), true;
+      if (retain) return set_retained(pending.message), true;
       if (to == nullptr) return true;
       if (deliver(*to, subscriptions.try_emplace(to, *to).first->second, pending) || numbered) return true;
       for (Source& other : sources_) {  // a member anywhere
@@ -430,7 +454,7 @@ void Rebuild::deliver_outboxes() {
 bool Rebuild::deliver(Source& to, const Subscriptions& subscriptions, const PendingRecord& pending) {
   const bus::Message& message = *pending.message;
   using Entries = std::vector<Subscriptions::Entry>;
-  const bool shared = pending.purpose == Purpose::shared;
+  const bool shared = is_shared(pending.purpose);
   const auto enqueue = [&](uint64_t old_sid, const Entries& entries) {
     Session& session = to.sessions.at(old_sid);
     auto qos = proto::QoS::at_most_once;

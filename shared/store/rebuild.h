@@ -103,7 +103,8 @@ class Rebuild {
   bool deliver(Source& to, const Subscriptions& subscriptions, const PendingRecord& pending);
   // Stored by that slot before it died: the rule of worker/broker/journal.h.
   static bool knows(const Source& source, const bus::Message& message, bool retained);
-  void set_retained(const bus::Message& message);
+  void set_retained(const bus::MessageRef& message);
+  void copy_cluster();
   Source* source_of(size_t set, uint32_t slot);
 
   const std::vector<std::string> source_directories_;

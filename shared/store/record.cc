@@ -71,6 +71,7 @@ constexpr unsigned kRetainHandlingShift = 4;
 constexpr uint8_t kDeliveryRetain = 4;
 constexpr uint8_t kDeliveryShared = 8;
 constexpr uint8_t kMessageRetain = 4;
+constexpr uint8_t kRetainedUnconfirmed = 1;
 
 void put_will(std::string& out, const WillRecord& will) {
   const unsigned flags =
@@ -149,7 +150,8 @@ base::MonoMs mono_expiry(WallMs stored, const Now& now) {
   return stored <= now.wall ? kLongAgo : now.mono + (stored - now.wall);
 }
 
-bus::MessageRef get_message(Reader& reader, const Now& now) {
+// Something may follow it.
+bus::MessageRef get_leading_message(Reader& reader, const Now& now) {
   bus::Message::Fields f;
   f.uid.incarnation = reader.get<uint64_t>();
   f.uid.sequence = reader.get<uint64_t>();
@@ -168,8 +170,12 @@ bus::MessageRef get_message(Reader& reader, const Now& now) {
   f.publisher = reader.bytes(publisher);
   f.properties = reader.bytes(properties);
   f.payload = reader.bytes(payload);
-  if (!reader.at_end()) return {};
-  return bus::Message::make(f);
+  return reader.ok() ? bus::Message::make(f) : bus::MessageRef();
+}
+
+bus::MessageRef get_message(Reader& reader, const Now& now) {
+  bus::MessageRef message = get_leading_message(reader, now);
+  return reader.at_end() ? message : bus::MessageRef();
 }
 
 }  // namespace
@@ -419,6 +425,27 @@ bus::MessageRef read_message(std::string_view value, const Now& now) {
   return get_message(reader, now);
 }
 
+void encode(std::string& out, const RetainedRecord& retained, const Now& now) {
+  out.clear();
+  append_message(out, *retained.message, now);
+  if (retained.version == 0) return;
+  put(out, retained.version);
+  put(out, retained.unconfirmed ? kRetainedUnconfirmed : uint8_t{0});
+}
+
+bool decode(std::string_view value, RetainedRecord& retained, const Now& now) {
+  retained = {};
+  Reader reader(value);
+  retained.message = get_leading_message(reader, now);
+  if (!retained.message) return false;
+  if (reader.at_end()) return true;
+  retained.version = reader.get<uint64_t>();
+  const auto flags = reader.get<uint8_t>();
+  if (retained.version == 0 || flags > kRetainedUnconfirmed) return false;
+  retained.unconfirmed = flags != 0;
+  return reader.at_end();
+}
+
 void encode_delivery(std::string& out, const ProgressRecord& progress, proto::QoS qos, bool retain, const uint32_t* ids,
                      size_t id_count, bool shared, std::string_view group, std::string_view filter,
                      const bus::Message& message, const Now& now) {
@@ -457,13 +484,14 @@ bool decode(std::string_view value, DeliveryRecord& delivery, const Now& now) {
 }
 
 void encode_pending(std::string& out, Purpose purpose, std::string_view group, std::string_view filter,
-                    const bus::Message& message, const Now& now) {
+                    const bus::Message& message, const Now& now, std::string_view node) {
   out.clear();
   put(out, static_cast<uint8_t>(purpose));
-  if (purpose == Purpose::shared) {
+  if (is_shared(purpose)) {
     put_text(out, group);
     put_text(out, filter);
   }
+  if (purpose == Purpose::shared_far) put_text(out, node);
   append_message(out, message, now);
 }
 
@@ -471,12 +499,13 @@ bool decode(std::string_view value, PendingRecord& pending, const Now& now) {
   pending = {};
   Reader reader(value);
   const auto purpose = reader.get<uint8_t>();
-  if (purpose > static_cast<uint8_t>(Purpose::publish_placed)) return false;
+  if (purpose > static_cast<uint8_t>(Purpose::shared_far)) return false;
   pending.purpose = static_cast<Purpose>(purpose);
-  if (pending.purpose == Purpose::shared) {
+  if (is_shared(pending.purpose)) {
     pending.group = reader.text();
     pending.filter = reader.text();
   }
+  if (pending.purpose == Purpose::shared_far) pending.node = reader.text();
   pending.message = get_message(reader, now);
   return static_cast<bool>(pending.message);
 }

@@ -6,7 +6,8 @@
 // endian. Times are wall-clock: a process's own clock means nothing to the next.
 //
 //   M name                    meta: "M" "format" -> u32 version; "M" "layout" -> u32 slot, u32 slots of the host;
-//                             "M" "alive" -> u64 ms: when the worker was last seen at work, to a second or so
+//                             "M" "alive" -> u64 ms: when the worker was last seen at work, to a second or so;
+//                             "M" "cluster" -> u64: the cluster whose retained messages these were last
 //   S sid                     a session's head                        sid: u64, unique in its store
 //   B sid filter              one subscription: u8 0, filter; or u8 1, u16 size of the group's name, name, filter
 //   Q sid position            a message for the session, in the order it must be sent          position: u64
@@ -14,7 +15,7 @@
 //   R sid packet_id           a QoS 2 packet id the client has published and not released
 //   P number                  accepted, but not yet routed everywhere: QoS 2 messages, wills   number: u64
 //   O slot number             for the worker of that slot, while it is dead                    slot: u32, number: u64
-//   T topic                   a retained message
+//   T topic                   a retained message, or that there is none any more
 //   K slot incarnation kind   the last message from that worker process that was stored        kind: u8, see Seen
 //                             kind 4: a group's message that a member was given; its name -> in which order
 #pragma once
@@ -31,7 +32,10 @@
 
 namespace store {
 
-inline constexpr uint32_t kFormatVersion = 1;
+// Since version 2 a retained message has its version behind it. Who writes to a store of version 1 makes it one of
+// version 2 by that: without it the record means the same in both.
+inline constexpr uint32_t kFormatVersion = 2;
+inline constexpr uint32_t kOldestFormat = 1;
 
 using WallMs = uint64_t;  // milliseconds since the Unix epoch; 0 = never / not
 
@@ -152,6 +156,15 @@ void append_message(std::string& out, const bus::Message& message, const Now& no
 // Reads the rest of `value`. Null: malformed.
 bus::MessageRef read_message(std::string_view value, const Now& now);
 
+// What was last retained on a topic. An empty payload: it has been deleted, which may be forgotten when that expires.
+struct RetainedRecord {
+  uint64_t version = 0;      // in the order of the topic's changes; 0: from before there were versions
+  bool unconfirmed = false;  // given by the host itself. REQUIRES: version != 0
+  bus::MessageRef message;
+};
+void encode(std::string& out, const RetainedRecord& retained, const Now& now);
+bool decode(std::string_view value, RetainedRecord& retained, const Now& now);
+
 struct DeliveryRecord {
   ProgressRecord progress;
   proto::QoS qos = proto::QoS::at_most_once;  // what the client gets
@@ -169,16 +182,21 @@ void encode_delivery(std::string& out, const ProgressRecord& progress, proto::Qo
 bool decode(std::string_view value, DeliveryRecord& delivery, const Now& now);
 
 // What waits for a dead worker, or is accepted and not yet routed.
-// publish_placed: as publish, but every shared group that wants the message has it.
-enum class Purpose : uint8_t { publish = 0, retain = 1, shared = 2, publish_placed = 3 };
+// publish_placed: as publish, but every shared group that wants the message has it. shared_far: as shared, for members
+// of another host.
+enum class Purpose : uint8_t { publish = 0, retain = 1, shared = 2, publish_placed = 3, shared_far = 4 };
+inline constexpr bool is_shared(Purpose purpose) {
+  return purpose == Purpose::shared || purpose == Purpose::shared_far;
+}
 struct PendingRecord {
   Purpose purpose = Purpose::publish;
-  std::string group;   // purpose shared
-  std::string filter;  // purpose shared
+  std::string group;   // purposes shared, shared_far
+  std::string filter;  // purposes shared, shared_far
+  std::string node;    // purpose shared_far: the host that was chosen; empty: none yet
   bus::MessageRef message;
 };
 void encode_pending(std::string& out, Purpose purpose, std::string_view group, std::string_view filter,
-                    const bus::Message& message, const Now& now);
+                    const bus::Message& message, const Now& now, std::string_view node = {});
 bool decode(std::string_view value, PendingRecord& pending, const Now& now);
 
 void encode_number(std::string& out, uint64_t number);  // R (0), K

@@ -84,15 +84,15 @@ std::string progress_problem(std::string_view value) {
 std::string pending_problem(std::string_view value) {
   PendingRecord p;
   if (!decode(value, p, kAsStored)) return kMalformed;
-  if (p.purpose == Purpose::shared && !is_group(p.group, p.filter)) return kNoGroup;
+  if (is_shared(p.purpose) && !is_group(p.group, p.filter)) return kNoGroup;
   return message_problem(*p.message);
 }
 
 std::string retained_problem(const Key& key, std::string_view value) {
-  const bus::MessageRef message = read_message(value, kAsStored);
-  if (!message) return kMalformed;
-  if (message->topic() != key.text) return "its message has another topic";
-  return message_problem(*message);
+  RetainedRecord r;
+  if (!decode(value, r, kAsStored)) return kMalformed;
+  if (r.message->topic() != key.text) return "its message has another topic";
+  return message_problem(*r.message);
 }
 
 std::string number_problem(std::string_view value) {
@@ -139,7 +139,7 @@ std::string problem_of(std::string_view bytes, std::string_view value) {
   if (!key) return "it is no key of this format";
   switch (key->kind) {
     case Kind::meta:
-      return key->text == "alive" ? number_problem(value) : "";
+      return key->text == "alive" || key->text == "cluster" ? number_problem(value) : "";
     case Kind::session:
       return session_problem(value);
     case Kind::subscription:

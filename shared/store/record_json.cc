@@ -58,7 +58,7 @@ Enum named(const Json& json, const std::string_view (&names)[N]) {
 }
 
 constexpr std::string_view kProgress[] = {"queued", "sent", "released"};
-constexpr std::string_view kPurposes[] = {"publish", "retain", "shared", "publish_placed"};
+constexpr std::string_view kPurposes[] = {"publish", "retain", "shared", "publish_placed", "shared_far"};
 
 // --- parts of records ---
 
@@ -255,18 +255,20 @@ void pending_json(Json& json, std::string_view value) {
   PendingRecord p;
   CHECK(decode(value, p, kAsStored));
   json["purpose"] = kPurposes[static_cast<size_t>(p.purpose)];
-  if (p.purpose == Purpose::shared) {
+  if (is_shared(p.purpose)) {
     json["group"] = text_json(p.group);
     json["filter"] = text_json(p.filter);
   }
+  if (p.purpose == Purpose::shared_far) json["node"] = text_json(p.node);
   json["message"] = message_json(*p.message);
 }
 
 void pending_from(const Json& json, ImportedRecord& out) {
   const auto purpose = named<Purpose>(json.at("purpose"), kPurposes);
-  const bool shared = purpose == Purpose::shared;
+  const bool shared = is_shared(purpose);
   encode_pending(out.value, purpose, shared ? text_of(json.at("group")) : "", shared ? text_of(json.at("filter")) : "",
-                 *message_of(json.at("message")), kAsStored);
+                 *message_of(json.at("message")), kAsStored,
+                 purpose == Purpose::shared_far ? text_of(json.at("node")) : "");
 }
 
 void accepted_json(Json& json, const Key& key, std::string_view value) {
@@ -291,15 +293,26 @@ void outbox_from(const Json& json, ImportedRecord& out) {
 }
 
 void retained_json(Json& json, const Key& key, std::string_view value) {
-  const bus::MessageRef message = read_message(value, kAsStored);
-  CHECK(message);
+  RetainedRecord r;
+  CHECK(decode(value, r, kAsStored));
   json["topic"] = text_json(key.text);
-  json["message"] = message_json(*message);
+  if (r.version != 0) {
+    json["version"] = r.version;
+    json["unconfirmed"] = r.unconfirmed;
+  }
+  json["message"] = message_json(*r.message);
 }
 
 void retained_from(const Json& json, ImportedRecord& out) {
+  RetainedRecord r;
+  if (json.contains("version")) {
+    r.version = number_of<uint64_t>(json.at("version"));
+    if (r.version == 0) wrong("version 0", "none, or a higher one");
+    r.unconfirmed = json.at("unconfirmed").get<bool>();
+  }
+  r.message = message_of(json.at("message"));
   retained_key(out.key, text_of(json.at("topic")));
-  append_message(out.value, *message_of(json.at("message")), kAsStored);
+  encode(out.value, r, kAsStored);
 }
 
 void seen_json(Json& json, const Key& key, std::string_view value) {
@@ -348,7 +361,9 @@ ExportHeader header_from_json(std::string_view line) {
     wrong(std::string(line.substr(0, 80)), "the first line of an export, " + to_json(ExportHeader{1}));
   }
   const Json format = json.value("format", Json());
-  if (format != kFormatVersion) wrong("format " + format.dump(), "format " + std::to_string(kFormatVersion));
+  if (!format.is_number_unsigned() || format < kOldestFormat || format > kFormatVersion) {
+    wrong("format " + format.dump(), "format " + std::to_string(kFormatVersion));
+  }
   const auto slots = number_of<uint32_t>(json.at("slots"));
   if (slots == 0) wrong("no slots", "at least one");
   return {slots};

@@ -225,7 +225,7 @@ void RocksDb::check_format() {
     return create();
   }
   uint32_t version = 0;
-  if (!decode_version(*format, version) || version != kFormatVersion) {
+  if (!decode_version(*format, version) || version < kOldestFormat || version > kFormatVersion) {
     throw Error(options_.path, "format " + std::to_string(version) + (version > kFormatVersion ? " (newer)" : ""),
                 "format " + std::to_string(kFormatVersion));
   }
@@ -236,6 +236,21 @@ void RocksDb::check_format() {
   const auto name = [](const Layout& l) { return "slot " + std::to_string(l.slot) + " of " + std::to_string(l.slots); };
   if (layout_.slot != options_.layout->slot || layout_.slots != options_.layout->slots) {
     throw Error(options_.path, "the store of " + name(layout_), "that of " + name(*options_.layout));
+  }
+  if (version != kFormatVersion && !options_.read_only) raise_format();
+}
+
+// Before anything that a reader of the older format could not read.
+void RocksDb::raise_format() {
+  Batch batch;
+  std::string key;
+  std::string value;
+  meta_key(key, "format");
+  encode_version(value, kFormatVersion);
+  batch.put(key, value);
+  const Batch* batches[] = {&batch};
+  if (const Outcome raised = write(batches, true); !raised.ok()) {
+    throw Error(options_.path, raised.error, "to write to it");
   }
 }
 

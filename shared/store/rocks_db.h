@@ -88,6 +88,7 @@ class RocksDb {
   void open();
   void check_format();
   void create();
+  void raise_format();
   void check_synced() const;
   void note_synced(uint64_t sequence);
   Outcome sync_logs();

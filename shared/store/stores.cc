@@ -72,7 +72,7 @@ uint64_t read_import(std::istream& in, const std::string& stores) {
   return number - 1;
 }
 
-void count(StoreInfo& info, const Key& key) {
+void count(StoreInfo& info, const Key& key, std::string_view value) {
   switch (key.kind) {
     case Kind::session:
       ++info.sessions;
@@ -84,7 +84,7 @@ void count(StoreInfo& info, const Key& key) {
       ++info.queued;
       break;
     case Kind::retained:
-      ++info.retained;
+      if (RetainedRecord r; decode(value, r, {}) && !r.message->payload().empty()) ++info.retained;
       break;
     case Kind::outbox:
     case Kind::accepted:
@@ -104,8 +104,8 @@ StoreInfo inspect(const std::string& path) {
   try {
     const auto db = open_to_read(path);
     info.slots = db->layout().slots;
-    db->for_each({}, [&](std::string_view key, std::string_view) {
-      if (const auto parsed = parse_key(key)) count(info, *parsed);
+    db->for_each({}, [&](std::string_view key, std::string_view value) {
+      if (const auto parsed = parse_key(key)) count(info, *parsed, value);
       return true;
     });
   } catch (const Error& error) {

@@ -72,6 +72,10 @@ void check_messages(std::string_view value) {
     append_message(again, *message, kAsStored);
     require(again == value);
   }
+  if (RetainedRecord r; decode(value, r, kAsStored)) {
+    encode(again, r, kAsStored);
+    require(again == value);
+  }
   if (DeliveryRecord d; decode(value, d, kAsStored)) {
     encode_delivery(again, d.progress, d.qos, d.retain, d.ids.data(), d.ids.size(), d.shared, d.group, d.filter,
                     *d.message, kAsStored);

@@ -12,7 +12,9 @@ namespace sim {
 struct Host {
   struct Trouble {
     Step begin = 0;
-    Step end = kNever;  // everything had come to rest again
+    Step end = kNever;   // everything had come to rest again
+    Step calm = 0;       // when everything had been at rest last
+    bool blind = false;  // a gateway opened without knowing what the other hosts want
   };
 
   uint32_t index = 0;

@@ -2,9 +2,11 @@
 //          [--cluster] [--hosts M] [--workers N]
 //
 // --cluster: of several hosts, with Redis; --hosts and --workers (of each host) say how many, else the seed does.
-// --pinned: clients stay on their hosts, hosts do not die, and nothing is retained or shared.
+// --pinned: clients stay on their hosts, which always come back, and nothing is retained or shared; --retained: ... but
+// for retained messages.
 // Runs the directed scenarios, then N random runs. A run that breaks an invariant is run again with its trace kept;
 // what concerns the broken invariant is printed (--trace: everything), and the exit status is 1.
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -35,13 +37,16 @@ struct Options {
   bool trace = false;
   bool cluster = false;
   bool pinned = false;
+  bool retained = false;
+  bool strict = false;
   uint64_t hosts = 0;  // 0: the seed says
   uint64_t workers = 0;
 
   std::string of_cluster() const {
     if (!cluster) return "";
     std::string out = "--cluster ";
-    if (pinned) out += "--pinned ";
+    if (pinned) out += retained ? "--retained " : "--pinned ";
+    if (strict) out += "--strict ";
     if (hosts != 0) out += sim::text("--hosts ", hosts, ' ');
     if (workers != 0) out += sim::text("--workers ", workers, ' ');
     return out;
@@ -74,8 +79,12 @@ bool parse(int argc, char** argv, Options& o) {
       o.keep_going = true;
     } else if (argument == "--cluster") {
       o.cluster = true;
+    } else if (argument == "--strict") {
+      o.cluster = o.strict = true;
     } else if (argument == "--pinned") {
       o.cluster = o.pinned = true;
+    } else if (argument == "--retained") {
+      o.cluster = o.pinned = o.retained = true;
     } else if (take_number(argc, argv, i, "--hosts", o.hosts) || take_number(argc, argv, i, "--workers", o.workers)) {
       o.cluster = true;
     } else if (take_number(argc, argv, i, "--seed", seed)) {
@@ -97,6 +106,13 @@ struct Reached {
   uint64_t slow = 0;
   uint64_t queue = 0;
   uint64_t store = 0;
+  // Of clusters.
+  uint64_t troubled = 0;
+  uint64_t blind = 0;
+  uint64_t lease = 0;
+  uint64_t adopted = 0;
+  uint64_t deliveries = 0;  // of all runs together
+  uint64_t crossings = 0;
 };
 Reached reached;
 
@@ -106,6 +122,15 @@ void note_reached(const Simulation& simulation) {
   reached.slow += simulation.world.total(Counter::publish_dropped_slow) > 0;
   reached.queue += simulation.world.total(Counter::publish_dropped_queue) > 0;
   reached.store += simulation.world.total(Counter::publish_refused_store) > 0;
+  const auto any_host = [&](auto&& is) { return std::ranges::any_of(simulation.world.hosts(), is); };
+  reached.troubled += any_host([](const auto& host) { return host->troubles.size() > 1; });
+  reached.blind += any_host([](const auto& host) {
+    return std::ranges::any_of(host->troubles, [](const auto& trouble) { return trouble.blind; });
+  });
+  reached.lease += any_host([](const auto& host) { return host->lost_lease > 600; });
+  reached.adopted += any_host([](const auto& host) { return !host->adopted.empty(); });
+  reached.deliveries += simulation.oracle.deliveries();
+  reached.crossings += simulation.oracle.crossings();
 }
 
 // Runs it; on failure once more, with the trace. True: all is well.
@@ -142,23 +167,26 @@ bool run_seed(uint64_t seed, const Options& o, uint64_t* hash = nullptr) {
   Settings settings = o.cluster ? Settings::of_cluster_seed(seed, o.steps, static_cast<uint32_t>(o.hosts),
                                                             static_cast<uint32_t>(o.workers))
                                 : Settings::of_seed(seed, o.steps);
+  settings.strict = o.strict;
   if (o.pinned) {
-    settings.roaming = settings.retained = settings.shared = false;
-    settings.faults.host_death = false;
+    settings.roaming = settings.shared = false;
+    settings.retained = o.retained;
+    settings.faults.host_gone = false;
   }
   const std::string name = sim::text("mqtt-sim ", o.of_cluster(), "--seed ", seed, " --steps ", o.steps);
   return check(
       settings, name, o.trace, [](Simulation& simulation) { simulation.run(); }, hash);
 }
 
-int run_scenarios(const Options& o) {
+int run_scenarios(const Options& o, const std::vector<sim::Scenario>& scenarios) {
   int failures = 0;
-  for (const sim::Scenario& scenario : sim::scenarios()) {
+  for (const sim::Scenario& scenario : scenarios) {
     if (!o.scenario.empty() && o.scenario != scenario.name) continue;
     for (uint64_t variant = 0; variant < scenario.variants; ++variant) {
       if (o.seeds == 1 && !o.scenario.empty() && variant != o.first) continue;
       Settings settings = scenario.settings;
       settings.seed = variant + 1;
+      settings.strict = o.strict;
       const std::string name = sim::text("mqtt-sim --scenario ", scenario.name, " --seed ", variant);
       const auto run = [&](Simulation& simulation) {
         scenario.run(simulation, variant);
@@ -202,6 +230,11 @@ int run_seeds(const Options& o) {
       "  with messages dropped for want of credit: %lu, for a slow reader: %lu, for a full queue: %lu; refused by "
       "a failing store: %lu\n",
       reached.credit, reached.slow, reached.queue, reached.store);
+  if (!o.cluster) return failures;
+  std::printf(
+      "  with a troubled host: %lu, a lease that ran out: %lu, a host that was adopted: %lu, a gateway that opened "
+      "without knowing the others: %lu; deliveries: %lu, to another host: %lu\n",
+      reached.troubled, reached.lease, reached.adopted, reached.blind, reached.deliveries, reached.crossings);
   return failures;
 }
 
@@ -216,7 +249,14 @@ int main(int argc, char** argv) {
     std::_Exit(3);
   });
   int failures = 0;
-  if (options.scenarios || !options.scenario.empty()) failures += run_scenarios(options);
+  if (options.scenarios || !options.scenario.empty()) {
+    // Of one host, of several, or, by its name, of either.
+    if (!options.cluster) failures += run_scenarios(options, sim::scenarios());
+    if (options.cluster || !options.scenario.empty()) {
+      failures += run_scenarios(options, sim::cluster_scenarios());
+      failures += run_scenarios(options, sim::retained_scenarios());
+    }
+  }
   if (options.seeds > 0 && options.scenario.empty()) failures += run_seeds(options);
   return failures == 0 ? 0 : 1;
 }

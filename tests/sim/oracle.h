@@ -30,6 +30,8 @@ class Oracle {
 
   // All members of shared groups are: what one was given is in a store.
   bool durable_members = false;
+  // No excuse that the contract does not have.
+  bool strict = false;
 
   // --- messages ---
   Message& new_message(std::string_view client, std::string_view topic, proto::QoS qos, bool retain);
@@ -82,6 +84,7 @@ class Oracle {
   uint64_t deliveries() const { return deliveries_; }
   uint64_t connects() const { return connects_; }
   uint64_t takeovers() const { return takeovers_; }
+  uint64_t crossings() const { return crossings_; }  // deliveries to another host than the message's
 
  private:
   struct Client {  // by client id
@@ -133,6 +136,7 @@ class Oracle {
   bool known_there(const Client& client, const Message& message, bool shared) const;
   // QoS 0 has no second chance.
   bool qos0_excused(const Client& client, const Message& message) const;
+  bool blind(const Client& client, const Message& message) const;
   bool shared_excused(const Client& client, const Message& message) const;
   void split(Client& client, Connection& connection);
   void doubt_host(const Host& host, Step since);
@@ -165,6 +169,7 @@ class Oracle {
   uint64_t deliveries_ = 0;
   uint64_t connects_ = 0;
   uint64_t takeovers_ = 0;
+  uint64_t crossings_ = 0;
 };
 
 }  // namespace sim

@@ -4,6 +4,8 @@
 //   - a host whose lease has run out may be adopted: its connections are closed, its wills fire though it lives;
 //   - what a host did while it was troubled is in its stores only: if it dies or is adopted then, what its sessions
 //     became meanwhile is not known;
+//   - a gateway that opens without having heard of all other hosts (Redis away, or one that does not answer for a whole
+//     lease) passes on nothing for those (not excused with --strict: C6 has no such exception);
 //   - a Redis that comes back empty or older has lost what was on its way between hosts, and what dead hosts had left.
 #include <algorithm>
 
@@ -40,6 +42,11 @@ bool Oracle::qos0_excused(const Client& client, const Message& m) const {
   const uint32_t y = client.owner->process.host;
   if (x == y || std::min(m.qos, client.session->qos) != proto::QoS::at_most_once) return false;
   return world_.troubled_since(x, m.handed) || world_.troubled_since(y, m.handed);
+}
+
+bool Oracle::blind(const Client& client, const Message& m) const {
+  const uint32_t x = m.connection->process.host;
+  return !strict && x != client.owner->process.host && world_.blind_at(x, m.handed);
 }
 
 bool Oracle::shared_excused(const Client& client, const Message& m) const {

@@ -28,8 +28,10 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
   if (connack.reason != proto::ReasonCode::success) {
     connection.refused = connection.turned_away = true;
     trace_.line(connection.name(), " <= CONNACK ", proto::to_string(connack.reason));
-    require(connection.process.store.has_failed() || connack.reason != proto::ReasonCode::server_unavailable,
-            connection, "is refused though the store is well");
+    const bool excused = connection.process.store.has_failed() ||
+                         world_.troubled_since(connection.process.host, connection.connect_handed);
+    require(excused || connack.reason != proto::ReasonCode::server_unavailable, connection,
+            "is refused though the store is well");
     return;
   }
   ++connects_;

@@ -140,6 +140,7 @@ void Oracle::received(Connection& connection, const proto::Publish& publish) {
   check_order(connection, m);
   if (shared) received_shared(connection, m);
   session.owed.erase(id);
+  if (m.connection != nullptr && elsewhere(connection, *m.connection)) ++crossings_;
   ++receipt.copies;
   receipt.last = &connection;
   receipt.packet_id = publish.packet_id;

@@ -71,7 +71,7 @@ void Oracle::check_owed(Client& client, Missing& missing) {
     if (session.shaken != 0 && uninformed && m.handed <= world_.end_of_mourning(session.shaken)) continue;
     if (!session.binds(m.topic, m.handed, false)) continue;
     if (!firm(m, owed.by_connection)) continue;
-    if (qos0_excused(client, m)) continue;
+    if (qos0_excused(client, m) || blind(client, m)) continue;
     if (owed.by_connection && std::min(m.qos, session.qos) == proto::QoS::at_most_once) {
       trace_.line(client.owner->name(), " misses QoS 0 ", m.name());
       if (dropped_qos0() > 0) {

@@ -24,6 +24,7 @@ struct Process {
   bool is_gateway = false;
   bool alive = true;
   bool stopped = false;
+  base::MonoMs started_at = 0;
   base::MonoMs stopped_at = 0;
   bool ready = false;   // accepts clients
   bool fenced = false;  // of a gateway: its life in the cluster has ended, and so must it

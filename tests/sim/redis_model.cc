@@ -36,7 +36,7 @@ void RedisModel::restarted() {
 
 // As the ids of a stream: never one that was there before, whatever was lost.
 uint64_t RedisModel::next_id(uint64_t last) const {
-  return std::max<uint64_t>(last + 1, clock_.wall_us());
+  return std::max<uint64_t>(last + 1, clock_us());
 }
 
 // --- membership ---
@@ -169,7 +169,7 @@ RedisModel::Result<Claimed> RedisModel::claim(const Caller& caller, std::string_
   Claimed out;
   if (entry.claimant != caller.key) entry.before = entry.claimant.empty() ? entry.holder : entry.claimant;
   out.previous = entry.before;
-  entry.epoch = std::max({entry.epoch + 1, at_least, clock_.wall_us()});
+  entry.epoch = std::max({entry.epoch + 1, at_least, clock_us()});
   entry.claimant = caller.key;
   entry.claimed = out.epoch = entry.epoch;
   return {Status::ok, out};

@@ -136,12 +136,15 @@ class RedisModel {
   bool speaks_for(const Caller& caller, const std::string& node) const;
   cluster::Membership membership(const std::string& key, bool fresh) const;
   std::string current_life(const std::string& name) const;
+  // Of the server, which nobody sets.
+  uint64_t clock_us() const { return kEpochUs + clock_.now_ms() * 1000; }
   uint64_t next_id(uint64_t last) const;
   void forget_if_empty(std::string_view client);
   void keep(const cluster::Retained& item);
   void sweep_tombstones();
   void restarted();
 
+  static constexpr uint64_t kEpochUs = 1'700'000'000'000'000;
   const base::Clock& clock_;
   bool up_ = true;
   bool full_ = false;

@@ -17,5 +17,8 @@ struct Scenario {
 };
 
 const std::vector<Scenario>& scenarios();
+// Those of several hosts.
+const std::vector<Scenario>& cluster_scenarios();
+const std::vector<Scenario>& retained_scenarios();
 
 }  // namespace sim

@@ -54,13 +54,13 @@ Settings Settings::of_cluster_seed(uint64_t seed, uint64_t steps, uint32_t hosts
       f.host_cut = f.host_stop = true;
       break;
     case 5:
-      f.host_death = f.death = true;
+      f.host_death = f.host_gone = f.death = true;
       break;
     case 6:
       f.redis_lost = f.redis_down = true;
       break;
     default:
-      f.cut = f.stop = f.death = f.hub = f.host_cut = f.host_stop = f.host_death = f.redis_down = true;
+      f.cut = f.stop = f.death = f.hub = f.host_cut = f.host_stop = f.host_death = f.host_gone = f.redis_down = true;
       f.redis_lost = random.one_in(2);
       break;
   }

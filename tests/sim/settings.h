@@ -19,7 +19,8 @@ struct Faults {
   bool hub = false;         // connections to Redis break; calls and answers are lost
   bool host_cut = false;    // a host is cut off from Redis for a while
   bool host_stop = false;   // a host stands still, maybe past its lease
-  bool host_death = false;  // a host dies, and comes back or not
+  bool host_death = false;  // a host dies, and comes back
+  bool host_gone = false;   // ... or not
   bool redis_down = false;  // Redis goes away and comes back as it was; or is full for a while
   bool redis_lost = false;  // ... empty, or with an older state
 };
@@ -45,6 +46,7 @@ struct Settings {
   bool shared = true;            // shared subscriptions
   bool retained = true;          // retained messages
   bool roaming = true;           // clients connect to any host, not only to their own
+  bool strict = false;           // Oracle::strict
   bool trace = false;
 
   static Settings of_seed(uint64_t seed, uint64_t steps);

@@ -17,7 +17,9 @@ Simulation::Simulation(const Settings& settings)
       random(settings.seed),
       world(settings_, random, trace),
       oracle(world, trace),
-      clients(settings_, world, oracle, trace, random) {}
+      clients(settings_, world, oracle, trace, random) {
+  oracle.strict = settings_.strict;
+}
 
 void Simulation::execute(const Event& event) {
   trace.begin_step();

@@ -15,6 +15,7 @@ Identity& Stage::join(const std::string& name, uint64_t slot, const std::vector<
   Identity::Profile profile;
   profile.id = name;
   profile.persistent = persistent;
+  profile.host = s_.world.host_of(static_cast<uint32_t>(slot)).index;
   profile.shares = !filters.empty() && filters[0].starts_with('$');
   Identity& identity = s_.client(profile);
   clients_[name] = &identity;
@@ -60,6 +61,11 @@ Wire* Stage::wire(uint64_t a, uint64_t b, uint32_t& side_of_a) {
 void Stage::cut(uint64_t a, uint64_t b) {
   uint32_t side = 0;
   if (Wire* w = wire(a, b, side); w != nullptr && !s_.failed()) s_.world.cut(*w);
+}
+
+void Stage::cut_hub(uint64_t host) {
+  Process* gateway = s_.world.live(s_.world.gateway_of(static_cast<uint32_t>(host)));
+  if (!s_.failed() && gateway != nullptr) s_.world.execute({EventKind::hub_cut, gateway->index});
 }
 
 void Stage::hold(uint64_t writer, uint64_t reader, bool held) {

@@ -1,4 +1,5 @@
-// The vocabulary of the scenarios: clients by name, workers by slot, faults as one-liners.
+// The vocabulary of the scenarios: clients by name, workers by slot (in a cluster by their place among those of all
+// hosts), faults as one-liners.
 #pragma once
 
 #include <map>
@@ -27,6 +28,8 @@ class Stage {
   void kill(uint64_t slot);
   void stop(uint64_t slot);
   void cut(uint64_t a, uint64_t b);
+  // The connection of a host's gateway to Redis breaks.
+  void cut_hub(uint64_t host);
   // Whether `reader` reads what `writer` wrote to it.
   void hold(uint64_t writer, uint64_t reader, bool held);
   // `mourner` learns of the death of `dying`, which is alive yet, only that many steps from now.

@@ -78,6 +78,7 @@ broker::Environment World::environment(Process& process) {
   e.on_ready = [this, &process] {
     process.ready = true;
     trace_.line("!! ", process.name(), " is ready");
+    if (process.is_gateway) note_open(process);
   };
   return e;
 }
@@ -92,6 +93,7 @@ void World::start(uint32_t place) {
   process.host = place / per_host();
   process.place = place;
   process.is_gateway = is_gateway(place);
+  process.started_at = clock_.now_ms();
   const std::string of_host = hosts_.size() > 1 ? text('h', process.host) : "";
   process.label = of_host + (process.is_gateway ? "g" : text('w', slot));
   if (process.is_gateway) {

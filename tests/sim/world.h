@@ -100,6 +100,8 @@ class World {
   // ... or was since then; a trouble lasts until everything has come to rest.
   bool troubled_since(uint32_t host, Step since) const;
   bool troubled_at(uint32_t host, Step step) const;
+  // ... and its gateway opened without knowing what other hosts want.
+  bool blind_at(uint32_t host, Step step) const;
   // Since when it has been troubled without a break; kNever: it is not.
   Step trouble_begin(uint32_t host) const;
   // A subscription that was granted at `granted` on host `y` is known by a message's host `x` when it is handed over.
@@ -134,6 +136,7 @@ class World {
   void note_troubles();
   void end_troubles();
   void note_lease(Host& host);
+  void note_open(const Process& gateway);
   bool cluster_quiet() const;
   void collect_hub(const Process& process, std::vector<Event>& out) const;
   void collect_repairs(std::vector<Event>& out) const;

@@ -75,7 +75,8 @@ void World::collect_cluster_faults(std::vector<Event>& out) const {
     if (f.hub && !host->slow) out.push_back({EventKind::host_slow, h, 0, 2});
     if (f.host_cut && !host->partitioned) out.push_back({EventKind::host_cut, h, 0, 3});
     if (f.host_stop && !host->paused) out.push_back({EventKind::stop_host, h, 0, 3});
-    if (f.host_death && may_die(*host)) out.push_back({EventKind::kill_host, h, random_.one_in(3) ? 1U : 0U, 3});
+    if (f.host_death && may_die(*host))
+      out.push_back({EventKind::kill_host, h, f.host_gone && random_.one_in(3) ? 1U : 0U, 3});
   }
   if (!redis_.is_up()) return;
   if (f.redis_down) {
@@ -238,7 +239,7 @@ void World::note_troubles() {
     if (!troubled(host->index)) continue;
     calm_since_ = clock_.now_ms();
     if (host->troubles.empty() || host->troubles.back().end != kNever)
-      host->troubles.push_back({trace_.step(), kNever});
+      host->troubles.push_back({trace_.step(), kNever, last_quiet_});
   }
 }
 
@@ -259,6 +260,20 @@ bool World::troubled_at(uint32_t index, Step step) const {
   const std::vector<Host::Trouble>& all = hosts_[index]->troubles;
   return std::any_of(all.begin(), all.end(),
                      [step](const Host::Trouble& t) { return t.begin <= step && step <= t.end; });
+}
+
+void World::note_open(const Process& gateway) {
+  Host& host = *hosts_[gateway.host];
+  const bool late = clock_.now_ms() >= gateway.started_at + settings_.lease_ms;
+  if ((gateway.hub->connected() && !late) || host.troubles.empty()) return;
+  host.troubles.back().blind = true;
+  trace_.line("!! ", gateway.name(), " opens without knowing the others");
+}
+
+bool World::blind_at(uint32_t index, Step step) const {
+  const std::vector<Host::Trouble>& all = hosts_[index]->troubles;
+  return std::any_of(all.begin(), all.end(),
+                     [step](const Host::Trouble& t) { return t.blind && t.calm <= step && step <= t.end; });
 }
 
 Step World::trouble_begin(uint32_t index) const {

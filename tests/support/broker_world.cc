@@ -48,6 +48,7 @@ BrokerWorld::BrokerWorld(uint32_t workers, const Options& options)
   config_.workers.push_back(group);
   config_.mqtt = options.mqtt;
   config_.mqtt.sys_interval = 0;
+  if (options.clustered) config_.redis.url = "redis://played.by.the.test";
   for (uint32_t slot = 0; slot < std::min(workers, options.started); ++slot) start(slot);
   run();
 }
@@ -132,7 +133,7 @@ void BrokerWorld::block(uint32_t from, uint32_t to, bool blocked) {
 }
 
 void BrokerWorld::write(broker::PeerId from, uint32_t to, bus::Link& link) {
-  if (!workers_[to]) return;
+  if (to >= workers_.size() || !workers_[to]) return;
   Pipe& p = pipe(from, id(to));
   if (!p.connected || p.blocked) return;
   drain(link, [&p](std::string bytes, int descriptor) { p.pieces.push_back({std::move(bytes), descriptor}); });

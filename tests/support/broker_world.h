@@ -33,6 +33,7 @@ class BrokerWorld {
     config::Mqtt mqtt;
     uint64_t link_credit = 16 * 1024 * 1024;
     uint32_t started = UINT32_MAX;  // of the workers; the others are for start() or a ScriptedPeer
+    bool clustered = false;         // the slot behind the workers is the gateway's: a ScriptedPeer
   };
   explicit BrokerWorld(uint32_t workers);
   BrokerWorld(uint32_t workers, const Options& options);

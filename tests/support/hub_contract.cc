@@ -1014,7 +1014,7 @@ const std::vector<HubCheck>& hub_checks() {
 
 void check_hubs(const MakeHubWorld& make_world) {
   for (const HubCheck& check : hub_checks()) {
-    INFO("check: ", check.name);
+    INFO("check: ", std::string(check.name));
     const std::unique_ptr<HubWorld> world = make_world();
     check.run(*world);
   }

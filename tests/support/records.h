@@ -81,10 +81,14 @@ class Records {
     store::encode_pending(value_, purpose, group, filter, *stored_message(message), {});
     put();
   }
-  void retained(const StoredMessage& message) {
+  void retained(const StoredMessage& message, uint64_t version = 0, bool unconfirmed = false) {
     store::retained_key(key_, message.topic);
-    value_.clear();
-    store::append_message(value_, *stored_message(message), {});
+    store::encode(value_, store::RetainedRecord{version, unconfirmed, stored_message(message)}, {});
+    put();
+  }
+  void cluster(uint64_t id) {
+    store::meta_key(key_, "cluster");
+    store::encode_number(value_, id);
     put();
   }
   void seen(uint32_t slot, uint64_t incarnation, uint8_t kind, uint64_t sequence) {
@@ -119,6 +123,8 @@ inline Records one_of_each() {
   r.outbox(0, 1, store::Purpose::publish, {.topic = "a/b"});
   r.outbox(0, 2, store::Purpose::shared, {.topic = "a/b"}, "g", "a/#");
   r.retained({.topic = "r", .retain = true});
+  r.retained({.topic = "v", .retain = true}, 12);
+  r.retained({.topic = "d", .payload = "", .retain = true}, 13, true);
   r.seen(0, 2, 1, 99);
   return r;
 }

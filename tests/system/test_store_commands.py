@@ -10,7 +10,7 @@ from mm.broker import Broker, binary, eventually
 from mm.client import Client
 from mm.packets import V5, Type
 
-HEADER = {"mqtt-master": "store", "format": 1}
+HEADER = {"mqtt-master": "store", "format": 2}
 
 
 def message(topic, payload, sequence=1):
@@ -94,8 +94,8 @@ def test_what_is_imported_is_exported(stores):
     assert code == 0
     assert [{k: row[k] for k in ("slot", "slots", "format", "sessions", "subscriptions", "queued", "retained", "outbox")}
             for row in json.loads(out)] == [
-        {"slot": 0, "slots": 2, "format": 1, "sessions": 1, "subscriptions": 1, "queued": 1, "retained": 0, "outbox": 0},
-        {"slot": 1, "slots": 2, "format": 1, "sessions": 1, "subscriptions": 1, "queued": 2, "retained": 1, "outbox": 0}]
+        {"slot": 0, "slots": 2, "format": 2, "sessions": 1, "subscriptions": 1, "queued": 1, "retained": 0, "outbox": 0},
+        {"slot": 1, "slots": 2, "format": 2, "sessions": 1, "subscriptions": 1, "queued": 2, "retained": 1, "outbox": 0}]
     code, out, _ = stores.run("info")
     assert code == 0 and "1 of 2" in out and out.splitlines()[0].split()[:2] == ["slot", "format"]
     assert stores.run("check")[:2] == (0, "ok\n")

@@ -332,6 +332,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   bool on_peer_linked(Peer& peer) override {
     peer.link.fit_credit(core_.env.link_credit);
     interest_.sync_to(peer);
+    if (gateway_) gateway_->shares().sync_to(peer);
     claims_.sync_to(peer);
     takeovers_.sync_to(peer);
     claims_.resend_to(peer);
@@ -339,6 +340,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     if (gateway_) gateway_->on_peer_linked(peer);
     outbox_.on_peer_linked(peer);
     retained_.on_peer_linked(peer);
+    if (gateway_) gateway_->retained().on_worker_linked(peer);
     if (recovered_) peers_.send(peer, bus::FrameType::recovered, bus::kAckSoon, {});
     return !gateway_ || gateway_->open();
   }
@@ -346,7 +348,9 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   void on_peer_gone(const WorkerId& peer) override {
     interest_.on_peer_gone(peer.slot);
     shared_.on_peer_gone(peer);
+    if (gateway_) gateway_->on_worker_shares_gone(peer);
     retained_.on_peer_gone(peer);
+    if (gateway_) gateway_->retained().on_worker_gone(peer);
     claims_.on_peer_gone(peer);
     takeovers_.on_peer_gone(peer);
     if (gateway_) gateway_->on_peer_gone(peer);
@@ -354,11 +358,16 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     sys_.forget_published();
   }
 
-  void on_peer_synced(const WorkerId& peer) override {
-    core_.tree.drop_kept(peer.slot);
-    if (gateway_) gateway_->on_worker_synced(peer.slot);
-    interest_.on_peer_synced(peer.slot);
-    if (Peer* linked = peers_.find(peer)) shared_.on_peer_synced(*linked);
+  void on_peer_synced(const WorkerId& peer, bool partial) override {
+    if (!partial) {
+      core_.tree.drop_kept(peer.slot);
+      if (gateway_) gateway_->on_worker_synced(peer.slot);
+      interest_.on_peer_synced(peer.slot);
+    }
+    if (Peer* linked = peers_.find(peer)) {
+      shared_.on_peer_synced(*linked);
+      if (gateway_) gateway_->on_worker_shares_told(*linked);
+    }
     claims_.on_peer_synced(peer);
   }
 
@@ -419,13 +428,24 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         return true;
       }
       case FrameType::shared_publish:
-        return shared_.on_publish(peer, flags, body, attachment);
+        return gateway_ ? gateway_->share_sender().on_publish(peer.id, body, attachment, false)
+                        : shared_.on_publish(peer, flags, body, attachment);
       case FrameType::shared_result:
-        return shared_.on_result(peer, body);
+        return gateway_ ? gateway_->share_receiver().on_result(peer.id, body) : shared_.on_result(peer, body);
+      case FrameType::shared_where:
+        return gateway_ && gateway_->share_sender().on_where(peer.id, body);
+      case FrameType::shared_at:
+        return gateway_ && gateway_->share_sender().on_publish(peer.id, body, attachment, true);
+      case FrameType::shared_there:
+        return !gateway_ && shared_.on_there(peer, body);
+      case FrameType::shared_known:
+        return !gateway_ && shared_.on_known(peer, body);
+      case FrameType::shared_go:
+        return !gateway_ && shared_.on_go(body);
       case FrameType::route:
         return interest_.on_route(peer.id.slot, body) && (!gateway_ || gateway_->on_worker_route(peer.id.slot, body));
       case FrameType::share:
-        return interest_.on_share(peer.id.slot, body);
+        return interest_.on_share(peer.id.slot, body) && (!gateway_ || gateway_->shares().on_worker_share(body));
       case FrameType::claim:
         return claims_.on_claim(peer.id, body);
       case FrameType::grant:
@@ -478,6 +498,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         return departures_.on_departed(peer, body);
       case FrameType::recovered:
         peer.recovered = true;
+        if (peer.id.slot == core_.gateway_slot()) shared_.on_gateway_recovered(peer.id);
         on_recovered();
         return body.empty();
       case FrameType::mark:
@@ -496,11 +517,28 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         return retained_.on_credit(peer, body);
       case FrameType::retain_cancel:
         return retained_.on_cancel(peer, body);
+      case FrameType::retain_state:
+        return from_gateway(peer) && retained_.home().on_state(body);
+      case FrameType::retain_ordered:
+        return from_gateway(peer) && retained_.home().on_ordered(body);
+      case FrameType::retain_change:
+        return from_gateway(peer) && retained_.home().on_change(body, attachment);
+      case FrameType::retain_round:
+        return from_gateway(peer) && retained_.home().on_round(body);
+      case FrameType::retain_offered:
+        return from_gateway(peer) && retained_.home().on_offered(body);
+      case FrameType::retain_order:
+        return gateway_ && gateway_->retained().on_order(peer, body, attachment);
+      case FrameType::retain_offer:
+        return gateway_ && gateway_->retained().on_offer(peer, body, attachment);
+      case FrameType::retain_stored:
+        return gateway_ && gateway_->retained().on_stored(peer, body);
     }
     return false;
   }
 
  private:
+  bool from_gateway(const Peer& peer) const { return peer.id.slot == core_.gateway_slot(); }
   void take(const bus::MessageRef& message, const Peer& from) {
     if (gateway_) {
       gateway_->forward(message);
@@ -521,7 +559,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
 
   static void on_house_keeping(base::TimerNode& node) {
     Impl& self = static_cast<HouseKeeping&>(node).impl;
-    self.retained_.sweep();
+    self.retained_.home().sweep();
     if (self.clients_.size() != 0) self.records_.write_alive();
     uint64_t waiting = 0;
     self.peers_.for_each([&](const Peer& peer) { waiting += peer.link.end() - peer.link.written(); });

@@ -7,6 +7,7 @@
 #include "shared/bus/frames.h"
 #include "shared/bus/message_codec.h"
 #include "worker/broker/interest.h"
+#include "worker/broker/journal.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/publisher.h"
 
@@ -37,12 +38,16 @@ Gateway::Gateway(Core& core)
                  }),
       imports_(core),
       exports_(core),
+      shares_(core, [this](NodeFrame type, std::string_view body) { announce(type, body); }),
+      share_sender_(core, *this, shares_),
+      share_receiver_(core, *this, shares_),
       inbox_(*core.env.hub,
              [this](const cluster::Entry& entry, NodeInbox& inbox) {
                if (!on_frames(node(entry.from), entry.gateway, entry.frames, &inbox)) {
                  log(3, "malformed entry in the inbox", {{"from", entry.from}});
                }
              }),
+      retained_(core, *core.env.hub),
       timer_(*this) {}
 
 Gateway::~Gateway() = default;
@@ -78,6 +83,8 @@ void Gateway::on_down(const std::string& reason) {
   down_ = true;
   inbox_.pause();
   directory_.on_lost();
+  retained_.on_down();
+  note_reached();
   run_marks();
   open_if_known();
 }
@@ -117,11 +124,13 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     joined_ = true;
     log(1, "joined the cluster", {{"node", key_}});
     directory_.on_joined(key_);
+    for_each([](RemoteNode& remote) { remote.told = 0; });  // what was said may have been lost with Redis
     imports_.on_joined();
     tell_joined();
     inbox_end_ = membership.inbox_end;
     if (workers_synced_) inbox_.open(key_, inbox_end_);
   }
+  retained_.on_joined(membership.cluster_id);
   std::vector<std::string> gone;
   for (const auto& [key, remote] : nodes_) {
     const bool there = std::ranges::any_of(membership.nodes, [&](const cluster::Node& n) { return n.key == key; });
@@ -139,8 +148,22 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     remote.adopter = known.adopter;
     tell(remote);
   }
+  note_reached();
   run_marks();
   open_if_known();
+  if (core_.env.on_nodes) core_.env.on_nodes(membership.nodes);
+}
+
+// What this host's `status` says of the cluster.
+void Gateway::show() const {
+  using metrics::Gauge;
+  const auto live = [this](const auto& entry) { return is_live(*entry.second); };
+  const auto whole = [this](const auto& entry) { return !is_live(*entry.second) || entry.second->synced; };
+  const base::MonoMs now = core_.now();
+  core_.page.set(Gauge::redis_up, hub_.up() ? 1 : 0);
+  core_.page.set(Gauge::cluster_ready, joined_ && open_ && std::ranges::all_of(nodes_, whole) ? 1 : 0);
+  core_.page.set(Gauge::cluster_nodes, static_cast<uint64_t>(std::ranges::count_if(nodes_, live)) + (joined_ ? 1 : 0));
+  core_.page.set(Gauge::cluster_lease_ms, lease_until_ > now ? lease_until_ - now : 0);
 }
 
 void Gateway::fenced(const char* what) {
@@ -174,9 +197,19 @@ void Gateway::forget(const std::string& key) {
   imports_.on_node_gone(key);
   exports_.on_node_gone(key);
   routes_.remove(remote.interest);
+  shares_.remove(remote.interest.id, remote.members);
   by_id_[remote.interest.id] = nullptr;
   for (const TicketId ticket : remote.stream.abandon()) core_.tickets->done(ticket);
   nodes_.erase(it);
+  share_sender_.on_forgotten(key);
+}
+
+// Whose lease has run out is not there any more for shared groups, nor anybody while Redis is away.
+void Gateway::note_reached() {
+  for_each([this](RemoteNode& remote) {
+    shares_.set_reached(remote.interest.id, remote.members, joined_ && is_live(remote));
+  });
+  share_sender_.retry();
 }
 
 void Gateway::on_timer(base::TimerNode& timer) {
@@ -191,8 +224,11 @@ void Gateway::on_timer(base::TimerNode& timer) {
   }
   self.inbox_.poke();
   self.directory_.run();
+  self.retained_.poke();
+  self.note_reached();
   self.run_marks();
   self.open_if_known();
+  self.show();
 }
 
 void Gateway::end_of_turn() {
@@ -227,25 +263,29 @@ void Gateway::on_workers_synced() {
   open_if_known();
 }
 
-// Whoever is live has told what it wants; or nobody can be asked; or somebody is not able to say it.
+// Whoever is live has told what it wants, and what is retained is here; or nobody can be asked; or somebody is not able
+// to say it.
 void Gateway::open_if_known() {
-  if (open_ || !workers_synced_) return;
+  if (knows_all_ || !workers_synced_) return;
   const bool late = core_.now() >= started_ + lease_ms_;
-  if (!joined_ && !down_ && !late) return;
-  if (joined_) {
-    for (const auto& [key, remote] : nodes_) {
-      if (!is_live(*remote) || remote->synced) continue;
-      if (!late) return;
-      log(2, "a node has not told what it wants", {{"node", key}});
+  const RemoteNode* silent = nullptr;
+  for (const auto& [key, remote] : nodes_) {
+    if (is_live(*remote) && !remote->synced) silent = remote.get();
+  }
+  const bool all = joined_ && silent == nullptr;
+  const bool retained = !joined_ || retained_.synchronised();
+  if (!open_ && !(all && retained) && !(!joined_ && down_) && !late) return;
+  if (!open_ && late && silent != nullptr) log(2, "a node has not told what it wants", {{"node", silent->key}});
+  knows_all_ = all;
+  if (knows_all_) {
+    for (auto& [message, ticket] : std::exchange(held_, {})) {
+      core_.tickets->resume(ticket);
+      forward(message);
+      core_.tickets->end_resumed();
     }
   }
-  open_ = true;
-  for (auto& [message, ticket] : std::exchange(held_, {})) {
-    core_.tickets->resume(ticket);
-    forward(message);
-    core_.tickets->end_resumed();
-  }
-  core_.peers->finish_sync();
+  if (!open_ || knows_all_) core_.peers->finish_sync(!knows_all_);
+  if (std::exchange(open_, true)) return;
   if (core_.env.on_ready) core_.env.on_ready();
 }
 
@@ -258,6 +298,7 @@ void Gateway::tell(RemoteNode& remote) {
   bus::Writer(body).put<uint64_t>(remote.gateway);
   remote.stream.append(NodeFrame::sync_begin, body);
   routes_.tell_all(remote.stream);
+  shares_.tell_all(remote.stream);
   bus::Writer(body).put<uint64_t>(remote.gateway);
   remote.stream.append(NodeFrame::sync_end, body);
   bus::Writer(body).put<uint64_t>(announced_);
@@ -298,6 +339,17 @@ void Gateway::on_worker_left(uint32_t slot) {
 
 void Gateway::on_worker_synced(uint32_t slot) {
   withdraw(routes_.on_worker_synced(slot));
+}
+
+void Gateway::on_worker_shares_gone(const WorkerId& worker) {
+  shares_.on_workers_changed();
+  share_sender_.on_worker_gone(worker);
+  share_receiver_.on_worker_gone(worker);
+}
+
+void Gateway::on_worker_shares_told(Peer& worker) {
+  shares_.on_workers_changed();
+  share_receiver_.on_worker_synced(worker);
 }
 
 bool Gateway::on_mark(const WorkerId& from, std::string_view body) {
@@ -410,7 +462,7 @@ std::optional<bool> Gateway::on_peer_frame(Peer& from, bus::FrameType type, std:
 // --- messages ---
 
 void Gateway::forward(const bus::MessageRef& message) {
-  if (!open_ && message->qos() != proto::QoS::at_most_once) {  // what waited for a gateway: nobody knows yet for whom
+  if (!knows_all_ && in_stream(*message)) {  // what waited for a gateway: nobody knows yet for whom
     held_.emplace_back(message, core_.tickets->wait());
     return;
   }
@@ -421,16 +473,23 @@ void Gateway::forward(const bus::MessageRef& message) {
   const int64_t shift = expiry_shift();
   for (const uint32_t id : targets_) {
     RemoteNode& remote = *by_id_[id];
-    if (message->qos() != proto::QoS::at_most_once) {
+    if (in_stream(*message)) {
       remote.stream.append(NodeFrame::publish, {}, *message, shift);
       remote.stream.wait(core_.tickets->wait());
-    } else if (joined_ && remote.datagrams.size() < kMaxOutstanding) {
-      append_node_frame_head(remote.datagrams, NodeFrame::publish, bus::message_size(*message));
-      bus::append_message(remote.datagrams, *message, shift);
     } else {
-      core_.page.add(metrics::Counter::publish_dropped_bus);
+      send_datagram(remote, NodeFrame::publish, {}, *message);
     }
   }
+}
+
+void Gateway::send_datagram(RemoteNode& to, NodeFrame type, std::string_view prefix, const bus::Message& message) {
+  if (!joined_ || to.datagrams.size() >= kMaxOutstanding) {
+    core_.page.add(metrics::Counter::publish_dropped_bus);
+    return;
+  }
+  append_node_frame_head(to.datagrams, type, prefix.size() + bus::message_size(message));
+  to.datagrams.append(prefix);
+  bus::append_message(to.datagrams, message, expiry_shift());
 }
 
 void Gateway::on_datagram(std::string_view from, std::string_view frames) {
@@ -456,15 +515,19 @@ bool Gateway::on_frame(RemoteNode& from, NodeFrame type, std::string_view body, 
   switch (type) {
     case NodeFrame::sync_begin:
       routes_.begin_sync(from.interest);
+      shares_.begin_sync(from.members);
       return body.size() == sizeof(uint64_t);
     case NodeFrame::route:
       return routes_.on_route(from.interest, body);
     case NodeFrame::share:
+      if (!shares_.on_share(from.interest.id, from.members, body)) return false;
+      share_sender_.retry();
       return true;
     case NodeFrame::sync_end: {
       const auto gateway = reader.get<uint64_t>();
       if (!reader.at_end()) return false;
       routes_.end_sync(from.interest);
+      shares_.end_sync(from.interest.id, from.members);
       if (gateway == core_.self.incarnation) from.synced = true;
       open_if_known();
       return true;
@@ -511,6 +574,11 @@ bool Gateway::on_frame(RemoteNode& from, NodeFrame type, std::string_view body, 
       return imports_.on_state(from, type, body);
     case NodeFrame::cut_sent:
       return imports_.on_cut_sent(from, body);
+    // In the inbox of a node that this one has adopted: who asked asks another, or has had its answer.
+    case NodeFrame::shared_publish:
+      return (inbox != nullptr && inbox != &inbox_) || share_receiver_.on_publish(from, body, inbox);
+    case NodeFrame::shared_result:
+      return inbox != &inbox_ || share_sender_.on_result(from, body);
   }
   return false;
 }
@@ -520,7 +588,7 @@ bool Gateway::on_publish(std::string_view body, NodeInbox* inbox) {
   const bus::MessageRef message = bus::read_message(reader, base::BufferRef(), expiry_shift());
   if (!message) return false;
   if (inbox == nullptr) {
-    if (message->qos() != proto::QoS::at_most_once) return false;
+    if (in_stream(*message)) return false;
     core_.tickets->begin_unwatched();
     core_.publisher->relay(message);
     return true;

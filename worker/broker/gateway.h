@@ -23,7 +23,11 @@
 #include "worker/broker/node_imports.h"
 #include "worker/broker/node_inbox.h"
 #include "worker/broker/node_routes.h"
+#include "worker/broker/node_shares.h"
 #include "worker/broker/node_stream.h"
+#include "worker/broker/retained_sync.h"
+#include "worker/broker/share_receiver.h"
+#include "worker/broker/share_sender.h"
 
 namespace broker {
 
@@ -40,6 +44,7 @@ struct RemoteNode {
   bool synced = false;           // it has told us everything
   uint64_t marked = 0;           // up to where it has what we announced
   NodeInterest interest;
+  NodeMembers members;
   NodeStream stream;
   std::string datagrams;  // QoS 0 of this turn
 };
@@ -56,6 +61,8 @@ class Gateway final : public cluster::Hub::Events {
   void end_of_turn();
   // It knows what the cluster wants, or that there is no cluster to be reached: its workers may accept clients.
   bool open() const { return open_; }
+  // It is open, and knows what every live node wants. Until then messages for what only its predecessor knew wait here.
+  bool knows_all() const { return knows_all_; }
   // What its predecessor had accepted from other nodes has been passed on.
   bool recovered() const { return open_ && (!joined() || inbox_.caught_up()); }
   bool joined() const { return joined_; }
@@ -65,6 +72,9 @@ class Gateway final : public cluster::Hub::Events {
   void on_worker_left(uint32_t slot);
   void on_worker_synced(uint32_t slot);
   bool on_worker_route(uint32_t slot, std::string_view body);
+  // For shared groups; the other parts know already.
+  void on_worker_shares_gone(const WorkerId& worker);
+  void on_worker_shares_told(Peer& worker);
   bool on_mark(const WorkerId& from, std::string_view body);
   void on_peer_linked(Peer& peer);  // before its sync_end
   void on_peer_gone(const WorkerId& worker);
@@ -74,6 +84,8 @@ class Gateway final : public cluster::Hub::Events {
   // A message that a worker here has accepted, for the nodes that want it. Uses the current ticket.
   void forward(const bus::MessageRef& message);
 
+  RetainedSync& retained() { return retained_; }
+
   // --- what the other parts of the gateway need ---
   cluster::Hub& hub() { return hub_; }
   const std::string& key() const { return key_; }
@@ -81,6 +93,15 @@ class Gateway final : public cluster::Hub::Events {
   // That process, of another host, is a live node's gateway; or, of the node `key`, one of its workers.
   bool may_say_more(std::string_view key, uint64_t incarnation) const;
   RemoteNode* find(std::string_view key);
+  RemoteNode* by_id(uint32_t id) const { return id < by_id_.size() ? by_id_[id] : nullptr; }
+  // The newest entry of the inbox when this gateway joined.
+  uint64_t inbox_end() const { return inbox_end_; }
+  // QoS 0, with the other ones of this turn; dropped and counted if there is no room, or no cluster.
+  void send_datagram(RemoteNode& to, NodeFrame type, std::string_view prefix, const bus::Message& message);
+  // Of shared groups.
+  NodeShares& shares() { return shares_; }
+  ShareSender& share_sender() { return share_sender_; }
+  ShareReceiver& share_receiver() { return share_receiver_; }
   // Frames of another node; `entry` is where they came from, null: by datagram. False: malformed.
   bool on_frames(RemoteNode& from, uint64_t gateway, std::string_view frames, NodeInbox* inbox);
   RemoteNode& node(const std::string& key);
@@ -112,6 +133,8 @@ class Gateway final : public cluster::Hub::Events {
                      uint64_t session);
   void forget(const std::string& key);
   void fenced(const char* what);
+  void show() const;
+  void note_reached();
   void tell(RemoteNode& node);
   void tell_joined();
   void announce(NodeFrame type, std::string_view body);
@@ -137,6 +160,7 @@ class Gateway final : public cluster::Hub::Events {
   bool renew_soon_ = false;
   bool workers_synced_ = false;
   bool open_ = false;
+  bool knows_all_ = false;
   bool fenced_ = false;
   base::MonoMs started_ = 0;
   base::MonoMs renew_at_ = 0;
@@ -146,7 +170,11 @@ class Gateway final : public cluster::Hub::Events {
   NodeDirectory directory_;
   NodeImports imports_;
   NodeExports exports_;
+  NodeShares shares_;
+  ShareSender share_sender_;
+  ShareReceiver share_receiver_;
   NodeInbox inbox_;
+  RetainedSync retained_;
   uint64_t inbox_end_ = 0;  // when it joined
   uint64_t announced_ = 0;  // the number of what was told the nodes last
   uint64_t mark_sent_ = 0;
@@ -156,7 +184,7 @@ class Gateway final : public cluster::Hub::Events {
     uint64_t announced = 0;
   };
   std::deque<Mark> marks_;
-  std::vector<std::pair<bus::MessageRef, TicketId>> held_;  // until it is open
+  std::vector<std::pair<bus::MessageRef, TicketId>> held_;  // until it knows all
   std::vector<uint32_t> targets_;                           // scratch
   std::vector<RemoteNode*> by_id_;
   Timer timer_;

@@ -43,6 +43,8 @@ class Interest {
   // REQUIRES: the node does not have that filter. Announced as durable: no worker knows what is behind it.
   router::TopicTree::Added add_node(router::SubscriberId node, std::string_view filter);
   router::TopicTree::Removed remove_node(router::NodeId at, uint32_t position);
+  // Other nodes' members of a group: a share, in core.scratch.
+  void announce_far() { broadcast(bus::FrameType::share); }
   // The newest announcement.
   uint64_t last_announcement() const { return last_announcement_; }
 

@@ -1,5 +1,6 @@
 #include "worker/broker/journal.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "worker/broker/peers.h"
@@ -52,6 +53,12 @@ void Journal::note(const bus::Message& message, Stream stream) {
   const Origin origin = origin_of(message, stream);
   stored_[origin] = message.once().sequence;
   noted_[origin] = message.once().sequence;
+}
+
+void Journal::note_held(const bus::Message& message) {
+  const Origin origin = origin_of(message, Stream::messages);
+  const uint64_t newest = std::max(stored_[origin], message.once().sequence);
+  stored_[origin] = noted_[origin] = newest;
 }
 
 void Journal::note_passing(const bus::Message& message, Stream stream) {

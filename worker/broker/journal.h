@@ -24,6 +24,12 @@ namespace broker {
 // Whose order a number belongs to. Bits of Uid::sequence of a Message::once.
 inline constexpr uint64_t kAccepted = uint64_t{1} << 63;  // numbers of `P` records (accepted.h); else: of routing
 
+// Whether a message travels between hosts in the order of its worker's stream. QoS 0 has a path of its own, but for
+// what is known by an identity: a will, which may be sent again.
+inline bool in_stream(const bus::Message& message) {
+  return message.qos() != proto::QoS::at_most_once || (message.once().sequence & kAccepted) != 0;
+}
+
 // Streams of one origin that are stored independently of each other: a worker is sent them in order each.
 enum class Stream : uint8_t { messages = 0, retained = 1 };
 
@@ -52,6 +58,8 @@ class Journal {
   bool knows(const bus::Message& message, Stream stream) const;
   // The message is stored with what has been written in this turn.
   void note(const bus::Message& message, Stream stream);
+  // The same for one that was held for a session on the move: later ones may have been noted.
+  void note_held(const bus::Message& message);
   // By origin: the last of the messages with an identity of their own (kAccepted).
   std::map<uint64_t, uint64_t> accepted_seen() const;
   // The message has been here, though nothing of it is stored: should it be routed again, it is known while we live.

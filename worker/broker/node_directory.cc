@@ -7,6 +7,10 @@
 
 namespace broker {
 
+namespace {
+constexpr uint64_t kAnyEpoch = (uint64_t{1} << 53) - 1;  // what every Redis script can count to
+}
+
 using cluster::Status;
 using Where = session::Directory::Where;
 using Outcome = session::Directory::Outcome;
@@ -68,7 +72,8 @@ bool NodeDirectory::on_held(const WorkerId& from, std::string_view body) {
     case Outcome::ended:
       told_(id, epoch, claimed_from(id));  // where it came from it must not stay
       forget(id);
-      if (joined_) core_.env.hub->release(id, epoch, [](Status) {});
+      // Whatever this host has claimed so far: a home that died may have left a claim that nobody knows of.
+      if (joined_) core_.env.hub->release(id, kAnyEpoch, [](Status) {});
       break;
     case Outcome::not_pulled:
       forget(id);

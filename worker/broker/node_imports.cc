@@ -289,8 +289,18 @@ void NodeImports::on_node_gone(const std::string& key) {
 
 void NodeImports::on_joined() {
   std::vector<uint64_t> unknown;
-  for (const auto& [token, import] : imports_) {
-    if (import.node.empty()) unknown.push_back(token);
+  for (auto& [old, import] : std::exchange(imports_, {})) {
+    const uint64_t token = next_token_++;
+    Import& again = imports_[token] = std::move(import);
+    if (again.node.empty()) {
+      unknown.push_back(token);
+      continue;
+    }
+    std::string body;
+    bus::Writer(body).put<uint64_t>(old);
+    core_.gateway->node(again.node).stream.append(NodeFrame::abort, body);
+    begin_anew(again);
+    pull(token, again);
   }
   for (const uint64_t token : unknown) ask(token);
 }

@@ -53,7 +53,7 @@ class NodeImports {
   // It has another gateway, or is gone.
   void on_gateway_changed(RemoteNode& node);
   void on_node_gone(const std::string& key);
-  // Redis is there again: what could not be asked is.
+  // Redis is there again, and may have lost what was said: all is begun anew.
   void on_joined();
 
   size_t active() const { return imports_.size(); }

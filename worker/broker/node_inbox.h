@@ -27,8 +27,9 @@ class NodeInbox {
     read();
   }
   bool is_open() const { return !key_.empty(); }
-  // What was there when it was opened has been read, and is done with.
-  bool caught_up() const { return last_ >= end_ && (pending_.empty() || pending_.front().id > end_); }
+  // What was there when it was opened has been read and passed on. (Not: is done with. That may wait for a session that
+  // moves, which waits for this.)
+  bool caught_up() const { return last_ >= end_; }
   size_t pending_bytes() const { return pending_bytes_; }
 
   // The message being passed on is not done with. Returns what release() wants.

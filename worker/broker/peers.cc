@@ -6,6 +6,7 @@
 #include "shared/base/check.h"
 #include "shared/bus/message_codec.h"
 #include "worker/broker/departures.h"
+#include "worker/broker/gateway.h"
 #include "worker/broker/outbox.h"
 
 namespace broker {
@@ -16,9 +17,9 @@ class Peers::Handler final : public bus::FrameHandler {
   bool on_frame(uint8_t type, uint8_t flags, std::string_view body, const base::BufferRef& attachment) override {
     if (type == static_cast<uint8_t>(bus::FrameType::sync_end)) {
       peer_.synced = true;
-      peers_.events_.on_peer_synced(peer_.id);
+      peers_.events_.on_peer_synced(peer_.id, !body.empty());
       peers_.check_ready();
-      return body.empty();
+      return body.size() <= 1;
     }
     if (type == static_cast<uint8_t>(bus::FrameType::stored)) return peers_.on_stored(peer_, body);
     return peers_.events_.on_peer_frame(peer_, static_cast<bus::FrameType>(type), flags, body, attachment);
@@ -64,19 +65,20 @@ bus::Link* Peers::link(PeerId id) {
   if (!is_current(id) || core_.departures->pending(id.slot)) return nullptr;
   place = std::make_unique<Peer>(WorkerId{id.slot, id.incarnation}, *core_.env.pool);
   const bool all = events_.on_peer_linked(*place);
-  if (all) end_sync(*place);
+  if (all) end_sync(*place, core_.gateway != nullptr && !core_.gateway->knows_all());
   return &place->link;
 }
 
-void Peers::end_sync(Peer& peer) {
+void Peers::end_sync(Peer& peer, bool partial) {
   peer.told = true;
-  send(peer, bus::FrameType::sync_end, bus::kAckSoon, {});
+  peer.told_all = !partial;
+  send(peer, bus::FrameType::sync_end, bus::kAckSoon, partial ? std::string_view("\1") : std::string_view());
   note_announced(peer, announcement_);
 }
 
-void Peers::finish_sync() {
-  for_each([this](Peer& peer) {
-    if (!peer.told) end_sync(peer);
+void Peers::finish_sync(bool partial) {
+  for_each([this, partial](Peer& peer) {
+    if (partial ? !peer.told : !peer.told_all) end_sync(peer, partial);
   });
 }
 

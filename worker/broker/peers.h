@@ -29,7 +29,8 @@ struct Peer {
   WorkerId id;
   bus::Link link;
   bool synced = false;         // its sync_end has come
-  bool told = false;           // ours has been sent
+  bool told = false;           // ours has been sent,
+  bool told_all = false;       // and was not partial
   bool recovered = false;      // what its predecessor had accepted has been routed again, and is here
   bool pending_flush = false;  // in Peers::dirty_
   uint64_t counted = 0;        // position up to which bus_bytes_sent counts
@@ -68,8 +69,9 @@ class PeerEvents {
   // A new incarnation: append everything it must know to its link. False: there is more to come, finish_sync() ends it.
   virtual bool on_peer_linked(Peer& peer) = 0;
   virtual void on_peer_gone(const WorkerId& peer) = 0;
-  // It has told everything there is to know of it.
-  virtual void on_peer_synced(const WorkerId& peer) = 0;
+  // It has told everything there is to know of it; or, a gateway, `partial`: all that it knows, but not what all hosts
+  // want.
+  virtual void on_peer_synced(const WorkerId& peer, bool partial) = 0;
   virtual bool on_peer_frame(Peer& peer, bus::FrameType type, uint8_t flags, std::string_view body,
                              const base::BufferRef& attachment) = 0;
   // What the dead peer had not confirmed.
@@ -91,8 +93,9 @@ class Peers {
   void progress(PeerId id);
   void end_of_turn();
   bool ready() const { return ready_; }
-  // Says that everything has been told, to those to whom that was not said when they were linked.
-  void finish_sync();
+  // A gateway: says that everything has been told, to those to whom that was not said when they were linked; or,
+  // `partial`, that more cannot be told now.
+  void finish_sync(bool partial);
   // Every slot has a worker, and everything that a dead one of any slot had accepted has come as far as here.
   bool all_recovered() const;
 
@@ -141,7 +144,7 @@ class Peers {
  private:
   class Handler;
   bool on_stored(Peer& peer, std::string_view body);
-  void end_sync(Peer& peer);
+  void end_sync(Peer& peer, bool partial);
   void check_ready();
   void run_marks(Peer& peer);
   void forget_long_dead();

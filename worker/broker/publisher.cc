@@ -198,7 +198,7 @@ void Publisher::relay(const bus::MessageRef& message) {
 
 void Publisher::deliver_from_peer(const bus::MessageRef& message, bool relayed) {
   core_.page.add(metrics::Counter::bus_messages_received);
-  const bool numbered = !relayed || message->qos() != proto::QoS::at_most_once;  // QoS 0 has a path of its own
+  const bool numbered = !relayed || in_stream(*message);
   if (numbered) {
     uint64_t& seen = core_.seen[message->uid().incarnation];
     if (relayed && message->uid().sequence <= seen) {
@@ -211,14 +211,19 @@ void Publisher::deliver_from_peer(const bus::MessageRef& message, bool relayed) 
   if (numbered && once != message->uid() &&
       (once.sequence & kAccepted) == 0) {  // sent again by its worker's replacement
     uint64_t& seen = core_.seen[once.incarnation];
+    // Another host's worker has no word of what sessions here that are not stored have got.
+    if (relayed && once.sequence <= seen) {
+      core_.journal->wait(core_.tickets->wait_here());
+      return;
+    }
     seen = std::max(seen, once.sequence);
   }
-  if (core_.journal->knows(*message, Stream::messages)) {
+  if (numbered && core_.journal->knows(*message, Stream::messages)) {
     core_.journal->wait(core_.tickets->wait_here());
     return;
   }
   Routed routed;
-  deliver_local(message, match(message->topic()), routed);
+  deliver_local(message, match(message->topic()), routed, numbered);
 }
 
 void Publisher::merge(const bus::MessageRef& message, const router::MatchResult& found) {
@@ -256,7 +261,8 @@ void Publisher::merge(const bus::MessageRef& message, const router::MatchResult&
   }
 }
 
-void Publisher::deliver_local(const bus::MessageRef& message, const router::MatchResult& found, Routed& routed) {
+void Publisher::deliver_local(const bus::MessageRef& message, const router::MatchResult& found, Routed& routed,
+                              bool numbered) {
   merge(message, found);
   const uint64_t changes = core_.journal->changes();
   for (Merged& merged : merged_) {
@@ -272,7 +278,7 @@ void Publisher::deliver_local(const bus::MessageRef& message, const router::Matc
       routed.taken = true;
       continue;
     }
-    if (session.skip && Takeovers::skips(session, *message)) {
+    if (numbered && session.skip && Takeovers::skips(session, *message)) {
       routed.taken = true;
       continue;
     }

@@ -55,7 +55,9 @@ class Publisher {
   bool needs_store(const bus::Message& message);
   Routed route(const bus::MessageRef& message, connection::MqttClient* client, bool placed = false);
   void send_to_peers(const bus::MessageRef& message, const router::MatchResult& match, connection::MqttClient* client);
-  void deliver_local(const bus::MessageRef& message, const router::MatchResult& match, Routed& routed);
+  // Not `numbered`: it has overtaken, or been overtaken by, other messages of its worker.
+  void deliver_local(const bus::MessageRef& message, const router::MatchResult& match, Routed& routed,
+                     bool numbered = true);
 
   // A subscriber's overlapping subscriptions become one delivery: highest QoS, all identifiers. DESIGN section 8.
   struct Merged {

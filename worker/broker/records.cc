@@ -262,6 +262,11 @@ void Records::load_record(std::string_view text, std::string_view value) {
   switch (key->kind) {
     case store::Kind::meta:
       if (key->text == "alive") ok = store::decode_number(value, alive_);
+      if (key->text == "cluster") {
+        uint64_t id = 0;
+        ok = store::decode_number(value, id);
+        core_.retained->home().restore_cluster(id);
+      }
       break;
     case store::Kind::session: {
       Loading& loading = loading_[key->sid];
@@ -297,7 +302,7 @@ void Records::load_record(std::string_view text, std::string_view value) {
         core_.accepted->restore(key->number, record.message, record.purpose == store::Purpose::publish_placed);
       } else {
         core_.outbox->note_number(key->number);
-        if (record.purpose == store::Purpose::shared) {
+        if (store::is_shared(record.purpose)) {
           core_.shared->restore(key->slot, key->number, record);
         } else {
           core_.outbox->restore(key->slot, key->number, record.purpose, record.message);
@@ -306,9 +311,9 @@ void Records::load_record(std::string_view text, std::string_view value) {
       break;
     }
     case store::Kind::retained: {
-      const bus::MessageRef message = store::read_message(value, loaded_at_);
-      ok = static_cast<bool>(message);
-      if (ok) core_.retained->restore(message);
+      store::RetainedRecord record;
+      ok = store::decode(value, record, loaded_at_);
+      if (ok) core_.retained->home().restore(record);
       break;
     }
     case store::Kind::seen: {

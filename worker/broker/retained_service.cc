@@ -4,7 +4,6 @@
 
 #include "proto/topic.h"
 #include "shared/bus/message_codec.h"
-#include "worker/broker/journal.h"
 #include "worker/broker/outbox.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/sessions.h"
@@ -22,9 +21,14 @@ constexpr size_t kMaxSeenLive = 10'000;  // per replay; beyond it an older retai
 
 bool RetainedService::store(const bus::MessageRef& message, connection::MqttClient* client) {
   const uint32_t home = core_.home_of(message->topic());
-  if (home == core_.self.slot) return store_here(message);
+  const bool own = RetainedHome::is_own(message->topic());
+  if (home == core_.self.slot) {
+    if (!own) return home_.store(message, client);
+    home_.set_own(message);
+    return true;
+  }
   Peer* peer = core_.peers->find(home);
-  if (is_own(message->topic())) {
+  if (own) {
     if (peer == nullptr) return true;
     bus::append_message_frame(peer->link, bus::FrameType::retain_set, 0, {}, *message);
     core_.peers->mark_dirty(*peer);
@@ -54,68 +58,17 @@ void RetainedService::on_peer_linked(Peer& peer) {
   }
 }
 
-// The broker's own topics are not stored, and not the users' to be limited by.
-bool RetainedService::is_own(std::string_view topic) {
-  return topic.starts_with("$SYS/");
-}
-
-// Brings the message into this home's share and its store. A repeat, after a death, of what is stored already must not
-// undo what has come since.
-bool RetainedService::store_here(const bus::MessageRef& message) {
-  if (is_own(message->topic())) return set_local(message);
-  if (!core_.journal->knows(*message, Stream::retained)) {
-    if (!set_local(message)) return false;
-    std::string key;
-    store::retained_key(key, message->topic());
-    if (message->payload().empty()) {
-      core_.journal->erase(key);
-    } else {
-      std::string value;
-      store::append_message(value, *message, core_.journal->now());
-      core_.journal->put(key, value);
-    }
-    core_.journal->note(*message, Stream::retained);
-  }
-  core_.journal->wait(core_.tickets->wait_here());
-  return true;
-}
-
-void RetainedService::restore(const bus::MessageRef& message) {
-  retained_.set(message);
-  refresh_gauges();
-}
-
-bool RetainedService::set_local(const bus::MessageRef& message) {
-  const bool own = is_own(message->topic());
-  const uint64_t share = std::max<uint64_t>(1, core_.mqtt.max_retained / core_.homes);
-  const uint64_t limit = own || core_.mqtt.max_retained == 0 ? 0 : share + own_topics_;
-  const size_t before = retained_.count();
-  const bool stored = retained_.set(message, limit);
-  if (own) own_topics_ = own_topics_ + retained_.count() - before;
-  refresh_gauges();
-  return stored;
-}
-
-void RetainedService::refresh_gauges() {
-  core_.page.set(metrics::Gauge::retained_messages, retained_.count());
-  core_.page.set(metrics::Gauge::retained_bytes, retained_.bytes());
-}
-
-void RetainedService::sweep() {
-  if (retained_.sweep_expired(core_.now(), 256) != 0) refresh_gauges();
-}
-
 bool RetainedService::on_set(Peer& from, uint8_t flags, std::string_view body, const base::BufferRef& attachment) {
   bus::Reader reader(body);
   const bus::MessageRef message = bus::read_message(reader, attachment);
   if (!message) return false;
   if ((flags & bus::kWantStored) == 0) {
-    set_local(message);
+    home_.set_own(message);
     return true;
   }
   core_.tickets->begin(
       [this, peer = from.id, wanted = Peers::count_wanted(from)] { core_.peers->confirm(peer, wanted); });
-  store_here(message);
+  home_.store(message, nullptr);
   core_.tickets->end();
   return true;
 }
@@ -244,7 +197,7 @@ bool RetainedService::run(uint64_t query, Replay& replay) {
   }
   while (left > 0 && replay.local && has_room(replay)) {
     slice_.clear();
-    retained_.next(*replay.local, 1, core_.now(), slice_);
+    home_.messages().next(*replay.local, 1, core_.now(), slice_);
     for (const bus::MessageRef& message : slice_) deliver(replay, message);
     left -= std::max(1, static_cast<int>(slice_.size()));
     if (replay.local->done()) replay.local.reset();
@@ -254,7 +207,7 @@ bool RetainedService::run(uint64_t query, Replay& replay) {
 }
 
 bool RetainedService::run_slice() {
-  bool more = false;
+  bool more = home_.run_slice();
   const std::set<uint64_t> runnable = std::move(runnable_);
   runnable_.clear();
   for (const uint64_t query : runnable) {
@@ -323,7 +276,7 @@ bool RetainedService::serve(ServingKey key, Serving& serving) {
   bus::Writer(core_.scratch).put<uint64_t>(key.query);
   for (int left = kSlice; left > 0 && serving.credit > 0 && !serving.cursor.done();) {
     slice_.clear();
-    retained_.next(serving.cursor, 1, core_.now(), slice_);
+    home_.messages().next(serving.cursor, 1, core_.now(), slice_);
     for (const bus::MessageRef& message : slice_) {
       bus::append_message_frame(peer->link, bus::FrameType::retain_item, 0, core_.scratch, *message);
       serving.credit -= static_cast<int64_t>(message->footprint());
@@ -369,6 +322,8 @@ bool RetainedService::on_cancel(Peer& from, std::string_view body) {
 }
 
 void RetainedService::on_peer_gone(const WorkerId& gone) {
+  // It may have died before it was linked, and its successor may be there already.
+  if (gone.slot == core_.gateway_slot() && core_.peers->find(gone.slot) == nullptr) home_.on_gateway_gone();
   for (auto it = servings_.begin(); it != servings_.end();) {
     it = it->first.peer == gone.incarnation ? servings_.erase(it) : std::next(it);
   }

@@ -1,5 +1,5 @@
-// Retained messages over the host: each topic's home worker keeps its message; a subscription is replayed from one home
-// (exact filter) or from all (wildcard). [MQTT5 3.3.1.3]
+// Retained messages over the host: each topic's home worker keeps its message (retained_home.h); a subscription is
+// replayed from one home (exact filter) or from all (wildcard). [MQTT5 3.3.1.3]
 //
 //   subscriber's worker ──retain_query(filter, credit)──> home     home ──retain_item──> … ──retain_end──>
 //                       ──retain_credit──> home, as the client takes what came
@@ -23,6 +23,7 @@
 
 #include "shared/base/ring.h"
 #include "worker/broker/core.h"
+#include "worker/broker/retained_home.h"
 #include "worker/router/retained.h"
 
 namespace broker {
@@ -31,10 +32,9 @@ struct Peer;
 
 class RetainedService {
  public:
-  explicit RetainedService(Core& core) : core_(core) {}
+  explicit RetainedService(Core& core) : core_(core), home_(core) {}
 
-  // From the store.
-  void restore(const bus::MessageRef& message);
+  RetainedHome& home() { return home_; }
 
   // Brings a retained message to its home. Uses the current ticket; holds `client` (or null) back when the link has no
   // credit. False: refused (mqtt.max_retained).
@@ -52,8 +52,6 @@ class RetainedService {
   void on_room(session::Session& session);
   // One slice of what can go on. True: there is more to do at once.
   bool run_slice();
-  // Drops expired messages; call now and then.
-  void sweep();
 
   bool on_set(Peer& from, uint8_t flags, std::string_view body, const base::BufferRef& attachment);
   bool on_query(Peer& from, std::string_view body);
@@ -64,7 +62,6 @@ class RetainedService {
   void on_peer_linked(Peer& peer);
   void on_peer_gone(const WorkerId& peer);
 
-  const router::Retained& local() const { return retained_; }
   size_t active() const { return replays_.size() + servings_.size(); }
 
  private:
@@ -101,10 +98,6 @@ class RetainedService {
     router::Retained::Cursor cursor;
     int64_t credit = 0;  // bytes; may go below zero by one message
   };
-  static bool is_own(std::string_view topic);
-  bool store_here(const bus::MessageRef& message);
-  bool set_local(const bus::MessageRef& message);
-  void refresh_gauges();
   void deliver(Replay& replay, const bus::MessageRef& message);
   bool has_room(const Replay& replay) const;
   // Gives the client what it has room for. True: it has room for more, and there is more here.
@@ -117,8 +110,7 @@ class RetainedService {
   bool serve(ServingKey key, Serving& serving);
 
   Core& core_;
-  router::Retained retained_;
-  size_t own_topics_ = 0;  // $SYS topics among them
+  RetainedHome home_;
   uint64_t next_query_ = 1;
   Replays replays_;
   std::unordered_map<router::SubscriberId, std::vector<uint64_t>> by_subscriber_;

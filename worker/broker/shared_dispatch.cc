@@ -22,6 +22,8 @@ namespace {
 constexpr uint8_t kMaxAttempts = 16;
 constexpr uint8_t kMaxAttemptsLive = 128;
 
+}  // namespace
+
 router::SharedStrategy strategy_of(config::SharedStrategy strategy) {
   switch (strategy) {
     case config::SharedStrategy::round_robin:
@@ -39,8 +41,6 @@ router::SharedStrategy strategy_of(config::SharedStrategy strategy) {
   }
   return router::SharedStrategy::round_robin;
 }
-
-}  // namespace
 
 SharedDispatch::SharedDispatch(Core& core)
     : core_(core),
@@ -69,6 +69,21 @@ bool SharedDispatch::dispatch(router::SharedGroup& group, const bus::MessageRef&
   return place(group, std::move(p), client);
 }
 
+// Members of this host come before others where the strategy says so, and where other hosts said no.
+std::optional<router::SharedGroup::Choice> SharedDispatch::pick(router::SharedGroup& group, const Placement& p,
+                                                                const router::PeerSet& refused) {
+  const auto among = [&](const router::PeerSet& but) {
+    return group.pick(strategy_, p.message->publisher(), but, true, core_.self.slot, *core_.env.random, inflight_of_);
+  };
+  if (core_.gateway_slot() == Core::kNoSlot) return among(refused);
+  router::PeerSet far = refused;
+  far.insert(core_.gateway_slot());
+  if (p.near || (strategy_ == router::SharedStrategy::local && group.live_but(far))) {
+    if (const auto choice = among(far)) return choice;
+  }
+  return among(refused);
+}
+
 bool SharedDispatch::place(router::SharedGroup& group, Placement p, connection::MqttClient* client) {
   const proto::QoS qos = p.message->qos();
   const uint8_t most = group.live_anywhere() ? kMaxAttemptsLive : kMaxAttempts;
@@ -76,8 +91,7 @@ bool SharedDispatch::place(router::SharedGroup& group, Placement p, connection::
   std::optional<uint32_t> dead;
   bool refused = false;
   for (;;) {
-    const auto choice = group.pick(strategy_, p.message->publisher(), unreachable, true, core_.self.slot,
-                                   *core_.env.random, inflight_of_);
+    const auto choice = pick(group, p, unreachable);
     if (!choice) {
       if (refused && qos != proto::QoS::at_most_once) {
         refused_.push_back(std::move(p));
@@ -133,6 +147,19 @@ void SharedDispatch::pin(Placement p, uint32_t slot) {
   forget_record(p);
   write_record(p, slot);
   core_.journal->wait(p.ticket == kNoTicket ? core_.tickets->wait_here() : std::exchange(p.ticket, kNoTicket));
+  send_pinned(std::move(p), slot);
+}
+
+void SharedDispatch::write_pin(const Placement& p) {
+  std::string key;
+  std::string value;
+  store::outbox_key(key, p.record_slot, p.record);
+  const store::Purpose purpose = is_gateway(p.record_slot) ? store::Purpose::shared_far : store::Purpose::shared;
+  store::encode_pending(value, purpose, p.group->name, p.group->filter, *p.message, core_.journal->now(), p.node);
+  core_.journal->put(key, value);
+}
+
+void SharedDispatch::send_pinned(Placement p, uint32_t slot) {
   core_.journal->then([this, slot, pinned = std::move(p)]() mutable {
     if (Peer* peer = core_.peers->find(slot)) {
       send(*peer, std::move(pinned));
@@ -146,12 +173,7 @@ void SharedDispatch::write_record(Placement& p, uint32_t slot) {
   p.record = core_.outbox->take_number();
   p.record_slot = slot;
   p.stored = true;
-  std::string key;
-  std::string value;
-  store::outbox_key(key, slot, p.record);
-  store::encode_pending(value, store::Purpose::shared, p.group->name, p.group->filter, *p.message,
-                        core_.journal->now());
-  core_.journal->put(key, value);
+  write_pin(p);
 }
 
 // A member whose session is not stored gets the message when nothing stored would give it to another any more.
@@ -190,10 +212,17 @@ void SharedDispatch::forget_record(Placement& p) {
 }
 
 void SharedDispatch::send(Peer& peer, Placement p) {
+  const bool named = is_gateway(peer.id.slot) && p.message->qos() == proto::QoS::exactly_once;
+  if (named && p.node.empty()) return ask_where(peer, std::move(p));
   const uint64_t token = next_token_++;
-  bus::Writer(core_.scratch).put<uint64_t>(token).text(p.group->name).text(p.group->filter);
-  const uint8_t flags = bus::kAckSoon | (p.record != 0 ? bus::kAskedAgain : 0);
-  bus::append_message_frame(peer.link, bus::FrameType::shared_publish, flags, core_.scratch, *p.message);
+  bus::Writer head(core_.scratch);
+  head.put<uint64_t>(token);
+  if (named) head.put<uint8_t>(p.repeat).text(p.node);
+  head.text(p.group->name).text(p.group->filter);
+  const bus::FrameType type = named ? bus::FrameType::shared_at : bus::FrameType::shared_publish;
+  const bool asked_again = p.record != 0 && !is_gateway(peer.id.slot);  // a gateway asks in ways of its own
+  const uint8_t flags = asked_again ? bus::kAckSoon | bus::kAskedAgain : bus::kAckSoon;
+  bus::append_message_frame(peer.link, type, flags, core_.scratch, *p.message);
   core_.peers->mark_dirty(peer);
   if (router::SharedGroup* group = core_.tree.find_group(p.group->filter, p.group->name)) {
     group->add_remote_inflight(peer.id.slot, 1);
@@ -209,7 +238,15 @@ void SharedDispatch::restore(uint32_t slot, uint64_t number, const store::Pendin
   p.stored = true;
   p.record = number;
   p.record_slot = slot;
-  const bool elsewhere = slot != core_.self.slot && slot < core_.slots;
+  if (!record.node.empty()) {
+    p.node = record.node;
+    p.repeat = true;
+    // With nobody left to ask it can only be given up: that host may have it.
+    if (core_.gateway_slot() == Core::kNoSlot) return forget_record(p);
+    parked_.push_back({std::move(p), core_.gateway_slot()});
+    return;
+  }
+  const bool elsewhere = record.purpose == store::Purpose::shared && slot != core_.self.slot && slot < core_.slots;
   parked_.push_back({std::move(p), elsewhere ? std::optional(slot) : std::nullopt});
 }
 
@@ -345,126 +382,6 @@ void SharedDispatch::drop_old_marks() {
   }
 }
 
-void SharedDispatch::on_member_online(session::Session& session) {
-  for (const session::OwnShare& share : session.subscriptions.shares()) {
-    router::SharedGroup* group = core_.tree.find_group(share.filter, share.group);
-    if (group == nullptr) continue;
-    group->set_live(session.id(), true);
-    core_.interest->announce_group(*group);
-    on_group_changed(*group);
-  }
-}
-
-void SharedDispatch::on_member_offline(session::Session& session) {
-  for (const session::OwnShare& share : session.subscriptions.shares()) {
-    router::SharedGroup* group = core_.tree.find_group(share.filter, share.group);
-    if (group == nullptr) continue;
-    group->set_live(session.id(), false);
-    group->was_live = group->live_anywhere();
-    core_.interest->announce_group(*group);
-  }
-  redistribute(session, true, session.take_shared([this](const session::GroupName& name) {
-    const router::SharedGroup* group = core_.tree.find_group(name.filter, name.name);
-    return group != nullptr && group->live_anywhere();
-  }));
-}
-
-void SharedDispatch::on_member_left(session::Session& session, std::string_view filter, std::string_view name) {
-  const router::SharedGroup* group = core_.tree.find_group(filter, name);
-  if (group == nullptr || group->empty()) return;
-  redistribute(session, false, session.take_shared([&](const session::GroupName& of) {
-    return of.filter == filter && of.name == name;
-  }));
-}
-
-void SharedDispatch::on_member_ended(session::Session& session) {
-  redistribute(session, false, session.take_shared([](const session::GroupName&) { return true; }));
-}
-
-// What the session was loaded with is with its newer self; what it was given since then is not.
-void SharedDispatch::on_member_stale(session::Session& session) {
-  if (session.unconfirmed == 0) return;
-  std::vector<session::Delivery> given;
-  for (session::Delivery& delivery : session.take_shared([](const session::GroupName&) { return true; })) {
-    if (delivery.position >= session.unconfirmed) {
-      given.push_back(std::move(delivery));
-    } else {
-      core_.records->erase_delivery(session.sid, delivery.position, delivery.records);
-    }
-  }
-  redistribute(session, false, std::move(given));
-}
-
-void SharedDispatch::on_confirmed() {
-  std::vector<router::SharedGroup*> groups;
-  core_.tree.for_each_group([&](router::SharedGroup& group) { groups.push_back(&group); });
-  for (router::SharedGroup* group : groups) {
-    group->was_live = false;
-    on_group_changed(*group);
-  }
-}
-
-void SharedDispatch::on_group_changed(router::SharedGroup& group) {
-  speak_again();
-  offer_again();
-  const bool became_live = group.live_anywhere() && !group.was_live;
-  group.was_live = group.live_anywhere();
-  if (!became_live || group.offline_members() == 0) return;
-  std::vector<router::SubscriberId> offline;
-  for (const router::SharedGroup::Member& member : group.members()) {
-    if (!member.live) offline.push_back(member.subscriber);
-  }
-  for (const router::SubscriberId id : offline) {
-    session::Session& session = *core_.sessions->by_id(id);
-    if (session.inbound || session.connected() || session.unconfirmed != 0) continue;
-    redistribute(session, true, session.take_shared([&](const session::GroupName& of) {
-      return of.filter == group.filter() && of.name == group.name();
-    }));
-  }
-}
-
-// A QoS 2 message that is given back is placed under an identity of its own: workers that had it, before it went from
-// one to the other with its session, are to take it again; but its publisher's worker, should it ask again after a
-// death, is to hear that it was taken.
-bus::MessageRef SharedDispatch::renumbered(const bus::MessageRef& message) {
-  if (message->qos() != proto::QoS::exactly_once) return message;
-  bus::Message::Fields fields = bus::fields_of(*message);
-  fields.uid = core_.next_uid();
-  fields.once = {};
-  return bus::Message::make(fields);
-}
-
-void SharedDispatch::redistribute(const session::Session& from, bool stays, std::vector<session::Delivery> deliveries) {
-  for (session::Delivery& delivery : deliveries) {
-    // What is stored stays so until it is safe elsewhere.
-    const auto erased = std::make_shared<bool>(false);
-    const auto erase = [this, sid = from.sid, position = delivery.position, records = delivery.records, erased] {
-      if (!std::exchange(*erased, true)) core_.records->erase_delivery(sid, position, records);
-    };
-    core_.tickets->begin(erase);
-    Placement p;
-    p.message = renumbered(delivery.message);
-    p.group = delivery.group;
-    p.stored = delivery.records != 0;
-    if (p.stored && p.message->qos() == proto::QoS::at_least_once) {
-      // The session may end before another has it: it is not the session's any more.
-      write_record(p, core_.self.slot);
-      erase();
-    }
-    Placement before = p;
-    router::SharedGroup* group = core_.tree.find_group(delivery.group->filter, delivery.group->name);
-    const bool placed = group != nullptr && place(*group, std::move(p));
-    if (!placed) forget_record(before);
-    if (!placed && stays) {
-      delivery.position = 0;
-      delivery.records = 0;
-      core_.sessions->by_id(from.id())->keep(std::move(delivery));
-    }
-    if (!core_.tickets->waits_elsewhere()) erase();  // in the batch that gives it to another
-    core_.tickets->end();
-  }
-}
-
 bool SharedDispatch::on_publish(Peer& from, uint8_t flags, std::string_view body, const base::BufferRef& attachment) {
   bus::Reader reader(body);
   const auto token = reader.get<uint64_t>();
@@ -473,16 +390,12 @@ bool SharedDispatch::on_publish(Peer& from, uint8_t flags, std::string_view body
   const bus::MessageRef message = bus::read_message(reader, attachment);
   if (!message) return false;
   core_.page.add(metrics::Counter::bus_messages_received);
-  const auto answer = [this, token, to = from.id](bool accepted) {
-    Peer* peer = core_.peers->find(to);
-    if (peer == nullptr) return;
-    bus::Writer(core_.scratch).put<uint64_t>(token).put<uint8_t>(accepted);
-    core_.peers->send(*peer, bus::FrameType::shared_result, 0, core_.scratch);
-  };
+  const auto answer = [this, token, to = from.id](SharedResult result) { send_result(to, token, result); };
   const bool once = message->qos() == proto::QoS::exactly_once;
-  if (once && (given_.contains(key_of(message->once(), name, filter)) || has_mark(message->once(), name, filter))) {
+  const auto key = key_of(message->once(), name, filter);
+  if (once && (given_.contains(key) || has_mark(message->once(), name, filter))) {
     // A member here has it; who asks again, after a death, was not told any more.
-    core_.tickets->begin([answer] { answer(true); });
+    core_.tickets->begin([answer, how = how_given(from, key)] { answer(how); });
     core_.journal->wait(core_.tickets->wait_here());
     core_.tickets->end();
     return true;
@@ -492,16 +405,21 @@ bool SharedDispatch::on_publish(Peer& from, uint8_t flags, std::string_view body
     const auto member =
         group->pick_local(strategy_, message->publisher(), !group->live_anywhere(), *core_.env.random, inflight_of_);
     if (member && once && !core_.sessions->by_id(*member)->stored()) {
-      answer(true);
       Placement p;
       p.message = message;
       p.group = name_of(*group);
       p.stored = (flags & bus::kAskedAgain) != 0;
-      give_when_answered(from, std::move(p), *member);
+      if (is_gateway(from.id.slot)) {
+        reserve(from, std::move(p), *member);
+        answer(SharedResult::reserved);
+      } else {
+        answer(SharedResult::accepted);
+        give_when_answered(from, std::move(p), *member);
+      }
       return true;
     }
     if (member) {
-      core_.tickets->begin([answer] { answer(true); });
+      core_.tickets->begin([answer] { answer(SharedResult::accepted); });
       session::Session& session = *core_.sessions->by_id(*member);
       // What is held for a session that is moving here is not stored yet.
       const bool marks = once && (flags & bus::kAskedAgain) != 0 && session.inbound == nullptr;
@@ -512,14 +430,14 @@ bool SharedDispatch::on_publish(Peer& from, uint8_t flags, std::string_view body
     }
     if (!group->members().empty()) refused_to_.emplace(filter, name);
   }
-  answer(false);
+  answer(SharedResult::refused);
   return true;
 }
 
 bool SharedDispatch::on_result(Peer& from, std::string_view body) {
   bus::Reader reader(body);
   const auto token = reader.get<uint64_t>();
-  const bool accepted = reader.get<uint8_t>() != 0;
+  const bool accepted = static_cast<SharedResult>(reader.get<uint8_t>()) != SharedResult::refused;
   if (!reader.at_end()) return false;
   const auto it = outstanding_.find(token);
   if (it == outstanding_.end() || it->second.peer != from.id) return true;
@@ -532,10 +450,17 @@ bool SharedDispatch::on_result(Peer& from, std::string_view body) {
     forget_record(p);
     core_.tickets->done(p.ticket);
   } else {
-    ++p.attempts;
-    place_or_drop(std::move(p));
+    refused(std::move(p), is_gateway(from.id.slot));
   }
   return true;
+}
+
+void SharedDispatch::refused(Placement p, bool far) {
+  ++p.attempts;
+  p.near = far;
+  p.repeat = false;
+  p.node.clear();
+  place_or_drop(std::move(p));
 }
 
 void SharedDispatch::on_peer_gone(const WorkerId& peer) {
@@ -551,7 +476,10 @@ void SharedDispatch::on_peer_gone(const WorkerId& peer) {
     ++p.attempts;
     if (p.message->qos() == proto::QoS::at_least_once) {
       place_or_drop(std::move(p));
+    } else if (is_gateway(peer.slot) && p.message->qos() == proto::QoS::exactly_once && p.node.empty()) {
+      place_or_drop(std::move(p));  // nothing but a question was sent
     } else if (p.message->qos() == proto::QoS::exactly_once) {
+      p.repeat = true;
       parked_.push_back({std::move(p), peer.slot});  // it may be stored with a member there
     } else {
       core_.tickets->done(p.ticket);

@@ -11,6 +11,10 @@
 // in a dead worker's store, the message waits for its replacement. If all that could take it refuse for the sake of a
 // live member that is not known here (any more, or yet), it waits for news: they speak again when they know better.
 // Members' messages that were not sent yet, and QoS 1 in flight, move on when a member goes offline or leaves.
+//
+// In a cluster the gateway is such a peer, for the members of all other hosts. QoS 2 takes more care, since more can
+// die on the way (share_sender.h): this worker asks the gateway which host it would choose, notes the answer, and names
+// the host with the message, now and whenever it must ask again.
 #pragma once
 
 #include <cstdint>
@@ -37,6 +41,15 @@ struct Peer;
 
 // Kind of the `K` records of messages that members here were given. The others are Journal's.
 inline constexpr uint8_t kGivenMark = 4;
+
+// In a shared_result.
+enum class SharedResult : uint8_t {
+  refused = 0,
+  accepted = 1,
+  reserved = 2,  // to the gateway: the member gets it with shared_go
+};
+
+router::SharedStrategy strategy_of(config::SharedStrategy strategy);
 
 class SharedDispatch {
  public:
@@ -66,6 +79,12 @@ class SharedDispatch {
   // --- peers ---
   bool on_publish(Peer& from, uint8_t flags, std::string_view body, const base::BufferRef& attachment);
   bool on_result(Peer& from, std::string_view body);
+  // From the gateway.
+  bool on_there(Peer& from, std::string_view body);
+  bool on_known(Peer& from, std::string_view body);
+  bool on_go(std::string_view body);
+  // Whatever its predecessor had taken from other hosts has been answered.
+  void on_gateway_recovered(const WorkerId& gateway);
   void on_peer_gone(const WorkerId& peer);
   void on_peer_synced(Peer& peer);
   // From the store: a member here has this QoS 2 message; a message was chosen for the worker of that slot.
@@ -76,6 +95,7 @@ class SharedDispatch {
   void on_ready();
 
  private:
+  using Given = std::tuple<uint64_t, uint64_t, size_t, size_t>;  // identity, group, filter
   // A message on its way to a member.
   struct Placement {
     bus::MessageRef message;
@@ -84,6 +104,9 @@ class SharedDispatch {
     uint8_t attempts = 0;
     bool stored = false;    // here, so that it is placed again after our death
     bool promised = false;  // said to be taken by a member here, which is about to get it
+    bool near = false;      // other hosts have nobody for it, so somebody of this host takes it
+    bool repeat = false;    // `node` may have it already
+    std::string node;       // the host that was chosen for this QoS 2 message; empty: none
     uint64_t record = 0;    // in the outbox of `record_slot`: which worker was chosen; 0: none
     uint32_t record_slot = 0;
   };
@@ -104,13 +127,23 @@ class SharedDispatch {
   void speak_again();
   // Places it, or completes its ticket.
   void place_or_drop(Placement p);
+  std::optional<router::SharedGroup::Choice> pick(router::SharedGroup& group, const Placement& p,
+                                                  const router::PeerSet& refused);
   void pin(Placement p, uint32_t slot);
   void write_record(Placement& p, uint32_t slot);
+  void write_pin(const Placement& p);
+  void send_pinned(Placement p, uint32_t slot);
   void give_when_forgotten(Placement p, router::SubscriberId member);
   void give_when_answered(Peer& to, Placement p, router::SubscriberId member);
+  void reserve(const Peer& gateway, Placement p, router::SubscriberId member);
+  bool is_gateway(uint32_t slot) const { return slot == core_.gateway_slot(); }
+  void send_result(const WorkerId& to, uint64_t token, SharedResult result);
+  SharedResult how_given(const Peer& asker, const Given& key);
   void give_or_place(const Placement& p, router::SubscriberId member);
   void forget_record(Placement& p);
   void send(Peer& peer, Placement p);
+  void ask_where(Peer& gateway, Placement p);
+  void refused(Placement p, bool far);
   void give(session::Session& session, const router::SharedGroup& group, const bus::MessageRef& message);
   // Messages that a member gives back; what nobody else can take returns to it if it stays a member.
   void redistribute(const session::Session& from, bool stays, std::vector<session::Delivery> deliveries);
@@ -127,7 +160,6 @@ class SharedDispatch {
   std::set<std::pair<std::string, std::string>> refused_to_;  // filter, group: peers, for its offline members here
   // QoS 2 messages that members here were given, the last of them: should one be placed again, it is here.
   static constexpr size_t kRemembered = 16384;
-  using Given = std::tuple<uint64_t, uint64_t, size_t, size_t>;  // identity, group, filter
   static Given key_of(const bus::Uid& once, std::string_view name, std::string_view filter);
   static Given key_of(const Placement& p);
   void remember(const bus::Uid& once, const session::GroupName& group);
@@ -140,6 +172,13 @@ class SharedDispatch {
   std::map<uint64_t, uint64_t> marks_;       // name -> number
   std::map<uint64_t, uint64_t> mark_order_;  // number -> name
   std::set<Given> given_;
+  // QoS 2 messages of other hosts for members whose session is not stored: theirs when the gateway says so.
+  struct Reserved {
+    Placement placement;
+    router::SubscriberId member = 0;
+    WorkerId gateway;
+  };
+  std::map<Given, Reserved> reserved_;
   std::deque<Given> given_order_;
   std::unordered_map<const router::SharedGroup*, std::shared_ptr<const session::GroupName>> names_;
 };

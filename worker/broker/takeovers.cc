@@ -1,5 +1,7 @@
 #include "worker/broker/takeovers.h"
 
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "shared/bus/frames.h"
@@ -169,13 +171,23 @@ std::vector<TicketId> Takeovers::finish_inbound(session::Session& session, const
   const std::unique_ptr<Inbound> inbound = std::move(session.inbound);
   inbound_.erase(inbound->claim);
   std::vector<TicketId> tickets;
-  for (Inbound::Held& held : inbound->held) {
-    const bus::Uid uid = held.delivery.message->uid();
+  const auto had = [&seen](const bus::Uid& uid) {
     const auto it = seen.find(uid.incarnation);
-    const bool known = !held.delivery.group && ((it != seen.end() && uid.sequence <= it->second) ||
-                                                skips_once(session, *held.delivery.message));
-    if (!known) session.keep(std::move(held.delivery));
+    return it != seen.end() && uid.sequence <= it->second;
+  };
+  // A worker of another host may have died meanwhile, and its replacement have sent again what we hold.
+  std::set<std::pair<uint64_t, uint64_t>> kept;
+  for (Inbound::Held& held : inbound->held) {
     tickets.push_back(held.ticket);
+    const bus::MessageRef message = held.delivery.message;
+    const bus::Uid& once = message->once();
+    const bool again = once != message->uid() && (once.sequence & kAccepted) == 0;
+    if (!held.delivery.group) {
+      if (had(message->uid()) || (again && had(once)) || skips_once(session, *message)) continue;
+      if (!kept.emplace(once.incarnation, once.sequence).second) continue;
+      core_.journal->note_held(*message);
+    }
+    session.keep(std::move(held.delivery));
   }
   return tickets;
 }

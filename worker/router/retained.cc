@@ -9,10 +9,11 @@ constexpr size_t kNodesPerSlice = 4096;
 }  // namespace
 
 struct Retained::Cursor::State : RetainedWalk {
-  explicit State(std::string_view filter) : RetainedWalk(filter, false) {}
+  State(std::string_view filter, bool dollar_too) : RetainedWalk(filter, dollar_too) {}
 };
 
-Retained::Cursor::Cursor(std::string_view filter) : state_(std::make_unique<State>(filter)) {}
+Retained::Cursor::Cursor(std::string_view filter, bool dollar_too)
+    : state_(std::make_unique<State>(filter, dollar_too)) {}
 Retained::Cursor::~Cursor() = default;
 Retained::Cursor::Cursor(Cursor&&) noexcept = default;
 Retained::Cursor& Retained::Cursor::operator=(Cursor&&) noexcept = default;
@@ -22,27 +23,43 @@ bool Retained::Cursor::done() const {
 
 struct Retained::Impl {
   void account(const bus::Message& message) {
+    if (message.expires_at() != 0) ++expiring;
+    if (message.payload().empty()) {
+      ++tombstones;
+      return;
+    }
     ++count;
     bytes += message.footprint();
-    if (message.expires_at() != 0) ++expiring;
   }
   void discount(const bus::Message& message) {
+    if (message.expires_at() != 0) --expiring;
+    if (message.payload().empty()) {
+      --tombstones;
+      return;
+    }
     --count;
     bytes -= message.footprint();
-    if (message.expires_at() != 0) --expiring;
   }
   void erase(uint32_t id) {
     discount(*tree.message(id));
     tree.message(id) = {};
+    tree.stamp(id) = {};
     tree.prune(id);
+  }
+  void put(const bus::MessageRef& message, const RetainedStamp& stamp) {
+    const uint32_t id = tree.reach(message->topic());
+    if (tree.message(id)) discount(*tree.message(id));
+    tree.message(id) = message;
+    tree.stamp(id) = stamp;
+    account(*message);
   }
 
   RetainedTree tree;
   size_t count = 0;
   size_t bytes = 0;
+  size_t tombstones = 0;
   size_t expiring = 0;
   std::unique_ptr<RetainedWalk> sweep;  // a round in progress
-  std::vector<uint32_t> found;          // scratch of the sweep
 };
 
 Retained::Retained() : impl_(std::make_unique<Impl>()) {}
@@ -50,23 +67,38 @@ Retained::~Retained() = default;
 
 bool Retained::set(const bus::MessageRef& message, uint64_t max_messages) {
   Impl& r = *impl_;
-  uint32_t id = r.tree.find(message->topic());
-  const bool known = id != RetainedTree::kNone && r.tree.message(id);
   if (message->payload().empty()) {
-    if (known) r.erase(id);
+    erase(message->topic());
     return true;
   }
-  if (!known && max_messages != 0 && r.count >= max_messages) return false;
-  if (id == RetainedTree::kNone) id = r.tree.reach(message->topic());
-  if (known) r.discount(*r.tree.message(id));
-  r.tree.message(id) = message;
-  r.account(*message);
+  if (max_messages != 0 && r.count >= max_messages && find(message->topic()) == nullptr) return false;
+  r.put(message, {});
   return true;
 }
 
 const bus::MessageRef* Retained::find(std::string_view topic) const {
   const uint32_t id = impl_->tree.find(topic);
-  return id == RetainedTree::kNone || !impl_->tree.message(id) ? nullptr : &impl_->tree.message(id);
+  if (id == RetainedTree::kNone || !impl_->tree.message(id)) return nullptr;
+  return impl_->tree.message(id)->payload().empty() ? nullptr : &impl_->tree.message(id);
+}
+
+Retained::Entry Retained::entry(std::string_view topic) const {
+  const uint32_t id = impl_->tree.find(topic);
+  if (id == RetainedTree::kNone) return {};
+  return {impl_->tree.message(id), impl_->tree.stamp(id)};
+}
+
+void Retained::put(const bus::MessageRef& message, const RetainedStamp& stamp) {
+  impl_->put(message, stamp);
+}
+
+void Retained::restamp(std::string_view topic, const RetainedStamp& stamp) {
+  impl_->tree.stamp(impl_->tree.find(topic)) = stamp;
+}
+
+void Retained::erase(std::string_view topic) {
+  const uint32_t id = impl_->tree.find(topic);
+  if (id != RetainedTree::kNone && impl_->tree.message(id)) impl_->erase(id);
 }
 
 size_t Retained::count() const {
@@ -74,6 +106,9 @@ size_t Retained::count() const {
 }
 size_t Retained::bytes() const {
   return impl_->bytes;
+}
+size_t Retained::tombstones() const {
+  return impl_->tombstones;
 }
 size_t Retained::nodes() const {
   return impl_->tree.size();
@@ -84,23 +119,28 @@ void Retained::next(Cursor& cursor, size_t max, base::MonoMs now, std::vector<bu
   size_t left = max;
   impl_->tree.advance(*cursor.state_, kNodesPerSlice, [&](uint32_t id) {
     const bus::MessageRef& message = impl_->tree.message(id);
-    if (message->expired(now)) return true;
+    if (message->expired(now) || message->payload().empty()) return true;
     out.push_back(message);
     return --left > 0;
   });
 }
 
-size_t Retained::sweep_expired(base::MonoMs now, size_t max) {
-  Impl& r = *impl_;
-  if (r.expiring == 0 || max == 0) return 0;
-  if (r.sweep == nullptr || r.sweep->done()) r.sweep = std::make_unique<RetainedWalk>("#", true);
-  r.found.clear();
-  r.tree.advance(*r.sweep, kNodesPerSlice, [&](uint32_t id) {
-    if (r.tree.message(id)->expired(now)) r.found.push_back(id);
-    return r.found.size() < max;
+void Retained::scan(Cursor& cursor, std::vector<Entry>& out) const {
+  if (cursor.done()) return;
+  impl_->tree.advance(*cursor.state_, kNodesPerSlice, [&](uint32_t id) {
+    out.push_back({impl_->tree.message(id), impl_->tree.stamp(id)});
+    return true;
   });
-  for (const uint32_t id : r.found) r.erase(id);
-  return r.found.size();
+}
+
+void Retained::find_expired(base::MonoMs now, size_t max, std::vector<Entry>& out) {
+  Impl& r = *impl_;
+  if (r.expiring == 0 || max == 0) return;
+  if (r.sweep == nullptr || r.sweep->done()) r.sweep = std::make_unique<RetainedWalk>("#", true);
+  r.tree.advance(*r.sweep, kNodesPerSlice, [&](uint32_t id) {
+    if (r.tree.message(id)->expired(now)) out.push_back({r.tree.message(id), r.tree.stamp(id)});
+    return out.size() < max;
+  });
 }
 
 }  // namespace router

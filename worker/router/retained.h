@@ -1,5 +1,8 @@
 // This worker's share of the host's retained messages, in a topic-shaped tree: a query costs what its filter's levels
 // have for prefixes, not what the store holds. [MQTT5 3.3.1.3]
+//
+// Deletions that are to be remembered for a while are kept, too: tombstones, messages without a payload, which no query
+// finds.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +12,7 @@
 #include <vector>
 
 #include "shared/bus/message.h"
+#include "worker/router/retained_stamp.h"
 
 namespace router {
 
@@ -23,16 +27,30 @@ class Retained {
   // would exceed `max_messages` (0 = unlimited).
   bool set(const bus::MessageRef& message, uint64_t max_messages = 0);
   const bus::MessageRef* find(std::string_view topic) const;
-  size_t count() const;
+  size_t count() const;  // this and the next without tombstones
   size_t bytes() const;  // sum of Message::footprint()
+  size_t tombstones() const;
   size_t nodes() const;  // tree nodes without the root, for leak tests
+
+  // --- with versions ---
+  struct Entry {
+    bus::MessageRef message;  // null: there is nothing
+    RetainedStamp stamp;
+  };
+  // Whatever is there.
+  Entry entry(std::string_view topic) const;
+  // Whatever was there before; without a payload as a tombstone.
+  void put(const bus::MessageRef& message, const RetainedStamp& stamp);
+  // REQUIRES: entry(topic) is something.
+  void restamp(std::string_view topic, const RetainedStamp& stamp);
+  void erase(std::string_view topic);
 
   // A query that is answered in slices. It survives changes of the tree between slices: what is stored, unchanged, from
   // its begin to its end is returned exactly once; what changes meanwhile may or may not be.
   // Expired messages are left out. A leading wildcard leaves '$'-topics out [MQTT-4.7.2-1].
   class Cursor {
    public:
-    explicit Cursor(std::string_view filter);
+    explicit Cursor(std::string_view filter, bool dollar_too = false);
     ~Cursor();
     Cursor(Cursor&&) noexcept;
     Cursor& operator=(Cursor&&) noexcept;
@@ -47,8 +65,11 @@ class Retained {
   // none, and still not be done).
   void next(Cursor& cursor, size_t max, base::MonoMs now, std::vector<bus::MessageRef>& out) const;
 
-  // Removes up to `max` expired messages, going round the tree over many calls.
-  size_t sweep_expired(base::MonoMs now, size_t max);
+  // The same with everything that is there, expired messages and tombstones too; any number of a slice's.
+  void scan(Cursor& cursor, std::vector<Entry>& out) const;
+
+  // Appends up to `max` expired messages and tombstones, going round the tree over many calls.
+  void find_expired(base::MonoMs now, size_t max, std::vector<Entry>& out);
 
  private:
   struct Impl;

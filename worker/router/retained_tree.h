@@ -15,6 +15,7 @@
 #include "worker/router/level_table.h"
 #include "worker/router/level_text.h"
 #include "worker/router/node_arena.h"
+#include "worker/router/retained_stamp.h"
 
 namespace router {
 
@@ -65,6 +66,9 @@ class RetainedTree {
   uint32_t reach(std::string_view topic);
   bus::MessageRef& message(uint32_t id) { return nodes_[id].message; }
   const bus::MessageRef& message(uint32_t id) const { return nodes_[id].message; }
+  // Of the node's message.
+  RetainedStamp& stamp(uint32_t id) { return nodes_[id].stamp; }
+  const RetainedStamp& stamp(uint32_t id) const { return nodes_[id].stamp; }
   // Removes the node if it holds no message and has no children, then its parent likewise.
   void prune(uint32_t id);
   size_t size() const { return nodes_.live() - 1; }
@@ -94,8 +98,9 @@ class RetainedTree {
     uint32_t next = kNone;
     uint32_t walks = 0;  // standing here between two slices
     bus::MessageRef message;
+    RetainedStamp stamp;
   };
-  static_assert(sizeof(Node) == 48);
+  static_assert(sizeof(Node) == 64);
 
   uint32_t child(uint32_t parent, std::string_view level, uint64_t hash) const;
   uint32_t make_child(uint32_t parent, std::string_view level);

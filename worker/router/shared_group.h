@@ -53,6 +53,8 @@ class SharedGroup {
   void add_remote_inflight(uint32_t peer, int32_t delta);
   const std::vector<Remote>& remotes() const { return remotes_; }
   bool live_anywhere() const;
+  // Here, or with a peer that is not one of these.
+  bool live_but(const PeerSet& refused) const { return weight(Pool::live, refused, true) > 0; }
 
   bool empty() const { return members_.empty() && remotes_.empty(); }
 

@@ -74,8 +74,13 @@ bool Directory::on_foreign_held(Entries::iterator it, const WorkerId& from, uint
 }
 
 void Directory::on_answer(std::string_view id, Where where, uint64_t epoch, const WorkerId& gateway) {
-  const auto it = entries_.find(std::string(id));
-  if (it == entries_.end() || !it->second.transferring || !it->second.asking) return;
+  const std::string key(id);
+  const auto it = entries_.find(key);
+  if (it == entries_.end() || !it->second.transferring || !it->second.asking) {
+    // Asked twice, or for somebody who has died: that claim is nobody's.
+    if (where != Where::unknown) replies_.settled(id, epoch, Outcome::not_pulled);
+    return;
+  }
   Entry& entry = it->second;
   entry.asking = false;
   if (where == Where::unknown) {
@@ -94,7 +99,9 @@ void Directory::on_answer(std::string_view id, Where where, uint64_t epoch, cons
   if (where == Where::elsewhere) entry.remote = gateway;
   replies_.grant(entry.transferring->from, entry.transferring->number, entry.epoch,
                  entry.remote ? entry.remote : entry.holder);
-  serve(*it);
+  // A claimant of this worker may have been done with it at once.
+  const auto after = entries_.find(key);
+  if (after != entries_.end()) serve(*after);
 }
 
 void Directory::on_registered(std::string_view id, uint64_t epoch, bool ours) {
@@ -148,8 +155,8 @@ void Directory::on_held(const WorkerId& from, std::string_view id, uint64_t clai
   if (outcome == Outcome::ended) entry.holder.reset();
   if (tell) {
     // A claim that came to nothing, of what another worker here holds, is still this host's.
-    const bool ours = outcome == Outcome::not_pulled && entry.holder;
-    replies_.settled(id, ours ? entry.holder_epoch : entry.epoch, ours ? Outcome::offline : outcome);
+    replies_.settled(id, entry.epoch, outcome);
+    if (outcome == Outcome::not_pulled && entry.holder) replies_.settled(id, entry.holder_epoch, Outcome::offline);
   }
   if (outcome == Outcome::ended) entry.registered = false;
   if (outcome == Outcome::kept) {
@@ -239,7 +246,13 @@ void Directory::on_worker_synced(const WorkerId& worker) {
       entry.registered = false;
       if (clustered_ && !entry.transferring) replies_.settled(id, entry.epoch, Outcome::ended);
     }
-    if (doubted) entry.doubt.reset();
+    if (doubted) {
+      entry.doubt.reset();
+      if (clustered_ && !entry.transferring) {
+        replies_.settled(id, entry.epoch, Outcome::not_pulled);
+        if (entry.holder) replies_.settled(id, entry.holder_epoch, Outcome::offline);
+      }
+    }
     if ((was_here || doubted) && !entry.transferring) affected.push_back(id);
   }
   for (const std::string& id : affected) {

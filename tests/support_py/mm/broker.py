@@ -96,6 +96,8 @@ def children(pid):
 
 
 class Broker:
+    address = "127.0.0.1"  # where it listens
+
     def __init__(self, workers=1, config=None, shared_port=False, directory=None):
         self.workers = workers
         self._temporary = directory is None
@@ -108,9 +110,9 @@ class Broker:
         self.process = None
 
     def _default_config(self):
-        groups = {f"w{i}": {"listen": f"mqtt://127.0.0.1:{port}", "count": 1} for i, port in enumerate(self._ports)}
+        groups = {f"w{i}": {"listen": f"mqtt://{self.address}:{port}", "count": 1} for i, port in enumerate(self._ports)}
         if self._shared_port:
-            groups = {"mqtt": {"listen": f"mqtt://127.0.0.1:{self._ports[0]}", "count": self.workers}}
+            groups = {"mqtt": {"listen": f"mqtt://{self.address}:{self._ports[0]}", "count": self.workers}}
         return {"run_dir": "run", "data_dir": "data", "pid_file": "run/mqtt-master.pid",
                 "log_file": "run/mqtt-master.log", "log_level": "debug", "workers": groups}
 
@@ -171,10 +173,9 @@ class Broker:
                 time.sleep(0.01)
         return self
 
-    @staticmethod
-    def _answers(port):
+    def _answers(self, port):
         try:
-            with Client(port, timeout=5.0) as probe:
+            with Client(port, timeout=5.0, host=self.address) as probe:
                 probe.connect("mm-probe")
                 probe.send(packets.disconnect())
                 return True

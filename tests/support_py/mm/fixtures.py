@@ -30,7 +30,8 @@ def connect(broker, unique):
     numbers = itertools.count()
 
     def make(client_id=None, worker=0, version=V5, at=None, timeout=TIMEOUT, receive_buffer=None, **fields):
-        client = Client((at or broker).port(worker), version, timeout, receive_buffer=receive_buffer)
+        target = at or broker
+        client = Client(target.port(worker), version, timeout, host=target.address, receive_buffer=receive_buffer)
         clients.append(client)
         return client.connect(f"{unique}-{next(numbers)}" if client_id is None else client_id, **fields)
 

@@ -63,6 +63,10 @@ TEST_CASE("record_json: what a line looks like") {
   CHECK(only_json(retained) ==
         R"({"slot":3,"record":"retained","topic":"r","message":{"incarnation":4,"sequence":5,"qos":1,"retain":true,)"
         R"("expires_at":0,"topic":"r","publisher":"publisher","properties":"","payload":"aGk="}})");
+  support::Records versioned;
+  versioned.retained({.topic = "r", .payload = "hi"}, 7, true);
+  CHECK(only_json(versioned).starts_with(
+      R"({"slot":3,"record":"retained","topic":"r","version":7,"unconfirmed":true,"message":{)"));
 }
 
 TEST_CASE("record_json: a text that is not UTF-8 is kept") {
@@ -97,12 +101,14 @@ TEST_CASE("record_json: lines that are none") {
 }
 
 TEST_CASE("record_json: the first line") {
-  CHECK(to_json(ExportHeader{2}) == R"({"mqtt-master":"store","format":1,"slots":2})");
+  CHECK(to_json(ExportHeader{2}) == R"({"mqtt-master":"store","format":2,"slots":2})");
   CHECK(header_from_json(to_json(ExportHeader{2})).slots == 2);
   const auto refused = [](std::string_view line) { CHECK_THROWS_AS(header_from_json(line), std::exception); };
   refused("");
   refused("[]");
-  refused(R"({"mqtt-master":"store","format":2,"slots":2})");
+  CHECK(header_from_json(R"({"mqtt-master":"store","format":1,"slots":2})").slots == 2);  // an older one
+  refused(R"({"mqtt-master":"store","format":0,"slots":2})");
+  refused(R"({"mqtt-master":"store","format":3,"slots":2})");
   refused(R"({"mqtt-master":"store","format":1,"slots":0})");
   refused(R"({"mqtt-master":"store","format":1})");
   refused(R"({"slot":0,"record":"incoming"})");

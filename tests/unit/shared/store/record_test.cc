@@ -95,7 +95,8 @@ std::string encoded_delivery() {
 
 std::string encoded_pending(Purpose purpose) {
   std::string out;
-  encode_pending(out, purpose, "g", "a/#", *bus::Message::make(fields()), kNow);
+  encode_pending(out, purpose, "g", "a/#", *bus::Message::make(fields()), kNow,
+                 purpose == Purpose::shared_far ? "x.1" : "");
   return out;
 }
 
@@ -148,6 +149,7 @@ std::vector<Sample> samples() {
           {"delivery", delivery_decodes, encoded_delivery()},
           {"pending", pending_decodes, encoded_pending(Purpose::publish)},
           {"pending for a group", pending_decodes, encoded_pending(Purpose::shared)},
+          {"pending for another host", pending_decodes, encoded_pending(Purpose::shared_far)},
           {"number", number_decodes, std::string(8, '\1')},
           {"version", version_decodes, std::string(4, '\1')}};
 }
@@ -274,7 +276,7 @@ TEST_CASE("record: the bytes of the small values") {
   encode_number(out, 0x0102030405060708);
   CHECK(out == "\x08\x07\x06\x05\x04\x03\x02\x01");
   encode_version(out, kFormatVersion);
-  CHECK(out == "\x01\0\0\0"s);
+  CHECK(out == "\x02\0\0\0"s);
 }
 
 TEST_CASE("record: the bytes of a session") {
@@ -293,6 +295,7 @@ TEST_CASE("record: the bytes of messages, deliveries and what is pending") {
   CHECK(encoded_pending(Purpose::retain) == "\1"s + kMessage);
   CHECK(encoded_pending(Purpose::publish_placed) == "\3"s + kMessage);
   CHECK(encoded_pending(Purpose::shared) == "\2\1\0g\3\0a/#"s + kMessage);
+  CHECK(encoded_pending(Purpose::shared_far) == "\4\1\0g\3\0a/#\3\0x.1"s + kMessage);
 }
 
 TEST_CASE("record: what was encoded is decoded") {
@@ -334,6 +337,34 @@ TEST_CASE("record: a message that was read has the stored identity") {
   CHECK(message->retain());
   CHECK(message->publisher() == "me");
   CHECK(message->properties() == std::string_view("\x01\x01", 2));
+}
+
+TEST_CASE("record: a retained message has its version behind it") {
+  RetainedRecord r;
+  r.message = bus::Message::make(fields());
+  std::string out;
+  encode(out, r, kNow);
+  CHECK(out == kMessage);  // as in format 1
+  RetainedRecord back;
+  CHECK(decode(out, back, kNow));
+  CHECK(back.version == 0);
+  CHECK_FALSE(back.unconfirmed);
+  r.version = 0x0A;
+  encode(out, r, kNow);
+  CHECK(out == kMessage + "\x0A\0\0\0\0\0\0\0\0"s);
+  r.unconfirmed = true;
+  encode(out, r, kNow);
+  CHECK(out == kMessage + "\x0A\0\0\0\0\0\0\0\x01"s);
+  CHECK(decode(out, back, kNow));
+  CHECK(back.version == 0x0A);
+  CHECK(back.unconfirmed);
+  CHECK(back.message->payload() == "hi");
+  for (size_t size = 0; size < out.size(); ++size) {
+    CHECK(decode(out.substr(0, size), back, kNow) == (size == kMessage.size()));
+  }
+  CHECK_FALSE(decode(out + '\0', back, kNow));
+  CHECK_FALSE(decode(kMessage + std::string(9, '\0'), back, kNow));       // no version
+  CHECK_FALSE(decode(kMessage + "\x0A\0\0\0\0\0\0\0\x02"s, back, kNow));  // no such flag
 }
 
 TEST_CASE("record: an expiry is kept as a wall-clock time") {

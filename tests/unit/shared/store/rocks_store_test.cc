@@ -7,6 +7,7 @@
 #include <fstream>
 #include <map>
 
+#include "shared/store/rocks_db.h"
 #include "tests/support/faulty_files.h"
 #include "tests/support/temporary_directory.h"
 
@@ -244,14 +245,32 @@ TEST_CASE("rocks_store: another version of the format is refused") {
   world.put(key, value);
   world.settle();
   world.close();
-  CHECK(contains(world.error_of_open(), "found format 2 (newer); expected format 1"));
+  CHECK(contains(world.error_of_open(), "found format 3 (newer); expected format 2"));
   fs::remove_all(world.path());
   world.open();
   encode_version(value, 0);
   world.put(key, value);
   world.settle();
   world.close();
-  CHECK(contains(world.error_of_open(), "found format 0; expected format 1"));
+  CHECK(contains(world.error_of_open(), "found format 0; expected format 2"));
+}
+
+TEST_CASE("rocks_store: a store of format 1 becomes one of format 2") {
+  World world;
+  world.open();
+  std::string key;
+  std::string value;
+  meta_key(key, "format");
+  encode_version(value, 1);
+  world.put(key, value);
+  world.put("Ta", "as it was");
+  world.settle();
+  world.close();
+  world.open();
+  CHECK(world.records().at("Ta") == "as it was");
+  world.close();
+  encode_version(value, 2);
+  CHECK(RocksDb({.path = world.path(), .layout = {}, .read_only = true}).get(key) == value);
 }
 
 TEST_CASE("rocks_store: a database of somebody else's is refused") {

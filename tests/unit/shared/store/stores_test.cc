@@ -76,6 +76,7 @@ std::multiset<std::string> Host::text() const {
       const std::string of = std::to_string(slot) + ' ' + clients[key.sid];
       const std::string number = std::to_string(key.number);
       DeliveryRecord delivery;
+      RetainedRecord retained;
       switch (key.kind) {
         case Kind::subscription:
           lines.insert(of + (key.shared ? " shares " : " subscribes ") + std::string(key.text));
@@ -98,8 +99,9 @@ std::multiset<std::string> Host::text() const {
           break;
         }
         case Kind::retained:
+          decode(value, retained, {});
           lines.insert(std::to_string(slot) + " retains " + std::string(key.text) + ' ' +
-                       std::string(read_message(value, {})->payload()));
+                       std::string(retained.message->payload()));
           break;
         case Kind::seen:
           lines.insert(std::to_string(slot) + " seen " + std::to_string(key.incarnation));
@@ -316,6 +318,42 @@ TEST_CASE("stores: a retained change in an outbox is made") {
   CHECK(host.text() == Lines{std::to_string(base::home_of(kept, 3)) + " retains " + kept + " new"});
 }
 
+TEST_CASE("stores: the version of a retained message moves with it") {
+  const std::string kept = topic_at(1, 2);
+  const std::string cleared = topic_at(1, 2, 1);
+  Records home;
+  home.retained({.topic = kept, .payload = "old"}, 20);
+  home.retained({.topic = cleared, .payload = "old"}, 30);
+  home.cluster(5);
+  Records from;
+  from.cluster(5);
+  from.outbox(1, 1, Purpose::retain, {.topic = kept, .payload = "new", .incarnation = 6, .sequence = 1});
+  from.outbox(1, 2, Purpose::retain, {.topic = cleared, .payload = "", .incarnation = 6, .sequence = 2});
+  bool same_cluster = true;
+  SUBCASE("of one cluster") {}
+  SUBCASE("of two") {
+    from.cluster(6);
+    same_cluster = false;
+  }
+  Host host;
+  host.make(2, {{0, from}, {1, home}});
+  prepare_stores(host.data_dir(), 1);
+  StoreWriter stores(slot_in(host.stores(), 0), {0, 1});
+  std::string key;
+  RetainedRecord record;
+  retained_key(key, kept);
+  REQUIRE(decode(*stores.get(key), record, {}));
+  CHECK(record.message->payload() == "new");
+  CHECK(record.version == 21);
+  CHECK(record.unconfirmed);
+  retained_key(key, cleared);
+  REQUIRE(decode(*stores.get(key), record, {}));
+  CHECK(record.message->payload().empty());  // the others of the cluster may have it still
+  CHECK(record.version == 31);
+  meta_key(key, "cluster");
+  CHECK(stores.get(key).has_value() == same_cluster);
+}
+
 TEST_CASE("stores: what is accepted goes on, and moved sessions know what they have of it") {
   Records gone;
   gone.session(1, "moves");
@@ -374,10 +412,10 @@ TEST_CASE("stores: what was exported is imported to the same export") {
   Host from;
   from.make(2, {{0, support::one_of_each()}, {1, with_session("other")}});
   const std::string text = from.exported();
-  CHECK(std::ranges::count(text, '\n') == 13);
+  CHECK(std::ranges::count(text, '\n') == 15);
   Host to;
   std::istringstream in(text);
-  CHECK(import_stores(to.data_dir(), in).records == 12);
+  CHECK(import_stores(to.data_dir(), in).records == 14);
   CHECK(to.exported() == text);
   CHECK(to.problems() == from.problems());
   CHECK(stores_prepared(to.data_dir(), 2));
@@ -456,7 +494,7 @@ TEST_CASE("stores: what is in them") {
   CHECK(infos[0].sessions == 1);
   CHECK(infos[0].subscriptions == 2);
   CHECK(infos[0].queued == 1);
-  CHECK(infos[0].retained == 1);
+  CHECK(infos[0].retained == 2);
   CHECK(infos[0].outbox == 3);
   CHECK(infos[0].bytes > 0);
   CHECK(infos[1].slot == 1);

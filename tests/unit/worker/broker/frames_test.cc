@@ -14,6 +14,7 @@ using support::ScriptedPeer;
 namespace {
 
 constexpr uint64_t kIncarnation = 101;                // worker 0's
+const std::string kPlain = "01 0000000000000000 ";    // a claim that begins anew, and is not another host's
 constexpr const char* kEpoch = " 000ab953240a0600 ";  // of the first grant: the wall clock in microseconds
 
 std::string frame(FrameType type, const std::string& dialect, uint8_t flags = 0) {
@@ -102,7 +103,7 @@ TEST_CASE_FIXTURE(Fixture, "frames: claim, grant, held and release, as the claim
   const std::string id = there("c");
   BrokerClient client(world, 0);
   client.connect(id);
-  CHECK(frames() == Lines{frame(FrameType::claim, "0100000000000000" + text(id), kAckSoon)});
+  CHECK(frames() == Lines{frame(FrameType::claim, "0100000000000000 " + kPlain + text(id), kAckSoon)});
   peer.send(FrameType::grant, "0100000000000000 0900000000000000 00 00000000 0000000000000000");
   CHECK(frames() == Lines{frame(FrameType::held, "0100000000000000 00" + text(id))});
   CHECK(client.received().size() == 1);
@@ -131,17 +132,17 @@ TEST_CASE_FIXTURE(Fixture, "frames: superseded, to the claimant") {
 
 TEST_CASE_FIXTURE(Fixture, "frames: claim, grant and superseded, as the home has them") {
   const std::string id = here("c");
-  peer.send(FrameType::claim, "0500000000000000" + text(id));
+  peer.send(FrameType::claim, "0500000000000000 " + kPlain + text(id));
   CHECK(frames() == Lines{frame(FrameType::grant,
                                 std::string("0500000000000000") + kEpoch + "00 00000000 0000000000000000", kAckSoon)});
-  peer.send(FrameType::claim, "0600000000000000" + text(id));
-  peer.send(FrameType::claim, "0700000000000000" + text(id));
+  peer.send(FrameType::claim, "0600000000000000 " + kPlain + text(id));
+  peer.send(FrameType::claim, "0700000000000000 " + kPlain + text(id));
   CHECK(frames().empty());
   peer.send(FrameType::held, "0500000000000000 03" + text(id));  // its client had gone
   CHECK(frames().size() == 1);
   peer.send(FrameType::held, "0700000000000000 00" + text(id));
   CHECK(frames() == Lines{frame(FrameType::superseded, "0600000000000000", kAckSoon)});
-  peer.send(FrameType::claim, "0800000000000000" + text(id));
+  peer.send(FrameType::claim, "0800000000000000 " + kPlain + text(id));
   const Lines granted = frames();
   REQUIRE(granted.size() == 1);
   const std::string holder = frame(FrameType::grant, "01 01000000 0700000000000000").substr(2);
@@ -302,7 +303,7 @@ TEST_CASE("frames: state_end tells of a bounded number of dead workers") {
 TEST_CASE_FIXTURE(Fixture, "frames: stale, to who held the session before") {
   const std::string id = here("c");
   peer.send(FrameType::recovered);
-  peer.send(FrameType::claim, number(5) + text(id));
+  peer.send(FrameType::claim, number(5) + " " + kPlain + text(id));
   peer.send(FrameType::held, number(5) + "00" + text(id));
   frames();
   BrokerClient client(world, 0);

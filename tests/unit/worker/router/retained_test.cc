@@ -32,6 +32,13 @@ Topics topics_of(const std::vector<bus::MessageRef>& messages) {
   return topics;
 }
 
+size_t sweep(Retained& retained, base::MonoMs now, size_t max) {
+  std::vector<Retained::Entry> expired;
+  retained.find_expired(now, max, expired);
+  for (const Retained::Entry& entry : expired) retained.erase(entry.message->topic());
+  return expired.size();
+}
+
 Topics query(const Retained& retained, std::string_view filter, size_t slice = 1000, base::MonoMs now = 0) {
   std::vector<bus::MessageRef> found;
   for (Retained::Cursor cursor(filter); !cursor.done();) {
@@ -135,18 +142,18 @@ TEST_CASE("retained: expired messages are left out of queries and swept") {
   retained.set(message("b", "x", 1000));
   CHECK(query(retained, "#", 7, 9).size() == 101);
   CHECK(query(retained, "#", 7, 10).size() == 51);
-  CHECK(retained.sweep_expired(9, 1000) == 0);
+  CHECK(sweep(retained, 9, 1000) == 0);
   size_t swept = 0;
-  for (int i = 0; i < 20; ++i) swept += retained.sweep_expired(10, 7);
+  for (int i = 0; i < 20; ++i) swept += sweep(retained, 10, 7);
   CHECK(swept == 50);
   CHECK(retained.count() == 51);
-  CHECK(retained.sweep_expired(10, 0) == 0);
+  CHECK(sweep(retained, 10, 0) == 0);
 }
 
 TEST_CASE("retained: the sweep reaches '$'-topics and prunes") {
   Retained retained;
   retained.set(message("$SYS/x/y", "x", 5));
-  CHECK(retained.sweep_expired(5, 10) == 1);
+  CHECK(sweep(retained, 5, 10) == 1);
   CHECK(retained.nodes() == 0);
 }
 
@@ -288,6 +295,32 @@ TEST_CASE("retained: a topic of thirty thousand levels") {
   CHECK(query(retained, deep) == Topics{deep});
   retained.set(message(deep, ""));
   CHECK(retained.nodes() == 0);
+}
+
+TEST_CASE("retained: a tombstone is there, but found by no query") {
+  Retained retained;
+  retained.put(message("a/b", "1"), {5, 1, false});
+  retained.put(message("a/b", "", 10), {6, 1, true});
+  retained.put(message("a", "2"), {7, 2, false});
+  CHECK(retained.find("a/b") == nullptr);
+  CHECK(query(retained, "#") == Topics{"a"});
+  CHECK(retained.count() == 1);
+  CHECK(retained.tombstones() == 1);
+  CHECK(retained.bytes() == message("a", "2")->footprint());
+  CHECK(retained.entry("a/b").stamp.version == 6);
+  CHECK(retained.entry("a/b").stamp.unconfirmed);
+  CHECK_FALSE(retained.entry("a/c").message);
+  std::vector<Retained::Entry> all;
+  for (Retained::Cursor cursor("#", true); !cursor.done();) retained.scan(cursor, all);
+  CHECK(all.size() == 2);
+  retained.restamp("a/b", {6, 3, false});
+  CHECK(retained.entry("a/b").stamp.round == 3);
+  CHECK(sweep(retained, 10, 5) == 1);
+  CHECK(retained.tombstones() == 0);
+  retained.erase("a");
+  CHECK(retained.nodes() == 0);
+  retained.set(message("a/b", "3"));
+  CHECK(retained.entry("a/b").stamp.version == 0);
 }
 
 }  // namespace router

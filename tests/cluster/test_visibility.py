@@ -1,0 +1,46 @@
+"""`status` shows the cluster as it is."""
+import subprocess
+
+from mm.broker import binary, eventually
+
+
+def test_status_shows_nodes_leases_and_the_gateway(shared_cluster):
+    a, b = shared_cluster
+    cluster = a.cluster_status()
+    assert cluster["ready"] and cluster["state"] == "up" and cluster["node_id"] == "host-0"
+    assert a.live_nodes() == {"host-0", "host-1"}
+    assert all(0 < node["lease_ms"] <= 2000 for node in cluster["nodes"])
+    assert 0 < cluster["lease_ms"] <= 2000
+    gateway = next(row for row in a.status()["workers"] if row["name"] == "gateway")
+    assert gateway["state"] == "ready" and gateway["pid"] == a.gateway_pid() and gateway["listening"] == "-"
+
+
+def test_status_and_its_exit_code_follow_redis(cluster):
+    c = cluster(hosts=1)
+    host = c[0]
+
+    def code():
+        return subprocess.run([binary(), "status", "-c", str(host.config_file)], capture_output=True, text=True,
+                              timeout=20, check=False)
+    assert code().returncode == 0
+    c.redis.kill()
+    host.fan_out("redis down")
+    shown = code()
+    assert shown.returncode == 3 and "fan-out:redis down" in shown.stdout and "[redis down]" in shown.stdout
+    c.redis.start()
+    eventually(lambda: code().returncode == 0, "in service again", 30)
+
+
+def test_waiting_messages_are_shown(cluster):
+    c = cluster(hosts=2)
+    a, b = c
+    b.connect("s").subscribe("t", qos=1)
+    c.redis.kill()
+    a.fan_out("redis down")
+    publisher = a.connect("p")
+    for _ in range(10):
+        publisher.send_publish("t", b"x" * 10_000, qos=1)
+    eventually(lambda: a.cluster_status()["waiting_bytes"] > 50_000, "what waits is shown")
+    c.redis.start()
+    c.settled()
+    eventually(lambda: a.cluster_status()["waiting_bytes"] == 0, "nothing waits any more")
