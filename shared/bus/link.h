@@ -34,6 +34,7 @@ inline constexpr uint8_t kBusVersion = 4;
 
 // Frame flags.
 inline constexpr uint8_t kAckSoon = 0x01;     // acknowledge at the end of the turn
+inline constexpr uint8_t kAskedAgain = 0x04;  // shared_publish: also by our replacement, if we die before the answer
 inline constexpr uint8_t kWantStored = 0x02;  // say `stored` when what this brought is; such frames are counted by both
 
 class FrameHandler {

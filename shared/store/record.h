@@ -17,6 +17,7 @@
 //   O slot number             for the worker of that slot, while it is dead                    slot: u32, number: u64
 //   T topic                   a retained message, or that there is none any more
 //   K slot incarnation kind   the last message from that worker process that was stored        kind: u8, see Seen
+//                             kind 4: a group's message that a member was given; its name -> in which order
 #pragma once
 
 #include <cstdint>

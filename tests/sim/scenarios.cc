@@ -236,6 +236,26 @@ void shared_group_and_late_news_of_a_death(Simulation& s, uint64_t variant) {
   s.steps(400);
 }
 
+// The member is done with it when both workers die, and the publisher's has not read that it was taken.
+void shared_group_and_a_forgotten_answer(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("pub", 1);
+  stage.join("first", 0, {"$share/flock/g/+"}, variant % 2 == 0);
+  stage.join("second", 2, {"$share/flock/g/+"});
+  stage["second"].disconnect();
+  s.until_quiet();
+  stage.hold(0, 1, true);
+  stage["pub"].publish("g/0", QoS::exactly_once);
+  s.steps(100 + variant * 5);
+  stage.kill(1);
+  s.steps(variant % 10);
+  stage.kill(0);
+  stage.connect("second", 2);
+  s.world.start(0);
+  s.world.start(1);
+  s.until([&] { return s.world.quiet(); }, "recovers");
+}
+
 Settings four_workers() {
   Settings settings;
   settings.workers = 4;
@@ -269,6 +289,7 @@ const std::vector<Scenario>& scenarios() {
       {"shared-group-and-a-death", 180, four_workers(), shared_group_and_a_death},
       {"shared-group-and-a-leaving-member", 180, four_workers(), shared_group_and_a_leaving_member},
       {"shared-group-and-late-news-of-a-death", 40, three_workers(), shared_group_and_late_news_of_a_death},
+      {"shared-group-and-a-forgotten-answer", 80, three_workers(), shared_group_and_a_forgotten_answer},
       {"a-session-ends-after-leaving-its-group", 60, three_workers(), a_session_ends_after_leaving_its_group},
   };
   return all;

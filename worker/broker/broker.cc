@@ -429,7 +429,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       }
       case FrameType::shared_publish:
         return gateway_ ? gateway_->share_sender().on_publish(peer.id, body, attachment, false)
-                        : shared_.on_publish(peer, body, attachment);
+                        : shared_.on_publish(peer, flags, body, attachment);
       case FrameType::shared_result:
         return gateway_ ? gateway_->share_receiver().on_result(peer.id, body) : shared_.on_result(peer, body);
       case FrameType::shared_where:

@@ -319,7 +319,11 @@ void Records::load_record(std::string_view text, std::string_view value) {
     case store::Kind::seen: {
       uint64_t sequence = 0;
       ok = store::decode_number(value, sequence);
-      core_.journal->restore_seen(*key, sequence);
+      if (ok && key->seen == kGivenMark) {
+        core_.shared->restore_mark(key->incarnation, sequence);
+      } else {
+        core_.journal->restore_seen(*key, sequence);
+      }
       break;
     }
   }

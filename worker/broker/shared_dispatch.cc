@@ -178,9 +178,12 @@ void SharedDispatch::give_when_forgotten(Placement p, router::SubscriberId membe
 // Nor when another could still be asked for it: the answer survives us before the client has the message.
 void SharedDispatch::give_when_answered(Peer& to, Placement p, router::SubscriberId member) {
   remember(p.message->once(), *p.group);
+  const uint64_t changes = core_.journal->changes();
+  if (std::exchange(p.stored, false)) write_mark(p.message->once(), p.group->name, p.group->filter);
   p.promised = true;
   core_.tickets->begin([this, member, placement = std::move(p)] { give_or_place(placement, member); });
   core_.peers->wait_written(to, core_.tickets->wait());
+  if (core_.journal->changes() != changes) core_.journal->wait(core_.tickets->wait());
   core_.tickets->end();
 }
 
@@ -208,7 +211,9 @@ void SharedDispatch::send(Peer& peer, Placement p) {
   if (named) head.put<uint8_t>(p.repeat).text(p.node);
   head.text(p.group->name).text(p.group->filter);
   const bus::FrameType type = named ? bus::FrameType::shared_at : bus::FrameType::shared_publish;
-  bus::append_message_frame(peer.link, type, bus::kAckSoon, core_.scratch, *p.message);
+  const bool asked_again = p.record != 0 && !is_gateway(peer.id.slot);  // a gateway asks in ways of its own
+  const uint8_t flags = asked_again ? bus::kAckSoon | bus::kAskedAgain : bus::kAckSoon;
+  bus::append_message_frame(peer.link, type, flags, core_.scratch, *p.message);
   core_.peers->mark_dirty(peer);
   if (router::SharedGroup* group = core_.tree.find_group(p.group->filter, p.group->name)) {
     group->add_remote_inflight(peer.id.slot, 1);
@@ -323,7 +328,52 @@ void SharedDispatch::remember(const bus::Uid& once, const session::GroupName& gr
   given_order_.pop_front();
 }
 
-bool SharedDispatch::on_publish(Peer& from, std::string_view body, const base::BufferRef& attachment) {
+uint64_t SharedDispatch::mark_of(const bus::Uid& once, std::string_view name, std::string_view filter) {
+  uint64_t h = 0xCBF29CE484222325ULL;
+  const auto mix = [&h](const auto& bytes) {
+    for (const char byte : bytes) h = (h ^ static_cast<unsigned char>(byte)) * 0x100000001B3ULL;
+  };
+  std::string head;
+  bus::Writer(head).put<uint64_t>(once.incarnation).put<uint64_t>(once.sequence).text(name);
+  mix(head);
+  mix(filter);
+  return (h ^ (h >> 32)) * 0xD6E8FEB86659FD93ULL;
+}
+
+bool SharedDispatch::has_mark(const bus::Uid& once, std::string_view name, std::string_view filter) const {
+  return !marks_.empty() && marks_.contains(mark_of(once, name, filter));
+}
+
+void SharedDispatch::write_mark(const bus::Uid& once, std::string_view name, std::string_view filter) {
+  const uint64_t mark = mark_of(once, name, filter);
+  const uint64_t number = mark_order_.empty() ? 1 : mark_order_.rbegin()->first + 1;
+  restore_mark(mark, number);
+  std::string key;
+  std::string value;
+  store::seen_key(key, 0, mark, kGivenMark);
+  store::encode_number(value, number);
+  core_.journal->put(key, value);
+  drop_old_marks();
+}
+
+void SharedDispatch::restore_mark(uint64_t name, uint64_t number) {
+  while (mark_order_.contains(number)) ++number;  // of a store made of several
+  marks_[name] = number;
+  mark_order_[number] = name;
+}
+
+void SharedDispatch::drop_old_marks() {
+  std::string key;
+  while (mark_order_.size() > kRemembered) {
+    const auto oldest = mark_order_.begin();
+    store::seen_key(key, 0, oldest->second, kGivenMark);
+    core_.journal->erase(key);
+    marks_.erase(oldest->second);
+    mark_order_.erase(oldest);
+  }
+}
+
+bool SharedDispatch::on_publish(Peer& from, uint8_t flags, std::string_view body, const base::BufferRef& attachment) {
   bus::Reader reader(body);
   const auto token = reader.get<uint64_t>();
   const std::string_view name = reader.text();
@@ -332,8 +382,9 @@ bool SharedDispatch::on_publish(Peer& from, std::string_view body, const base::B
   if (!message) return false;
   core_.page.add(metrics::Counter::bus_messages_received);
   const auto answer = [this, token, to = from.id](SharedResult result) { send_result(to, token, result); };
+  const bool once = message->qos() == proto::QoS::exactly_once;
   const auto key = key_of(message->once(), name, filter);
-  if (message->qos() == proto::QoS::exactly_once && given_.contains(key)) {
+  if (once && (given_.contains(key) || has_mark(message->once(), name, filter))) {
     // A member here has it; who asks again, after a death, was not told any more.
     core_.tickets->begin([answer, how = how_given(from, key)] { answer(how); });
     core_.journal->wait(core_.tickets->wait_here());
@@ -344,10 +395,11 @@ bool SharedDispatch::on_publish(Peer& from, std::string_view body, const base::B
     // Offline members take it only when nobody is live anywhere.
     const auto member =
         group->pick_local(strategy_, message->publisher(), !group->live_anywhere(), *core_.env.random, inflight_of_);
-    if (member && message->qos() == proto::QoS::exactly_once && !core_.sessions->by_id(*member)->stored()) {
+    if (member && once && !core_.sessions->by_id(*member)->stored()) {
       Placement p;
       p.message = message;
       p.group = name_of(*group);
+      p.stored = (flags & bus::kAskedAgain) != 0;
       if (is_gateway(from.id.slot)) {
         reserve(from, std::move(p), *member);
         answer(SharedResult::reserved);
@@ -359,7 +411,11 @@ bool SharedDispatch::on_publish(Peer& from, std::string_view body, const base::B
     }
     if (member) {
       core_.tickets->begin([answer] { answer(SharedResult::accepted); });
-      give(*core_.sessions->by_id(*member), *group, message);
+      session::Session& session = *core_.sessions->by_id(*member);
+      // What is held for a session that is moving here is not stored yet.
+      const bool marks = once && (flags & bus::kAskedAgain) != 0 && session.inbound == nullptr;
+      if (marks) write_mark(message->once(), name, filter);
+      give(session, *group, message);
       core_.tickets->end();
       return true;
     }

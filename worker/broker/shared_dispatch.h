@@ -6,7 +6,8 @@
 //                  <──shared_result(token)──  accepted, or refused: the next one is tried
 //
 // The publisher's worker keeps message and ticket until somebody accepted. If the peer dies first, QoS 1 is given to
-// another; QoS 2 may be stored with a member there, so the peer's replacement is asked first. If the only members are
+// another; QoS 2 may be stored with a member there, so the peer's replacement is asked first; what our own replacement
+// would ask for again is remembered there in the store, since the member may be done with it. If the only members are
 // in a dead worker's store, the message waits for its replacement. If all that could take it refuse for the sake of a
 // live member that is not known here (any more, or yet), it waits for news: they speak again when they know better.
 // Members' messages that were not sent yet, and QoS 1 in flight, move on when a member goes offline or leaves.
@@ -37,6 +38,9 @@
 namespace broker {
 
 struct Peer;
+
+// Kind of the `K` records of messages that members here were given. The others are Journal's.
+inline constexpr uint8_t kGivenMark = 4;
 
 // In a shared_result.
 enum class SharedResult : uint8_t {
@@ -73,7 +77,7 @@ class SharedDispatch {
   void release(router::SharedGroup& group);
 
   // --- peers ---
-  bool on_publish(Peer& from, std::string_view body, const base::BufferRef& attachment);
+  bool on_publish(Peer& from, uint8_t flags, std::string_view body, const base::BufferRef& attachment);
   bool on_result(Peer& from, std::string_view body);
   // From the gateway.
   bool on_there(Peer& from, std::string_view body);
@@ -86,6 +90,8 @@ class SharedDispatch {
   // From the store: a member here has this QoS 2 message; a message was chosen for the worker of that slot.
   void restore(const bus::Uid& once, const session::GroupName& group) { remember(once, group); }
   void restore(uint32_t slot, uint64_t number, const store::PendingRecord& record);
+  // A mark (kGivenMark): a member here was given the message of that name.
+  void restore_mark(uint64_t name, uint64_t number);
   void on_ready();
 
  private:
@@ -157,6 +163,14 @@ class SharedDispatch {
   static Given key_of(const bus::Uid& once, std::string_view name, std::string_view filter);
   static Given key_of(const Placement& p);
   void remember(const bus::Uid& once, const session::GroupName& group);
+  // The same of those that their worker's replacement may ask for again when ours does not know of them any more: both
+  // have died, and the member is done with it. By a name that fits into a key, in the order they were given.
+  static uint64_t mark_of(const bus::Uid& once, std::string_view name, std::string_view filter);
+  bool has_mark(const bus::Uid& once, std::string_view name, std::string_view filter) const;
+  void write_mark(const bus::Uid& once, std::string_view name, std::string_view filter);
+  void drop_old_marks();
+  std::map<uint64_t, uint64_t> marks_;       // name -> number
+  std::map<uint64_t, uint64_t> mark_order_;  // number -> name
   std::set<Given> given_;
   // QoS 2 messages of other hosts for members whose session is not stored: theirs when the gateway says so.
   struct Reserved {
