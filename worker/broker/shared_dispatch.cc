@@ -167,6 +167,15 @@ void SharedDispatch::write_record(Placement& p, uint32_t slot) {
   write_pin(p);
 }
 
+void SharedDispatch::write_pin(const Placement& p) {
+  std::string key;
+  std::string value;
+  store::outbox_key(key, p.record_slot, p.record);
+  const store::Purpose purpose = is_gateway(p.record_slot) ? store::Purpose::shared_far : store::Purpose::shared;
+  store::encode_pending(value, purpose, p.group->name, p.group->filter, *p.message, core_.journal->now(), p.node);
+  core_.journal->put(key, value);
+}
+
 // A member whose session is not stored gets the message when nothing stored would give it to another any more.
 void SharedDispatch::give_when_forgotten(Placement p, router::SubscriberId member) {
   forget_record(p);
