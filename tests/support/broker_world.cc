@@ -44,8 +44,7 @@ BrokerWorld::BrokerWorld(uint32_t workers) : BrokerWorld(workers, Options()) {}
 BrokerWorld::BrokerWorld(uint32_t workers, const Options& options)
     : options_(options), disks_(workers), workers_(workers) {
   config::WorkerGroup group;
-  group.count = options.clustered ? workers - 1 : workers;
-  if (options.clustered) config_.redis.url = "redis://nowhere";
+  group.count = workers;
   config_.workers.push_back(group);
   config_.mqtt = options.mqtt;
   config_.mqtt.sys_interval = 0;

@@ -33,7 +33,7 @@ const std::string kGroup = text("g") + text("t");
 
 // Worker 0 is the host's only one; slot 1 is its gateway.
 struct Fixture {
-  BrokerWorld world{2, {.mqtt = {}, .started = 1, .clustered = true}};
+  BrokerWorld world{1, {.mqtt = {}, .clustered = true}};
   ScriptedPeer gateway{world};
 
   Fixture() {
