@@ -51,7 +51,10 @@ struct Fixture {
     frames();
     REQUIRE(client.received().size() == 1);
   }
-  void far_members(uint32_t live) { gateway.send(FrameType::share, number(live, 4) + number(0, 4) + kGroup); }
+  void far_members(uint32_t live) {
+    gateway.send(FrameType::share, number(live, 4) + number(0, 4) + kGroup);
+    frames();
+  }
 };
 
 }  // namespace
