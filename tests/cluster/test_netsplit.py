@@ -37,22 +37,6 @@ def test_host_that_is_cut_off_serves_its_own_and_catches_up(split):
     assert [int(remote.receive(timeout=30).payload) for _ in ids] == list(range(5))
 
 
-def test_host_that_is_cut_off_past_its_lease_closes_what_was_taken_over(split):
-    c = split()
-    a, b = c
-    held = b.connect("c", **DURABLE)
-    held.subscribe("q", qos=1)
-    c.partition(b)
-    a.sees(a)
-    moved = returned(a, "c")
-    a.connect("p").publish("q", b"x", qos=1)
-    moved.receive(payload=b"x", timeout=ADOPTION_TIMEOUT)
-    c.heal(b)
-    c.settled()
-    held.expect_closed(Reason.SESSION_TAKEN_OVER, timeout=30)
-    moved.expect_nothing()
-
-
 def test_both_sides_change_retained_messages(split):
     c = split()
     a, b = c

@@ -20,7 +20,7 @@ def with_redis(cluster):
     with contextlib.ExitStack() as stack:
         def make(hosts=2, config=None, **options):
             redis = stack.enter_context(Redis(**options))
-            return cluster(hosts=hosts, redis=redis, **(config or {})), redis
+            return cluster(hosts=hosts, redis=redis, sections=config), redis
         yield make
 
 

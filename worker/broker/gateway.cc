@@ -166,6 +166,10 @@ void Gateway::show() const {
   core_.page.set(Gauge::cluster_ready, joined_ && open_ && std::ranges::all_of(nodes_, whole) ? 1 : 0);
   core_.page.set(Gauge::cluster_nodes, static_cast<uint64_t>(std::ranges::count_if(nodes_, live)) + (joined_ ? 1 : 0));
   core_.page.set(Gauge::cluster_lease_ms, lease_until_ > now ? lease_until_ - now : 0);
+  uint64_t waiting = 0;
+  for (const auto& [key, remote] : nodes_) waiting += remote->stream.waiting_bytes();
+  core_.page.set(Gauge::cluster_waiting_bytes, waiting);
+  core_.page.set(Gauge::cluster_inbox_bytes, inbox_.pending_bytes());
 }
 
 void Gateway::fenced(const char* what) {

@@ -104,12 +104,13 @@ class Host(Broker):
 
 
 class Cluster:
-    def __init__(self, hosts=2, workers=2, redis=None, wait=True, **config):
-        """`config` are sections of workers.json for every host. `wait=False`: nobody waits for the fan-out."""
+    def __init__(self, hosts=2, workers=2, redis=None, wait=True, sections=None, **config):
+        """`config`, and `sections` under any name, are sections of workers.json for every host. `wait=False`: nobody
+        waits for the fan-out."""
         self.redis = redis or Redis()
         self._own_redis = redis is None
         self._wait = wait
-        self._config, self._workers = config, workers
+        self._config, self._workers = config | (sections or {}), workers
         self.hosts = [self.make_host(i) for i in range(hosts)]
 
     def make_host(self, index):
