@@ -64,7 +64,7 @@ enum class FrameType : uint8_t {
   retain_ordered = 42,  // to the home, of its next ones: u64 versions; 0: Redis has not decided
   retain_change = 43,   // to a home: u64 version, u8 whether it is of a snapshot, message
   retain_stored = 44,   // to the gateway: u64 that many changes are stored, u64 that round has ended
-  retain_round = 45,    // to a home: u8 0 a snapshot follows or 1 that was it, u64 number of the round, u64 cluster
+  retain_round = 45,    // to a home: u8 0 or 2 a snapshot follows, 1 that was it, u64 number of the round, u64 cluster
   retain_offer = 46,    // to the gateway: u64 version, message
   retain_offered = 47,  // to the home, of its next one: u64 the version that is there; 0: it could not be asked
   // Shared groups over hosts (share_sender.h, share_receiver.h), between a worker and its gateway.

@@ -178,6 +178,9 @@ class Hub {
   // come twice.
   virtual void snapshot(uint64_t cursor, Answer<Changes> done) = 0;
 
+  // For how long a deletion is kept.
+  virtual uint64_t deletions_kept_ms() const { return 3'600'000; }
+
   // --- copies of what a node's workers have stored, for the others ---
   // Applies the changes to this node's copy of a slot. Whole batches, in order.
   virtual void copy(uint32_t slot, const store::Batch& batch, Done done) = 0;

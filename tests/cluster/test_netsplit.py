@@ -57,21 +57,3 @@ def test_both_sides_change_retained_messages(split):
     both = agree([a, b], "r/#")
     assert both.pop("r/4") in (b"a", b"b")
     assert both == {"r/0": b"a", "r/2": b"b", "r/5": b"old"}
-
-
-def test_everybody_is_cut_off(split):
-    c = split(hosts=3)
-    clients = [host.connect(f"c{i}", **DURABLE) for i, host in enumerate(c)]
-    for client in clients:
-        client.subscribe("t", qos=1)
-    for host in c:
-        c.partition(host)
-    for host in c:
-        host.fan_out("redis down")
-    for host in c:
-        c.heal(host)
-    c.settled()
-    c[0].connect("p").publish("t", b"x", qos=1)
-    for client in clients:
-        client.receive(payload=b"x")
-        client.expect_nothing()

@@ -83,6 +83,7 @@ class ModelHub final : public cluster::Hub, private RedisModel::Listener {
   void read_copy(const std::string& node, uint64_t cursor, Answer<Records> done) override;
   void adopt(const std::string& node, Answer<bool> done) override;
   void bury(const std::string& node, Done done) override;
+  uint64_t deletions_kept_ms() const override { return redis_.tombstone_ms; }
 
  private:
   struct Call {

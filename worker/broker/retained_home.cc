@@ -15,6 +15,7 @@ constexpr size_t kMaxOfferBytes = 256 * 1024;
 constexpr size_t kSweep = 256;
 constexpr base::MonoMs kPatienceMs = 3000;
 constexpr uint8_t kRoundEnds = 1;
+constexpr uint8_t kRoundBeginsTold = 2;  // what the snapshot does not have, nor as deleted, Redis has lost
 
 bool same(const bus::Message& a, const bus::Message& b) {
   return a.payload() == b.payload() && a.properties() == b.properties() && a.qos() == b.qos();
@@ -309,7 +310,7 @@ void RetainedHome::apply(const bus::MessageRef& message, uint64_t version, bool 
   }
   const bool older = version < entry.stamp.version;
   if (older && !of_snapshot) return;  // it says nothing of what Redis has now
-  restamp(entry, entry.stamp.unconfirmed || (older && round_cluster_ != cluster_));
+  restamp(entry, entry.stamp.unconfirmed || (older && (round_told_ || round_cluster_ != cluster_)));
 }
 
 bool RetainedHome::on_round(std::string_view body) {
@@ -317,13 +318,14 @@ bool RetainedHome::on_round(std::string_view body) {
   const auto phase = reader.get<uint8_t>();
   const auto number = reader.get<uint64_t>();
   const auto cluster = reader.get<uint64_t>();
-  if (!reader.at_end() || phase > kRoundEnds) return false;
+  if (!reader.at_end() || phase > kRoundBeginsTold) return false;
   if (phase == kRoundEnds) {
     ending_ = std::make_unique<router::Retained::Cursor>("#", true);
     ending_round_ = number;
   } else {
     ++round_;
     round_cluster_ = cluster;
+    round_told_ = phase == kRoundBeginsTold;
     ending_.reset();
   }
   return true;
@@ -335,7 +337,7 @@ bool RetainedHome::run_round() {
   messages_.scan(*ending_, slice_);
   for (const Entry& entry : slice_) {
     if (entry.stamp.unconfirmed || entry.stamp.round == round_ || is_own(entry.message->topic())) continue;
-    if (round_cluster_ == cluster_) {
+    if (round_cluster_ == cluster_ && !round_told_) {
       forget(entry.message->topic());
     } else {
       restamp(entry, true);

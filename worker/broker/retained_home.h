@@ -139,6 +139,7 @@ class RetainedHome {
 
   uint64_t cluster_ = 0;        // that the last round was of
   uint64_t round_cluster_ = 0;  // that this one is of
+  bool round_told_ = false;     // the snapshot has all deletions: what it does not have Redis has lost
   uint32_t round_ = 0;          // counts rounds; stamps have the last one that knew of them
   std::unique_ptr<router::Retained::Cursor> ending_;
   uint64_t ending_round_ = 0;  // its number at the gateway

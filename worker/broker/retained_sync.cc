@@ -15,6 +15,7 @@ using cluster::Status;
 namespace {
 constexpr uint8_t kRoundBegins = 0;
 constexpr uint8_t kRoundEnds = 1;
+constexpr uint8_t kRoundBeginsTold = 2;  // of what was deleted the snapshot tells: what it does not have Redis has lost
 }  // namespace
 
 // --- Redis comes and goes ---
@@ -174,7 +175,12 @@ void RetainedSync::begin_round() {
   round_.number = number;
   round_.homes = targets;
   std::string body;
-  bus::Writer(body).put<uint8_t>(kRoundBegins).put<uint64_t>(number).put<uint64_t>(cluster_id_);
+  // A Redis that has come back older is known by no other sign.
+  const bool told = in_touch_ != 0 && core_.now() - in_touch_ < hub_.deletions_kept_ms() / 2;
+  bus::Writer(body)
+      .put<uint8_t>(told ? kRoundBeginsTold : kRoundBegins)
+      .put<uint64_t>(number)
+      .put<uint64_t>(cluster_id_);
   for (const uint32_t slot : targets) {
     homes_[slot].needs_round = false;
     send(slot, FrameType::retain_round, body);
@@ -211,6 +217,7 @@ void RetainedSync::on_changes(Status status, const cluster::Changes& changes) {
     for (const cluster::Retained& item : changes.items) pass(item, false);
     core_.page.add(metrics::Counter::retained_changes, changes.items.size());
     position_ = std::max<uint64_t>(changes.next, 1);
+    if (!round_.runs) in_touch_ = core_.now();
   }
   pump();
 }

@@ -101,8 +101,9 @@ class RetainedSync {
   Redis redis_ = Redis::unknown;
   uint64_t session_ = 0;  // counts connections: an answer of an earlier one is void
   uint64_t cluster_id_ = 0;
-  uint64_t highest_ = 0;   // version seen
-  uint64_t position_ = 0;  // in the changes; 0: to be asked for
+  uint64_t highest_ = 0;       // version seen
+  uint64_t position_ = 0;      // in the changes; 0: to be asked for
+  base::MonoMs in_touch_ = 0;  // when the changes were last followed; 0: never
   bool changes_asked_ = false;
   Round round_;
   bool synchronised_ = false;

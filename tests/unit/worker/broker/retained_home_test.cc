@@ -393,7 +393,7 @@ TEST_CASE_FIXTURE(Fixture, "retained_home: frames that are none") {
     refuses(FrameType::retain_state, number<uint8_t>(1));
   }
   SUBCASE("a round without end or beginning") {
-    refuses(FrameType::retain_round, number<uint8_t>(2) + number<uint64_t>(1) + number<uint64_t>(1));
+    refuses(FrameType::retain_round, number<uint8_t>(3) + number<uint64_t>(1) + number<uint64_t>(1));
   }
   SUBCASE("what only the gateway is asked") {
     refuses(FrameType::retain_stored, number<uint64_t>(1) + number<uint64_t>(1));
