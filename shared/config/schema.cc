@@ -148,7 +148,7 @@ constexpr Option kOptions[] = {
     {"redis.redis_down", [](Target t) -> Ref { return enum_ref(t.config.redis.redis_down, kRedisDown); }, 0, 0, "",
      "what becomes of a CONNECT that may want a session of another host while Redis is away"},
     {"redis.lease", R(redis.lease), 1, 3600, "",
-     "seconds without a sign of life after which other hosts take over what a host had"},
+     "seconds without a sign of life after which the others take a host for down"},
 };
 #undef R
 #undef G
