@@ -84,7 +84,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   Corpus corpus(argv[1]);
-  for (const vectors::Vector& vector : vectors::load_all()) add_packet(corpus, vector.bytes);
+  for (const vectors::Vector& vector : vectors::load_all(MM_VECTORS)) add_packet(corpus, vector.bytes);
   add_topics(corpus);
   add_replies(corpus);
   add_records(corpus);

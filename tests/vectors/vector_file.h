@@ -196,10 +196,10 @@ inline std::vector<Vector> load(const std::filesystem::path& file) {
   return result;
 }
 
-// All vector files, which lie beside this header.
-inline std::vector<Vector> load_all() {
+// All vector files. (The build names their folder, MM_VECTORS: with a compiler cache __FILE__ may be relative.)
+inline std::vector<Vector> load_all(const std::filesystem::path& folder) {
   std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(__FILE__).parent_path())) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     if (entry.path().extension() == ".vec") files.push_back(entry.path());
   }
   std::sort(files.begin(), files.end());

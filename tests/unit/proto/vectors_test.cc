@@ -38,7 +38,7 @@ Outcome outcome(const Cut& cut, const Vector& vector) {
 }
 
 const std::vector<Vector>& all_vectors() {
-  static const std::vector<Vector> vectors = vectors::load_all();
+  static const std::vector<Vector> vectors = vectors::load_all(MM_VECTORS);
   return vectors;
 }
 
