@@ -69,7 +69,7 @@ void NodeInbox::trim() {
   }
   if (done_ == trimmed_ || !reading_) return;
   trimmed_ = done_;
-  hub_.trim(key_, done_, [this, session = session_](cluster::Status status) {
+  hub_.trim(done_, [this, session = session_](cluster::Status status) {
     if (session == session_ && status != cluster::Status::ok) trimmed_ = 0;
   });
 }
