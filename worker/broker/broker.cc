@@ -338,6 +338,9 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     claims_.resend_to(peer);
     claims_.on_peer_linked(peer);
     if (gateway_) gateway_->on_peer_linked(peer);
+    if (from_gateway(peer) && (core_.tree.has_kept(peer.id.slot) || outbox_.waits(peer.id.slot))) {
+      peers_.send(peer, bus::FrameType::predecessor, bus::kAckSoon, {});
+    }
     outbox_.on_peer_linked(peer);
     retained_.on_peer_linked(peer);
     if (gateway_) gateway_->retained().on_worker_linked(peer);
@@ -493,6 +496,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         return takeovers_.on_abort(peer.id, body);
       case FrameType::cluster_claim:
       case FrameType::cluster_held:
+      case FrameType::predecessor:
         return false;  // for a gateway
       case FrameType::departed:
         return departures_.on_departed(peer, body);

@@ -165,6 +165,8 @@ class Gateway final : public cluster::Hub::Events {
   bool workers_synced_ = false;
   bool open_ = false;
   bool knows_all_ = false;
+  bool calm_ = false;             // whoever is not among the nodes could have joined
+  bool had_predecessor_ = false;  // workers ask for what its predecessor knew
   bool fenced_ = false;
   base::MonoMs started_ = 0;
   base::MonoMs renew_at_ = 0;
