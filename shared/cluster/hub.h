@@ -192,7 +192,8 @@ class Hub {
 
   // --- copies of what a node's workers have stored, for the others ---
   // A copy is made in rounds: the first batches of a round bring all there is, and until the round is finished the copy
-  // is that of the round before. `round` grows. Calls of a round that another has replaced are refused.
+  // is that of the round before. `round` is another one each time, not 0. Calls of a round that another has replaced
+  // are refused.
   virtual void begin_copy(uint32_t slot, uint64_t round, Done done) = 0;
   // Applies the changes to this node's copy of a slot. Whole batches, in order.
   virtual void copy(uint32_t slot, uint64_t round, const store::Batch& batch, Done done) = 0;

@@ -336,7 +336,6 @@ if not key then return {1} end
 local slots, slot, round = P .. 'slots:' .. key, ARGV[4], ARGV[5]
 local had = call('HMGET', slots, slot, slot .. '+')
 if had[1] == round or had[2] == round then return {0} end
-if less(round, had[1] or '0') or less(round, had[2] or '0') then return {2} end
 if had[2] then call('UNLINK', P .. 'copy:' .. key .. ':' .. slot .. ':' .. had[2]) end
 call('HSET', slots, slot .. '+', round)
 return {0}

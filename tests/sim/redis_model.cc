@@ -321,7 +321,6 @@ RedisModel::Status RedisModel::begin_copy(const Caller& caller, uint32_t slot, u
   if (const Status status = check(caller); status != Status::ok) return status;
   Node::Copy& copy = state_.nodes[caller.key].copies[slot];
   if (round == copy.round || round == copy.under_way) return Status::ok;
-  if (round < copy.round || round < copy.under_way) return Status::refused;
   copy.under_way = round;
   copy.next.clear();
   return Status::ok;

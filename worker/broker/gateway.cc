@@ -43,6 +43,7 @@ Gateway::Gateway(Core& core)
       imports_(core),
       exports_(core),
       shares_(core, [this](NodeFrame type, std::string_view body) { announce(type, body); }),
+      copies_(core, *core.env.hub),
       share_sender_(core, *this, shares_),
       share_receiver_(core, *this, shares_),
       inbox_(*core.env.hub,
@@ -88,6 +89,7 @@ void Gateway::on_down(const std::string& reason) {
   inbox_.pause();
   directory_.on_lost();
   retained_.on_down();
+  copies_.on_down();
   note_reached();
   run_marks();
   open_if_known();
@@ -131,6 +133,7 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     for_each([](RemoteNode& remote) { remote.told = 0; });  // what was said may have been lost with Redis
     imports_.on_joined();
     tell_joined();
+    copies_.on_joined();
     inbox_end_ = membership.inbox_end;
     if (workers_synced_) inbox_.open(key_, inbox_end_);
   }
@@ -282,6 +285,7 @@ void Gateway::on_timer(base::TimerNode& timer) {
 void Gateway::end_of_turn() {
   send_marks();
   exports_.run();
+  copies_.end_of_turn();
   for (auto& [key, remote] : nodes_) {
     if (!remote->datagrams.empty()) {
       if (joined_ && hub_.outstanding() < kMaxOutstanding) {
@@ -464,12 +468,14 @@ void Gateway::tell_joined() {
 void Gateway::on_peer_linked(Peer& peer) {
   exports_.sync_to(peer);
   exports_.on_peer_linked(peer);
+  copies_.on_peer_linked(peer);
   if (joined_) core_.peers->send(peer, bus::FrameType::cluster_joined, bus::kAckSoon, {});
 }
 
 void Gateway::on_peer_gone(const WorkerId& worker) {
   imports_.on_worker_gone(worker);
   exports_.on_peer_gone(worker);
+  copies_.on_peer_gone(worker);
 }
 
 std::optional<bool> Gateway::on_peer_frame(Peer& from, bus::FrameType type, std::string_view body,
