@@ -3,11 +3,13 @@
 
 #include <cstdio>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "master/command_line.h"
 #include "master/commands.h"
+#include "master/guests.h"
 #include "master/title.h"
 #include "master/worker_process.h"
 #include "shared/control/boot.h"
@@ -19,6 +21,13 @@ int main(int argc, char** argv) {
 
   if (argc == 4 && std::string_view(argv[1]) == master::kPrepareStores) {
     return master::prepare_stores_main(argv[2], argv[3]);
+  }
+  if (argc == 4 && std::string_view(argv[1]) == master::kRestore) return master::restore_main(argv[2], argv[3]);
+  if (argc == 4 && std::string_view(argv[1]) == master::kGuest) {
+    const std::string file = argv[2];
+    const std::string node = argv[3];
+    master::set_title(argc, argv, ("mqtt-master: guest " + node).c_str());
+    return master::guest_main(file, node);
   }
 
   const std::vector<std::string_view> words(argv + 1, argv + argc);

@@ -18,6 +18,7 @@ namespace master {
 namespace {
 
 constexpr uint64_t kTickMs = 50;
+constexpr uint64_t kEmptyMs = 2000;  // that a guest has nothing before its node is buried
 
 uint64_t milliseconds(double seconds) {
   return static_cast<uint64_t>(seconds * 1000);
@@ -77,6 +78,7 @@ Master::Master(config::Config config, Options options)
       pages_(pages_fd_.get(), config_.process_count()),
       supervisor_(policy_of(config_), slots_of(config_), clock_),
       status_(config_, supervisor_, pages_, clock_),
+      guests_(config_, options_.executable, log_),
       channels_(config_.process_count()),
       tick_(loop_) {
   prepare_stores(options_.executable, config_, identity_, data_lock_.get());
@@ -192,6 +194,20 @@ void Master::carry_out(const Report& action) {
 
 void Master::carry_out(const Exit& action) {
   exit_code_ = action.code;
+  ending_ = true;
+  ending_since_ms_ = clock_.now_ms();
+  guests_.stop();
+  end_if_alone();
+}
+
+// Guests go last: what the workers have said is on its way then.
+void Master::end_if_alone() {
+  const std::vector<pid_t> guests = guests_.pids();
+  if (!ending_) return;
+  if (clock_.now_ms() - ending_since_ms_ >= milliseconds(2 * config_.stop_timeout)) {
+    for (const pid_t pid : guests) kill(pid, SIGKILL);
+  }
+  if (!guests.empty()) return;
   tick_.stop();
   loop_.stop();
 }
@@ -213,7 +229,11 @@ void Master::on_message(uint32_t slot, const control::Message& message) {
     log_.info("worker ready", {{"worker", slot_name(slot)}, {"pid", supervisor_.pid(slot)}});
     act(supervisor_.on_ready(slot, ready->incarnation));
   }
-  if (const auto* nodes = std::get_if<control::Nodes>(&message)) status_.set_nodes(*nodes);
+  if (const auto* nodes = std::get_if<control::Nodes>(&message)) {
+    status_.set_nodes(*nodes);
+    guests_.set_nodes(*nodes, clock_.now_ms());
+  }
+  if (std::holds_alternative<control::Buried>(message)) stop(false, "nothing is left of this node");
 }
 
 void Master::send(uint32_t slot, const control::Message& message, std::span<const int> descriptors) {
@@ -234,6 +254,13 @@ void Master::reap() {
     if (config_.is_gateway(slot)) status_.set_nodes({});
     act(supervisor_.on_exit(slot, status));
   }
+  for (const pid_t pid : guests_.pids()) {
+    int raw = 0;
+    if (waitpid(pid, &raw, WNOHANG) != pid) continue;
+    const ExitStatus status{WIFEXITED(raw) ? WEXITSTATUS(raw) : 0, WIFSIGNALED(raw) ? WTERMSIG(raw) : 0};
+    guests_.on_exit(pid, how(status), clock_.now_ms());
+  }
+  end_if_alone();
 }
 
 void Master::on_tick() {
@@ -245,6 +272,29 @@ void Master::on_tick() {
   }
   status_.sample();
   act(supervisor_.on_tick(heartbeats));
+  guests_.on_tick(clock_.now_ms());
+  if (options_.guest) bury_if_empty();
+  end_if_alone();
+}
+
+void Master::bury_if_empty() {
+  using metrics::Gauge;
+  const uint32_t gateway = config_.slot_count();
+  const metrics::PageRef page = pages_.slot(gateway);
+  bool empty = status_.fan_out() == FanOut::up && page.get(Gauge::cluster_waiting_bytes) == 0 &&
+               page.get(Gauge::cluster_inbox_bytes) == 0;
+  for (uint32_t slot = 0; slot < gateway; ++slot) {
+    empty = empty && supervisor_.state(slot) == SlotState::ready && pages_.slot(slot).get(Gauge::sessions) == 0;
+  }
+  const uint64_t now = clock_.now_ms();
+  if (!empty || supervisor_.stopping()) {
+    empty_since_ms_ = 0;
+  } else if (empty_since_ms_ == 0) {
+    empty_since_ms_ = now;
+  } else if (now - empty_since_ms_ >= kEmptyMs) {
+    empty_since_ms_ = now;
+    send(gateway, control::Bury{});
+  }
 }
 
 std::string Master::answer(const std::string& request) {

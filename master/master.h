@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "master/control_socket.h"
+#include "master/guests.h"
 #include "master/instance.h"
 #include "master/listeners.h"
 #include "master/status_source.h"
@@ -31,6 +32,7 @@ class Master {
     std::string executable = "/proc/self/exe";  // what is run as a worker
     bool daemon = false;                        // in the background: HUP opens the log again
     std::function<void(FanOut)> on_started;     // every process is ready
+    bool guest = false;                         // it ends when it has nothing left, guests.h
   };
 
   // Locks the directories and opens the sockets. Throws Error if this cannot be the master.
@@ -59,6 +61,9 @@ class Master {
   void send(uint32_t slot, const control::Message& message, std::span<const int> descriptors = {});
   void reap();
   void on_tick();
+  // A guest has its node buried when it has nothing left.
+  void bury_if_empty();
+  void end_if_alone();
   void stop(bool graceful, const char* why);
   std::string answer(const std::string& request);
   std::string slot_name(uint32_t slot) const { return config::slot_name(config_, slot); }
@@ -76,12 +81,16 @@ class Master {
   metrics::Pages pages_;
   Supervisor supervisor_;
   StatusSource status_;
+  Guests guests_;
   std::vector<std::unique_ptr<control::Channel>> channels_;  // by slot; null: none
   std::vector<loop::Signal> signals_;
   loop::Timer tick_;
   std::vector<Actions> pending_;
   bool acting_ = false;
   int exit_code_ = 0;
+  bool ending_ = false;  // its own processes have ended
+  uint64_t ending_since_ms_ = 0;
+  uint64_t empty_since_ms_ = 0;  // 0: it is not
   std::optional<ControlServer> control_;
   std::optional<PidFile> pid_file_;
 };

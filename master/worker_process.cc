@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "master/error.h"
+#include "master/guests.h"
 #include "shared/control/boot.h"
 #include "shared/control/channel.h"
 #include "shared/store/stores.h"
@@ -138,14 +139,16 @@ SpawnedWorker spawn_worker(SpawnRequest request) {
   return {pid, std::move(ours)};
 }
 
-void prepare_stores(const std::string& executable, const config::Config& config, const Identity& identity, int lock) {
-  if (store::stores_prepared(config.data_dir, config.slot_count())) return;
+namespace {
+
+// Runs this program with these words, as `identity`, to its end. Throws Error with what it said.
+void run_to_end(const std::string& executable, std::vector<std::string> words, std::vector<int> inherited,
+                const Identity& identity, const char* what) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) throw system_error("pipe");
   const base::UniqueFd ours(ends[0]);
   base::UniqueFd theirs(ends[1]);
-  std::string words[] = {"mqtt-master: stores", kPrepareStores, config.data_dir, std::to_string(config.slot_count())};
-  Birth birth{executable.c_str(), {}, environment(), {lock}, identity, getpid(), theirs.get()};
+  Birth birth{executable.c_str(), {}, environment(), std::move(inherited), identity, getpid(), theirs.get()};
   for (std::string& word : words) birth.argv.push_back(word.data());
   birth.argv.push_back(nullptr);
   const pid_t pid = fork();
@@ -158,7 +161,33 @@ void prepare_stores(const std::string& executable, const config::Config& config,
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
   while (said.ends_with('\n')) said.pop_back();
-  throw Error(said.empty() ? "the stores could not be prepared: their process has died" : said);
+  throw Error(said.empty() ? std::string(what) + ": its process has died" : said);
+}
+
+}  // namespace
+
+void prepare_stores(const std::string& executable, const config::Config& config, const Identity& identity, int lock) {
+  if (store::stores_prepared(config.data_dir, config.slot_count())) return;
+  run_to_end(executable, {"mqtt-master: stores", kPrepareStores, config.data_dir, std::to_string(config.slot_count())},
+             {lock}, identity, "the stores could not be prepared");
+}
+
+void restore_stores(const std::string& executable, const std::string& config_file, const std::string& node,
+                    const Identity& identity) {
+  run_to_end(executable, {"mqtt-master: restore", kRestore, config_file, node}, {}, identity,
+             "the stores could not be made");
+}
+
+pid_t spawn_guest(const std::string& executable, const std::string& config_file, const std::string& node) {
+  std::string words[] = {"mqtt-master: guest", kGuest, config_file, node};
+  const Identity as_we_are;
+  Birth birth{executable.c_str(), {}, environment(), {}, as_we_are, getpid()};
+  for (std::string& word : words) birth.argv.push_back(word.data());
+  birth.argv.push_back(nullptr);
+  const pid_t pid = fork();
+  if (pid < 0) throw std::system_error(errno, std::generic_category(), "fork");
+  if (pid == 0) become(birth);
+  return pid;
 }
 
 int prepare_stores_main(const std::string& data_dir, const std::string& slots) {

@@ -33,6 +33,13 @@ SpawnedWorker spawn_worker(SpawnRequest request);
 // what it said.
 void prepare_stores(const std::string& executable, const config::Config& config, const Identity& identity, int lock);
 
+// The master of a guest (guests.h). It dies with this process. Throws std::system_error.
+pid_t spawn_guest(const std::string& executable, const std::string& config_file, const std::string& node);
+// Has its stores made of the copies of its node, by this program run once more, and waits for it. Throws Error with
+// what it said.
+void restore_stores(const std::string& executable, const std::string& config_file, const std::string& node,
+                    const Identity& identity);
+
 // What that process does; its exit code.
 int prepare_stores_main(const std::string& data_dir, const std::string& slots);
 inline constexpr const char* kPrepareStores = "--prepare-stores";  // DATA_DIR SLOTS

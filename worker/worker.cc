@@ -128,7 +128,9 @@ broker::Environment Worker::environment() {
   e.on_ready = [this] { on_ready(); };
   // The master begins another at once.
   e.on_fenced = [this] { finish(1); };
-  e.on_nodes = [this](const std::vector<cluster::Node>& nodes) { tell_nodes(nodes); };
+  e.on_nodes = [this](const cluster::Membership& membership, bool calm) { tell_nodes(membership, calm); };
+  e.adopts = is_gateway() && !boot_.config.is_guest();
+  e.on_buried = [this] { channel_.send(control::Buried{}); };
   return e;
 }
 
@@ -155,9 +157,11 @@ void Worker::on_ready() {
   log_.info("worker ready", {{"listeners", listeners_.size()}});
 }
 
-void Worker::tell_nodes(const std::vector<cluster::Node>& nodes) {
-  control::Nodes message;
-  for (const cluster::Node& node : nodes) message.nodes.push_back({node.key, node.remaining_ms, node.adopter});
+void Worker::tell_nodes(const cluster::Membership& membership, bool calm) {
+  control::Nodes message{membership.key, calm, {}};
+  for (const cluster::Node& node : membership.nodes) {
+    message.nodes.push_back({node.key, node.remaining_ms, node.adopter});
+  }
   channel_.send(message);
 }
 
@@ -233,6 +237,8 @@ void Worker::on_message(const control::Message& message, std::vector<base::Uniqu
                  [](const control::Ready&) {},
                  [](const control::Stopping&) {},
                  [](const control::Nodes&) {},
+                 [&](const control::Bury&) { broker_.bury(); },
+                 [](const control::Buried&) {},
              },
              message);
 }

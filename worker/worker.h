@@ -62,7 +62,7 @@ class Worker final : net::BusEndpoint {
   store::Store& store();
   broker::Environment environment();
   void on_ready();
-  void tell_nodes(const std::vector<cluster::Node>& nodes);
+  void tell_nodes(const cluster::Membership& membership, bool calm);
   std::unique_ptr<redis::RedisHub> open_hub();
   // What the store has done since the last time, for the page and the log.
   void report_store();

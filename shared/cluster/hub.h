@@ -208,8 +208,8 @@ class Hub {
   virtual void read_copy(const std::string& node, uint64_t cursor, Answer<Records> done) = 0;
 
   // --- adoption ---
-  // Takes over a node whose lease has run out `lease_ms` / 2 ago, if it has been calm for 3/2 `lease_ms` (so that it
-  // could have renewed); or goes on with one that this node has adopted. ok with the name under which it is to join
+  // Takes over a node whose lease has run out `lease_ms` ago, if it has been calm for 3/2 `lease_ms` (so that it could
+  // have renewed); or goes on with one that this node has adopted. ok with the name under which it is to join
   // from now on; empty: it is not ours to adopt. Nothing is done for that node any more but by who joins under that
   // name, and who does not within `within_ms` may lose it to the next.
   virtual void adopt(const std::string& node, uint64_t lease_ms, uint64_t within_ms, Answer<std::string> done) = 0;

@@ -104,6 +104,8 @@ struct Config {
   Redis redis;
 
   bool clustered() const { return !redis.url.empty(); }
+  // A dead host of the cluster that goes on at another one (master/guests.h): it takes no clients.
+  bool is_guest() const { return workers.size() == 1 && workers[0].listen.empty(); }
   // Slots are numbered over all groups in order: the slot's group and its index in that group.
   uint32_t slot_count() const;
   // Processes under the master: the workers and, in a cluster, the gateway to the other hosts, whose slot is the last.

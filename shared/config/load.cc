@@ -68,7 +68,7 @@ class Assign {
   bool operator()(TextRef ref) const {
     if (!value_.is_string()) return false;
     auto text = value_.get<std::string>();
-    if (ref.valid != nullptr && !ref.valid(text)) return false;
+    if (ref.valid != nullptr && !environment_.internal && !ref.valid(text)) return false;
     *ref.value = std::move(text);
     return true;
   }
@@ -200,6 +200,7 @@ class Loader {
 
   void listen(std::vector<Listen>& to, const Json& value, const std::string& path) {
     if (value.is_string()) return listen_url(to, value, path);
+    if (value.is_array() && value.empty() && environment_.internal) return;
     if (!value.is_array() || value.empty() || value.size() > kMaxListens) {
       return problem(
           path, "found " + shown(value) + ", expected an address or an array of 1 to " + std::to_string(kMaxListens));
@@ -252,7 +253,7 @@ class Loader {
   void finish() {
     if (!given_.contains("pid_file")) config_.pid_file = config_.run_dir + "/mqtt-master.pid";
     if (!given_.contains("log_file")) config_.log_file = config_.run_dir + "/mqtt-master.log";
-    if (config_.run_dir.size() > kMaxRunDir) {
+    if (config_.run_dir.size() > kMaxRunDir && !environment_.internal) {
       problem("run_dir", "found \"" + config_.run_dir + "\", expected a path of at most 80 bytes (it holds sockets)");
     }
     if (config_.workers.empty()) {
@@ -319,7 +320,7 @@ Environment current_environment() {
   const bool known = sched_getaffinity(0, sizeof set, &set) == 0;
   char host[256] = "";
   gethostname(host, sizeof host - 1);
-  return {std::filesystem::current_path().string(), known ? static_cast<uint32_t>(CPU_COUNT(&set)) : 1U, host};
+  return {std::filesystem::current_path().string(), known ? static_cast<uint32_t>(CPU_COUNT(&set)) : 1U, host, false};
 }
 
 Loaded load_text(std::string_view text, const Environment& environment, const std::string& file) {

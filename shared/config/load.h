@@ -28,6 +28,7 @@ struct Environment {
   std::string directory;
   uint32_t cpus = 1;
   std::string host = "localhost";
+  bool internal = false;  // written by mqtt-master for another process of it, which may be one without listeners
 };
 // The current directory, the processors this process may run on, the host's name.
 Environment current_environment();

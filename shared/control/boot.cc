@@ -70,7 +70,8 @@ std::string boot_variable(int descriptor) {
 Boot read_boot_record(int descriptor) {
   const Json json = Json::parse(read_all(descriptor));
   if (json.at("version") != kBootVersion) throw std::runtime_error("it is of version " + json.at("version").dump());
-  config::Loaded loaded = config::load_text(json.at("config").dump(), {"/", 1}, json.at("file").get<std::string>());
+  config::Loaded loaded = config::load_text(json.at("config").dump(), {.directory = "/", .internal = true},
+                                            json.at("file").get<std::string>());
   if (!loaded.ok()) throw std::runtime_error(config::report("configuration", loaded.problems));
 
   Boot boot;

@@ -16,6 +16,8 @@ enum class Kind : uint8_t {
   unadopt = 6,
   reopen_log = 7,
   nodes = 8,
+  bury = 9,
+  buried = 10,
 };
 
 // Whole numbers are little-endian.
@@ -23,7 +25,7 @@ void put(std::string& out, std::unsigned_integral auto value) {
   for (size_t i = 0; i < sizeof value; ++i) out += static_cast<char>((value >> (8 * i)) & 0xFF);
 }
 
-constexpr size_t kMaxText = 128;  // node keys are shorter
+constexpr size_t kMaxText = 150;  // node keys are shorter
 
 void put_text(std::string& out, std::string_view text) {
   text = text.substr(0, kMaxText);
@@ -100,6 +102,8 @@ struct Encoder {
   void operator()(const ReopenLog&) { kind(Kind::reopen_log); }
   void operator()(const Nodes& m) {
     kind(Kind::nodes);
+    put_text(out, m.self);
+    put(out, static_cast<uint8_t>(m.calm ? 1 : 0));
     const size_t count = std::min(m.nodes.size(), kMaxNodes);
     put(out, static_cast<uint32_t>(count));
     for (size_t i = 0; i < count; ++i) {
@@ -108,6 +112,8 @@ struct Encoder {
       put_text(out, m.nodes[i].adopter);
     }
   }
+  void operator()(const Bury&) { kind(Kind::bury); }
+  void operator()(const Buried&) { kind(Kind::buried); }
 };
 
 Peers decode_peers(Reader& in) {
@@ -128,6 +134,10 @@ Peers decode_peers(Reader& in) {
 
 Nodes decode_nodes(Reader& in) {
   Nodes message;
+  message.self = in.take_text();
+  const auto calm = in.take<uint8_t>();
+  if (calm > 1) in.fail();
+  message.calm = calm == 1;
   const auto count = in.take<uint32_t>();
   if (count > kMaxNodes) in.fail();
   for (uint32_t i = 0; i < count && in.ok(); ++i) {
@@ -162,6 +172,10 @@ std::optional<Message> decode_body(Reader& in) {
       return ReopenLog{};
     case Kind::nodes:
       return decode_nodes(in);
+    case Kind::bury:
+      return Bury{};
+    case Kind::buried:
+      return Buried{};
   }
   return std::nullopt;
 }

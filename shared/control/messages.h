@@ -11,7 +11,7 @@
 
 namespace control {
 
-inline constexpr uint8_t kControlVersion = 1;
+inline constexpr uint8_t kControlVersion = 2;
 
 // --- worker -> master ---
 // The store is open, sessions are loaded, routes are synchronised with all live peers: accepting.
@@ -56,21 +56,32 @@ struct ReopenLog {
   bool operator==(const ReopenLog&) const = default;
 };
 
+// To a gateway: this host's node is not needed any more, see Hub::bury().
+struct Bury {
+  bool operator==(const Bury&) const = default;
+};
+
 // --- gateway -> master ---
+// It has been done.
+struct Buried {
+  bool operator==(const Buried&) const = default;
+};
 // The nodes of the cluster as the gateway last saw them, for `status`. At most kMaxNodes of them travel.
 struct Node {
   std::string key;
   uint64_t remaining_ms = 0;  // of its lease
-  std::string adopter;        // key of the node that takes it over; empty: nobody
+  std::string adopter;        // key of the node whose host it goes on at; empty: its own
   bool operator==(const Node&) const = default;
 };
 struct Nodes {
+  std::string self;   // the key of this host's node
+  bool calm = false;  // who is not among them had the time to join
   std::vector<Node> nodes;
   bool operator==(const Nodes&) const = default;
 };
 inline constexpr size_t kMaxNodes = 200;
 
-using Message = std::variant<Ready, Stopping, Peers, Stop, Adopt, Unadopt, ReopenLog, Nodes>;
+using Message = std::variant<Ready, Stopping, Peers, Stop, Adopt, Unadopt, ReopenLog, Nodes, Bury, Buried>;
 
 std::string encode(const Message& message);
 // nullopt: wrong version or malformed.

@@ -412,9 +412,9 @@ local gone, lease = ARGV[4], ARGV[5]
 local n = node(gone)
 if not n or gone == key then return {0, ''} end
 local t = tonumber(now())
-if n.adopter ~= key or tonumber(n.deadline) + tonumber(lease) / 2 <= t then
+if n.adopter ~= key or tonumber(n.deadline) + tonumber(lease) <= t then
   local calm = call('HGET', P .. 'cluster', 'calm')
-  if tonumber(n.deadline) + tonumber(lease) / 2 > t or not calm then return {0, ''} end
+  if tonumber(n.deadline) + tonumber(lease) > t or not calm then return {0, ''} end
   if t - tonumber(calm) < tonumber(lease) * 1.5 then return {0, ''} end
   forget_name(gone, n)
   n.adopter = key

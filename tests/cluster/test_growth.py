@@ -49,6 +49,20 @@ def test_keyspace_is_back_at_its_start_after_churn(cluster):
     assert "churn" not in names  # no topic and no client id is a key
 
 
+def test_host_that_left_leaves_nothing(cluster):
+    c = cluster(hosts=2)
+    before = set(c.redis.keys())
+    third = c.add_host()
+    client = third.connect("c", clean=False, properties=EXPIRY)
+    client.subscribe("t/#", qos=1)
+    client.disconnect()
+    third.kill()
+    c[0].sees(c[0], c[1])
+    c[0].connect("c", clean=True).disconnect()
+    eventually(lambda: not [key for key in c.redis.keys() if "host-2" in key], "no key of the dead host", 60)
+    eventually(lambda: set(c.redis.keys()) <= before, "the keys of before", 30)
+
+
 def test_inboxes_are_trimmed(cluster):
     c = cluster(hosts=2)
     a, b = c

@@ -82,6 +82,56 @@ def test_gateway_that_dies_is_replaced_and_the_cluster_is_whole(cluster):
     subscriber.expect_nothing()
 
 
+def test_dead_host_is_adopted(cluster):
+    """Sessions, queues, subscriptions and wills of a host that died are on the others, each once."""
+    c = cluster(hosts=3)
+    a, b, dead = c
+    watcher = a.connect("w")
+    watcher.subscribe("will/#", qos=2)
+    for i in range(12):
+        client = dead.connect(f"c{i}", i % 2, **DURABLE)
+        client.subscribe(f"q/{i}", qos=1)
+        client.disconnect()
+    alive = dead.connect("alive", will=Will("will/alive", b"gone", qos=2), **DURABLE)
+    alive.subscribe("q/alive", qos=1)
+    publisher = b.connect("p")
+    for i in range(12):
+        publisher.publish(f"q/{i}", b"before", qos=1)
+    dead.kill()
+    alive.close()
+    for i in range(12):
+        publisher.publish(f"q/{i}", b"after", qos=1)  # the dead host's routes stay (C5, C6)
+    a.sees(a, b)
+    watcher.receive(timeout=ADOPTION_TIMEOUT, topic="will/alive", payload=b"gone")
+    for i in range(12):
+        client = returned((a, b)[i % 2], f"c{i}")
+        assert [client.receive(timeout=30).payload for _ in range(2)] == [b"before", b"after"]
+        client.expect_nothing()
+    watcher.expect_nothing()
+
+
+def test_host_that_comes_back_after_it_was_adopted(cluster):
+    """It starts another life: what it had is where it was taken, and it does not claim it again."""
+    c = cluster(hosts=2)
+    a, b = c
+    client = b.connect("c", **DURABLE)
+    client.subscribe("q", qos=1)
+    client.disconnect()
+    b.kill()
+    a.sees(a)
+    moved = returned(a, "c")
+    a.connect("p").publish("q", b"1", qos=1)
+    moved.receive(payload=b"1")
+    b.start()
+    c.settled()
+    b.connect("p").publish("q", b"2", qos=1)
+    moved.receive(payload=b"2")
+    moved.expect_nothing()
+    back = b.connect("c", **DURABLE)
+    assert back.connack.session_present
+    moved.expect_closed(Reason.SESSION_TAKEN_OVER)
+
+
 def test_host_that_stops_and_starts_within_its_lease_keeps_its_sessions(cluster):
     c = cluster(hosts=2)
     a, b = c
@@ -93,3 +143,66 @@ def test_host_that_stops_and_starts_within_its_lease_keeps_its_sessions(cluster)
     b.start()
     c.settled()
     returned(b, "c").receive(payload=b"while away", timeout=30)
+
+
+def test_paused_host_is_harmless_when_it_wakes_up(cluster):
+    """SIGSTOP of a whole host past its lease: others adopt, and what wakes up later does no harm."""
+    c = cluster(hosts=2, stall_timeout=600)
+    a, b = c
+    held = b.connect("c", **DURABLE)
+    held.subscribe("q", qos=1)
+    will = b.connect("w", will=Will("will", b"gone", qos=1))
+    watcher = a.connect("watcher")
+    watcher.subscribe("will", qos=1)
+    b.pause()
+    a.sees(a)
+    moved = returned(a, "c")
+    watcher.receive(timeout=ADOPTION_TIMEOUT, payload=b"gone")
+    a.connect("p").publish("q", b"x", qos=1)
+    moved.receive(payload=b"x")
+    b.resume()
+    held.expect_closed(timeout=30)  # it is not the owner any more
+    will.expect_closed(timeout=30)  # its will has fired
+    c.settled()
+    watcher.expect_nothing()  # and does not fire again
+    moved.expect_nothing()
+    b.connect("p2").publish("q", b"y", qos=1)
+    moved.receive(payload=b"y")
+    moved.expect_nothing()
+
+
+def test_nobody_adopts_before_every_host_could_renew(cluster):
+    """After Redis was away for longer than a lease all hosts are still themselves."""
+    c = cluster(hosts=3)
+    clients = [host.connect(f"c{i}", **DURABLE) for i, host in enumerate(c)]
+    for i, client in enumerate(clients):
+        client.subscribe(f"q/{i}", qos=1)
+    keys = {node["key"] for node in c[0].cluster_status()["nodes"]}
+    c.redis.pause()
+    for host in c:
+        host.fan_out("redis down")
+    c.redis.resume()
+    c.settled()
+    assert {node["key"] for node in c[0].cluster_status()["nodes"]} == keys  # the lives they had
+    publisher = c[0].connect("p")
+    for i, client in enumerate(clients):
+        publisher.publish(f"q/{i}", b"x", qos=1)
+        client.receive(payload=b"x")
+        client.expect_nothing()
+
+
+def test_adopter_that_dies_is_followed_by_another(cluster):
+    c = cluster(hosts=3)
+    first, second, last = c
+    for i in range(20):
+        client = first.connect(f"c{i}", **DURABLE)
+        client.subscribe(f"q/{i}", qos=1)
+        client.disconnect()
+    publisher = last.connect("p")
+    for i in range(20):
+        publisher.publish(f"q/{i}", b"x", qos=1)
+    first.kill()
+    second.kill()
+    last.sees(last)
+    for i in range(20):
+        returned(last, f"c{i}").receive(payload=b"x", timeout=30)

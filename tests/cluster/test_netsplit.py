@@ -37,6 +37,22 @@ def test_host_that_is_cut_off_serves_its_own_and_catches_up(split):
     assert [int(remote.receive(timeout=30).payload) for _ in ids] == list(range(5))
 
 
+def test_host_that_is_cut_off_past_its_lease_closes_what_was_taken_over(split):
+    c = split()
+    a, b = c
+    held = b.connect("c", **DURABLE)
+    held.subscribe("q", qos=1)
+    c.partition(b)
+    a.sees(a)
+    moved = returned(a, "c")
+    a.connect("p").publish("q", b"x", qos=1)
+    moved.receive(payload=b"x", timeout=ADOPTION_TIMEOUT)
+    c.heal(b)
+    c.settled()
+    held.expect_closed(Reason.SESSION_TAKEN_OVER, timeout=30)
+    moved.expect_nothing()
+
+
 def test_both_sides_change_retained_messages(split):
     c = split()
     a, b = c
@@ -57,3 +73,21 @@ def test_both_sides_change_retained_messages(split):
     both = agree([a, b], "r/#")
     assert both.pop("r/4") in (b"a", b"b")
     assert both == {"r/0": b"a", "r/2": b"b", "r/5": b"old"}
+
+
+def test_everybody_is_cut_off(split):
+    c = split(hosts=3)
+    clients = [host.connect(f"c{i}", **DURABLE) for i, host in enumerate(c)]
+    for client in clients:
+        client.subscribe("t", qos=1)
+    for host in c:
+        c.partition(host)
+    for host in c:
+        host.fan_out("redis down")
+    for host in c:
+        c.heal(host)
+    c.settled()
+    c[0].connect("p").publish("t", b"x", qos=1)
+    for client in clients:
+        client.receive(payload=b"x")
+        client.expect_nothing()

@@ -20,7 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       redis::to_held(*reply);
       redis::to_holder(*reply);
       redis::to_version(*reply);
-      redis::to_yes(*reply);
+      redis::to_mine(*reply);
       redis::to_records(*reply);
       redis::to_entries(*reply, "s");
       redis::to_changes_end(*reply);

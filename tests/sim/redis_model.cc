@@ -388,7 +388,7 @@ RedisModel::Result<std::string> RedisModel::adopt(const Caller& caller, const st
   if (it == state_.nodes.end() || node == caller.key) return {Status::ok, {}};
   Node& dead = it->second;
   const uint64_t now = clock_.now_ms();
-  const bool over = dead.lease_until + lease_ms / 2 <= now;
+  const bool over = dead.lease_until + lease_ms <= now;
   if (dead.adopter != caller.key || over) {
     if (!over || now - state_.calm_since_ms < lease_ms + lease_ms / 2) return {Status::ok, {}};
     forget_name(node);

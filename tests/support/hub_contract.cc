@@ -213,7 +213,7 @@ void expire(HubWorld& world) {
 
 // Whoever has taken a lease of kShort could have renewed it, and did not for so long that it may be adopted.
 void calm(HubWorld& world) {
-  pass(world, kShort + kShort / 2 + 50);
+  pass(world, 2 * kShort + 50);
 }
 
 const Node* find(const std::vector<Node>& nodes, const std::string& key) {

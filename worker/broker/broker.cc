@@ -682,6 +682,9 @@ void Broker::shut_down() {
 void Broker::drain(size_t max) {
   impl_->drain(max);
 }
+void Broker::bury() {
+  if (Gateway* gateway = impl_->core().gateway) gateway->bury();
+}
 size_t Broker::client_count() const {
   return impl_->clients().size();
 }

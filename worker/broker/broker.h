@@ -62,9 +62,13 @@ struct Environment {
   std::function<void()> on_fenced;
   // All links are synchronised: start accepting clients. Called once.
   std::function<void()> on_ready;
-  // Of the gateway's slot only: the nodes of the cluster as it sees them now, for whoever looks at this host. To be
-  // called after every answer that tells.
-  std::function<void(const std::vector<cluster::Node>&)> on_nodes;
+  // Of the gateway's slot only: the nodes of the cluster as it sees them now; `calm`: who is not among them had the
+  // time to join. Called after every answer that tells.
+  std::function<void(const cluster::Membership&, bool calm)> on_nodes;
+  // The same slot: this host goes on with nodes whose hosts are dead. Whoever gets on_nodes() sees to it.
+  bool adopts = false;
+  // bury() has been done.
+  std::function<void()> on_buried;
 };
 
 struct PeerId {
@@ -128,6 +132,8 @@ class Broker {
   // on.
   void drain(size_t max);
   size_t client_count() const;
+  // A gateway: this host's node has no sessions, and is not needed any more. May be called again.
+  void bury();
 
   class Impl;
 

@@ -18,6 +18,8 @@ constexpr base::MonoMs kTickMs = 50;
 // Of the lease: how often it is renewed, and how much earlier than Redis we take it for run out.
 constexpr uint64_t kRenewals = 5;
 constexpr uint64_t kMarginPart = 10;
+// For as long a node that has been adopted may take to begin.
+constexpr uint64_t kGuestMs = 60'000;
 
 std::string_view name_of(std::string_view key) {
   return key.substr(0, key.rfind('.'));
@@ -143,7 +145,7 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
   // does as another.
   std::vector<std::string> gone;
   for (const auto& [key, remote] : nodes_) {
-    if (remote->gateway == 0) continue;
+    if (!remote->listed) continue;
     bool there = false;
     bool again = false;
     for (const cluster::Node& n : membership.nodes) {
@@ -156,20 +158,60 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
   for (const cluster::Node& known : membership.nodes) {
     if (known.key == key_) continue;
     RemoteNode& remote = node(known.key);
+    remote.listed = true;
+    if (remote.adopter != known.adopter) remote.gateway = 0;  // the next one has another clock
+    remote.adopter = known.adopter;
     if (remote.gateway < known.gateway) {
       remote.gateway = known.gateway;
       on_gateway_changed(remote);
     }
-    remote.lease_until = known.remaining_ms == 0 ? 0 : core_.now() + known.remaining_ms;
-    remote.adopter = known.adopter;
+    const bool speaks = known.remaining_ms != 0 && known.gateway != 0;
+    remote.lease_until = speaks ? core_.now() + known.remaining_ms : 0;
     tell(remote);
+    if (core_.env.adopts && calm_ && known.remaining_ms == 0 && known.adopter != key_) adopt(known.key);
   }
   note_reached();
   if (cluster_ != 0 && cluster_ != membership.cluster_id) share_sender_.on_redis_lost();
   cluster_ = membership.cluster_id;
   run_marks();
   open_if_known();
-  if (core_.env.on_nodes) core_.env.on_nodes(membership.nodes);
+  const auto ours = [this](const cluster::Node& known) { return known.adopter == key_; };
+  core_.page.set(metrics::Gauge::cluster_adopting,
+                 static_cast<uint64_t>(std::ranges::count_if(membership.nodes, ours)));
+  if (core_.env.on_nodes) core_.env.on_nodes(membership, calm_);
+}
+
+// Redis decides, by the time since when its lease has run out. Who is to go on with it is told by on_nodes().
+void Gateway::adopt(const std::string& key) {
+  hub_.adopt(key, lease_ms_, lease_ms_ + kGuestMs, [this, key](Status status, const std::string& name) {
+    if (status != Status::ok || name.empty()) return;
+    log(2, "a host is dead: going on with what it had", {{"node", key}, {"as", name}});
+    core_.page.add(metrics::Counter::cluster_nodes_adopted);
+    renew_soon_ = true;
+  });
+}
+
+// Nothing is held here: what the directory has of us is left over from clients without a session.
+void Gateway::bury() {
+  if (!joined_ || burying_) return;
+  burying_ = true;
+  const auto open = std::make_shared<uint32_t>(hub_.directory_parts());
+  for (uint32_t part = 0; part < hub_.directory_parts(); ++part) {
+    hub_.mine(part, [this, open](Status, const std::vector<cluster::Hub::Mine>& mine) {
+      for (const cluster::Hub::Mine& entry : mine) {
+        if (entry.holds) {
+          hub_.release(entry.client, entry.epoch, [](Status) {});
+        } else {
+          hub_.withdraw(entry.client, entry.epoch, [](Status) {});
+        }
+      }
+      if (--*open != 0) return;
+      hub_.bury([this](Status status) {
+        burying_ = false;
+        if (status == Status::ok && core_.env.on_buried) core_.env.on_buried();
+      });
+    });
+  }
 }
 
 // What this host's `status` says of the cluster.

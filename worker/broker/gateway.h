@@ -40,7 +40,8 @@ struct RemoteNode {
   const std::string key;
   uint64_t gateway = 0;          // incarnation of the process that speaks for it; 0: not known yet
   base::MonoMs lease_until = 0;  // as far as we have heard
-  std::string adopter;           // who has it, or is about to
+  std::string adopter;           // the node whose host it goes on at
+  bool listed = false;           // it has been among the nodes
   uint64_t told = 0;             // the gateway that everything has been told
   bool synced = false;           // it has told us everything
   uint64_t marked = 0;           // up to where it has what we announced
@@ -67,6 +68,8 @@ class Gateway final : public cluster::Hub::Events {
   // What its predecessor had accepted from other nodes has been passed on.
   bool recovered() const { return open_ && (!joined() || inbox_.caught_up()); }
   bool joined() const { return joined_; }
+  // See Broker::bury().
+  void bury();
 
   // --- workers ---
   void on_workers_synced();
@@ -137,6 +140,7 @@ class Gateway final : public cluster::Hub::Events {
   void on_membership(cluster::Status status, const cluster::Membership& membership, base::MonoMs sent,
                      uint64_t session);
   void forget(const std::string& key);
+  void adopt(const std::string& key);
   void fenced(const char* what);
   void show() const;
   void note_reached();
@@ -170,6 +174,7 @@ class Gateway final : public cluster::Hub::Events {
   bool calm_ = false;             // whoever is not among the nodes could have joined
   bool had_predecessor_ = false;  // workers ask for what its predecessor knew
   bool fenced_ = false;
+  bool burying_ = false;
   base::MonoMs started_ = 0;
   base::MonoMs renew_at_ = 0;
   base::MonoMs lease_until_ = 0;

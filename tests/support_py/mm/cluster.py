@@ -51,8 +51,9 @@ class Host(Broker):
         return (self.status() or {}).get("cluster", {"state": "no answer", "ready": False, "nodes": []})
 
     def live_nodes(self):
-        """Names of the nodes that have a lease, as this host sees it."""
-        return {node["key"].rsplit(".", 1)[0] for node in self.cluster_status()["nodes"] if node["lease_ms"] > 0}
+        """Names of the nodes that have a lease and are at home, as this host sees it."""
+        return {node["key"].rsplit(".", 1)[0] for node in self.cluster_status()["nodes"]
+                if node["lease_ms"] > 0 and not node["adopter"]}
 
     def fan_out(self, state="up", timeout=JOIN_TIMEOUT):
         """Waits until the fan-out is in this state."""

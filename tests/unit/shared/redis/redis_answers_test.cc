@@ -50,7 +50,7 @@ void for_each_wrong(const Reply& good, const std::function<void(const Reply&)>& 
 }
 
 const Reply kMembership =
-    array({number(0), text("a.1"), number(1), text("99"),
+    array({number(0), text("a.1"), number(1), text("99"), text("12"), number(7000),
            array({text("a.1"), text("7"), text("10000"), text(""), text("b.2"), text("8"), text("0"), text("a.1")})});
 const Reply kEntries = array({array(
     {text("in"),
@@ -72,10 +72,17 @@ TEST_CASE("redis_answers: what scripts answer") {
   CHECK(membership->key == "a.1");
   CHECK(membership->fresh);
   CHECK(membership->cluster_id == 99);
+  CHECK(membership->inbox_end == 12);
+  CHECK(membership->calm_ms == 7000);
   CHECK(membership->nodes == std::vector<cluster::Node>{{"a.1", 7, 10000, ""}, {"b.2", 8, 0, "a.1"}});
   CHECK(redis::to_claimed(array({number(0), text("5"), text("b.2")})) == cluster::Claimed{5, "b.2"});
   CHECK(redis::to_held(array({number(0), text("5"), text("a"), text("")})) == cluster::Held{5, "a", ""});
-  CHECK(redis::to_yes(array({number(0), number(1)})) == true);
+  const auto mine = redis::to_mine(array({number(0), array({text("c"), text("9"), number(1)})}));
+  REQUIRE(mine.has_value());
+  REQUIRE(mine->size() == 1);
+  CHECK(mine->at(0).client == "c");
+  CHECK(mine->at(0).epoch == 9);
+  CHECK(mine->at(0).holds);
 }
 
 TEST_CASE("redis_answers: entries of an inbox") {
