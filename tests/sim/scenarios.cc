@@ -256,10 +256,81 @@ void shared_group_and_a_forgotten_answer(Simulation& s, uint64_t variant) {
   s.until([&] { return s.world.quiet(); }, "recovers");
 }
 
+constexpr const char* kGroup = "$share/flock/g/+";
+
+void publish_to_group(Stage& stage, int n) {
+  for (int i = 0; i < n; ++i) stage.publish_all("pub", text("g/", i % 2));
+}
+
+// The group's only member, or one of two, goes from worker 0 to worker 1 and is waited for, while there are messages
+// for it; and somebody dies.
+void shared_group_and_a_moving_member(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("member", 0, {kGroup});
+  stage.join("pub", 1 + variant % 3);
+  if (variant % 4 == 3) {
+    stage.join("away", 3, {kGroup});
+    stage["away"].disconnect();
+  }
+  s.until_quiet();
+  stage.hold(3, 0, variant % 2 == 0);
+  stage.connect("member", 1);
+  s.steps(variant % 60);
+  publish_to_group(stage, 2);
+  s.steps(20 + variant / 4 % 90);
+  stage.hold(3, 0, false);
+  s.steps(variant / 8 % 30);
+  stage.kill(variant % 5 == 4 ? 1 + variant % 3 : 1);
+  publish_to_group(stage, 1);
+}
+
+// The new owner dies when it has the session, but nobody has heard of that: the old one goes on with it for a while.
+void shared_group_and_a_move_unheard_of(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("member", 0, {kGroup});
+  stage.join("pub", 2 + variant % 2);
+  s.until_quiet();
+  stage.connect("member", 1);
+  s.steps(variant / 2);
+  stage.kill(1);
+  stage["member"].drop(true);
+  s.steps(40 + variant % 7 * 20);
+  publish_to_group(stage, 2);
+  s.steps(60);
+}
+
+// What is left of the member where it came from: its worker dies twice before it hears that it has nothing there.
+void shared_group_and_two_deaths_behind_a_member(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  const std::string member = text("member", variant % 5);
+  stage.join(member, 0, {kGroup});
+  stage.join("pub", 2 + variant % 2);
+  s.until_quiet();
+  for (uint32_t home = 1; home < 4; ++home) stage.hold(home, 0, variant % 3 != 0);
+  stage.connect(member, 1);
+  s.steps(30 + variant % 40);
+  for (uint32_t home = 1; home < 4; ++home) stage.hold(home, 0, false);
+  s.steps(variant % 60);
+  stage.kill(0);
+  stage[member].drop(true);
+  s.steps(40);
+  s.world.start(0);
+  s.steps(30 + variant / 2);
+  publish_to_group(stage, 2);
+  s.steps(variant / 3);
+  stage.kill(0);
+  publish_to_group(stage, 1);
+}
+
 Settings four_workers() {
   Settings settings;
   settings.workers = 4;
   settings.clients = 0;
+  return settings;
+}
+Settings four_workers_durable() {
+  Settings settings = four_workers();
+  settings.durable_members = true;
   return settings;
 }
 Settings three_workers() {
@@ -290,6 +361,10 @@ const std::vector<Scenario>& scenarios() {
       {"shared-group-and-a-leaving-member", 180, four_workers(), shared_group_and_a_leaving_member},
       {"shared-group-and-late-news-of-a-death", 40, three_workers(), shared_group_and_late_news_of_a_death},
       {"shared-group-and-a-forgotten-answer", 80, three_workers(), shared_group_and_a_forgotten_answer},
+      {"shared-group-and-a-moving-member", 480, four_workers_durable(), shared_group_and_a_moving_member},
+      {"shared-group-and-a-move-unheard-of", 400, four_workers_durable(), shared_group_and_a_move_unheard_of},
+      {"shared-group-and-two-deaths-behind-a-member", 400, four_workers_durable(),
+       shared_group_and_two_deaths_behind_a_member},
       {"a-session-ends-after-leaving-its-group", 60, three_workers(), a_session_ends_after_leaving_its_group},
   };
   return all;

@@ -93,6 +93,34 @@ void Claims::on_recovered() {
   for (const EarlyPull& pull : std::exchange(early_pulls_, {})) {
     if (Peer* peer = core_.peers->find(pull.from)) on_pull(*peer, pull.body);
   }
+  settle_doubts();
+}
+
+uint64_t Claims::doubt() {
+  return ++doubts_;
+}
+
+// Who has recovered has told everybody what it holds, and they have read that. So the homes know which of several is
+// the owner, and have said so to the others in front of their word that they have read what is sent them here.
+void Claims::settle_doubts() {
+  if (settled_ == doubts_ || !core_.peers->all_recovered()) return;
+  settled_ = doubts_;
+  const uint64_t told = core_.peers->next_announcement();
+  core_.peers->for_each([&](Peer& peer) {
+    core_.peers->send(peer, bus::FrameType::stored, bus::kAckSoon,
+                      {});  // of nothing: it is the acknowledgement we want
+    core_.peers->note_announced(peer, told);
+  });
+  core_.peers->when_announced(told, [this, last = doubts_] {
+    std::vector<session::Session*> certain;
+    core_.sessions->for_each([&](session::Session& session) {
+      if (session.unconfirmed == 0 || session.unconfirmed > last) return;
+      session.unconfirmed = 0;
+      certain.push_back(&session);
+    });
+    for (session::Session* session : certain) core_.shared->on_member_certain(*session);
+    core_.shared->on_confirmed();
+  });
 }
 
 void Claims::grant(const WorkerId& to, uint64_t number, uint64_t epoch, const std::optional<WorkerId>& holder) {
@@ -459,6 +487,7 @@ void Claims::finish(Map::iterator it, session::Session* session, bool moved) {
   }
   const bool durable = session->durable();
   if (!durable) session->expiry_interval = 1;  // what comes before CONNACK is not dropped: see go_live()
+  core_.shared->on_member_certain(*session);
   if (core_.journal->changes() == changes) {
     go_live(number, present, durable);
   } else {

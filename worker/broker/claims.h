@@ -51,6 +51,10 @@ class Claims final : private session::Directory::Replies {
   void on_peer_linked(Peer& peer);
   void on_peer_synced(const WorkerId& peer) { directory_.on_worker_synced(peer); }
   void on_peer_gone(const WorkerId& gone);
+  // A session here may be out of date: the number for Session::unconfirmed, until everybody who may know has told.
+  uint64_t doubt();
+  // Peers::all_recovered() may have become true, or there is a new doubt.
+  void settle_doubts();
   bool on_claim(const WorkerId& from, std::string_view body);
   bool on_grant(std::string_view body);
   bool on_superseded(std::string_view body);
@@ -126,6 +130,8 @@ class Claims final : private session::Directory::Replies {
   Core& core_;
   session::Directory directory_;
   uint64_t next_number_ = 1;
+  uint64_t doubts_ = 0;
+  uint64_t settled_ = 0;  // the last of them that was, or is being, settled
   Map claims_;
   std::vector<EarlyClaim> early_;
   struct EarlyPull {

@@ -20,6 +20,9 @@
 // again when its replacement is there (B holds on meanwhile); if B dies A goes on.
 //
 // Shared groups: B is a member from state_begin on, A until it is frozen; the messages of a group go to one of them.
+// What B is chosen for meanwhile stays with its dispatcher (shared_dispatch.h). A sends its state when what is in it is
+// in its store: its replacement must know what a member was given. When A takes the session back, B may have stored it
+// all the same; until everybody has told, A is given nothing of groups (Session::unconfirmed).
 #pragma once
 
 #include <cstdint>
