@@ -144,6 +144,28 @@ void racing_connects(Simulation& s, uint64_t variant) {
   }
 }
 
+// It ends with its connection to worker 1. Where it came from it is still stored, but is not to rise there.
+void a_session_ends_where_it_went(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  const std::string sub = text("sub", variant % 5);
+  stage.join(sub, 0, {"t/#"});
+  stage.join("pub", 2);
+  s.until_quiet();
+  Process* process = s.world.live(1);
+  if (s.failed() || process == nullptr) return;
+  stage[sub].connect(*process, {false, false, false});
+  s.steps(variant % 80);
+  stage.kill(0);
+  s.steps(variant / 3);
+  stage[sub].drop(true);
+  s.steps(60);
+  s.world.start(0);
+  s.until([&] { return s.world.quiet(); }, "recovers");
+  stage.connect(sub, 2);
+  s.until([&] { return stage[sub].current() != nullptr; }, "connects");
+  stage.publish_all("pub", "t/0");
+}
+
 // --- routes ---
 
 void suback_races_a_joining_worker(Simulation& s, uint64_t variant) {
@@ -354,6 +376,7 @@ const std::vector<Scenario>& scenarios() {
       {"takeover-and-a-cut", 320, four_workers(), takeover_and_a_cut},
       {"takeover-from-a-stopped-worker", 160, four_workers(), takeover_from_a_stopped_worker},
       {"takeover-while-a-worker-joins", 160, four_workers(), takeover_while_a_worker_joins},
+      {"a-session-ends-where-it-went", 240, three_workers(), a_session_ends_where_it_went},
       {"suback-races-a-joining-worker", 160, three_workers(), suback_races_a_joining_worker},
       {"suback-races-a-publisher", 60, three_workers(), suback_races_a_publisher},
       {"shared-group", 40, four_workers(), shared_group},

@@ -146,6 +146,7 @@ class Session {
 
   // --- takeover ---
   std::unique_ptr<Inbound> inbound;
+  bool moved = false;     // it came from another worker, where something of it may be left
   bool arriving = false;  // not yet this worker's: it is being received, or being stored for its new connection
   std::unique_ptr<Outbound> outbound;
   // By worker process: its messages up to this number came with the session; they may still come directly, and are
