@@ -144,6 +144,27 @@ void racing_connects(Simulation& s, uint64_t variant) {
   }
 }
 
+// What worker 3 had accepted for the session is lost with it, and comes again from its replacement. The old owner hears
+// of that death later than the new one, which has a message from there that was accepted after the lost one.
+void takeover_and_a_death_heard_of_late(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  const std::string sub = text("sub", variant % 7);
+  stage.join(sub, 0, {"t/0"});
+  stage.join("other", 1, {"t/1"});
+  stage.join("pub", 3);
+  s.until_quiet();
+  stage.cut(3, 0);
+  for (const char* topic : {"t/0", "t/1"}) {
+    if (!s.failed()) stage["pub"].publish(topic, QoS::exactly_once);
+  }
+  s.steps(8 + variant / 4 % 16);
+  stage.connect(sub, 1);
+  s.steps(variant % 30);
+  stage.delay_news(3, 0, 600);
+  stage.kill(3);
+  s.steps(700);
+}
+
 // It ends with its connection to worker 1. Where it came from it is still stored, but is not to rise there.
 void a_session_ends_where_it_went(Simulation& s, uint64_t variant) {
   Stage stage(s);
@@ -376,6 +397,7 @@ const std::vector<Scenario>& scenarios() {
       {"takeover-and-a-cut", 320, four_workers(), takeover_and_a_cut},
       {"takeover-from-a-stopped-worker", 160, four_workers(), takeover_from_a_stopped_worker},
       {"takeover-while-a-worker-joins", 160, four_workers(), takeover_while_a_worker_joins},
+      {"takeover-and-a-death-heard-of-late", 240, four_workers(), takeover_and_a_death_heard_of_late},
       {"a-session-ends-where-it-went", 240, three_workers(), a_session_ends_where_it_went},
       {"suback-races-a-joining-worker", 160, three_workers(), suback_races_a_joining_worker},
       {"suback-races-a-publisher", 60, three_workers(), suback_races_a_publisher},

@@ -147,7 +147,7 @@ bool Takeovers::on_cut_sent(const WorkerId& from, std::string_view body) {
 
 void Takeovers::freeze_if_cut(session::Session& session) {
   Inbound& inbound = *session.inbound;
-  if (inbound.freezing || !inbound.asked.empty()) return;
+  if (inbound.freezing || !inbound.asked.empty() || !core_.peers->all_recovered()) return;
   Peer* peer = core_.peers->find(WorkerId{inbound.from_slot, inbound.from_incarnation});
   if (peer == nullptr) return;
   inbound.freezing = true;
@@ -264,6 +264,7 @@ void Takeovers::on_recovered() {
   std::vector<session::Session*> moving;
   for (auto& [key, session] : outbound_) moving.push_back(session);
   for (session::Session* session : moving) send_if_complete(*session);
+  for (auto& [claim, session] : inbound_) freeze_if_cut(*session);
 }
 
 void Takeovers::on_peer_gone(const WorkerId& gone) {
