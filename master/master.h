@@ -74,6 +74,7 @@ class Master {
   Listeners listeners_;
   base::UniqueFd pages_fd_;
   metrics::Pages pages_;
+  IncarnationFile incarnations_;
   Supervisor supervisor_;
   StatusSource status_;
   std::vector<std::unique_ptr<control::Channel>> channels_;  // by slot; null: none
