@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "master/error.h"
@@ -112,6 +113,26 @@ base::UniqueFd lock_directory(const std::string& directory, std::chrono::millise
     throw system_error("cannot write " + path);
   }
   return fd;
+}
+
+IncarnationFile::IncarnationFile(const std::string& data_dir) : path_(data_dir + "/incarnation") {
+  if (!fs::exists(path_)) return;
+  std::ifstream file(path_);
+  std::string rest;
+  if (!(file >> highest_) || file >> rest) throw Error(path_ + " does not hold a number");
+}
+
+void IncarnationFile::reserve(uint64_t incarnation) {
+  if (incarnation <= highest_) return;
+  const uint64_t highest = incarnation + kAhead;
+  const std::string fresh = path_ + ".new";
+  const std::string text = std::to_string(highest) + '\n';
+  const base::UniqueFd fd(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!fd || write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
+      fdatasync(fd.get()) != 0 || rename(fresh.c_str(), path_.c_str()) != 0) {
+    throw system_error("cannot write " + path_);
+  }
+  highest_ = highest;
 }
 
 PidFile::PidFile(std::string path, pid_t pid) : path_(std::move(path)) {

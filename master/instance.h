@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -33,6 +34,23 @@ void become(const Identity& identity);
 // `patience`. Throws Error, naming the holder.
 inline constexpr std::chrono::milliseconds kLockPatience{3000};
 base::UniqueFd lock_directory(const std::string& directory, std::chrono::milliseconds patience = kLockPatience);
+
+// The highest number that a process of this host may have been given, kept in the data directory: numbers grow over
+// restarts of the master and of the host, however its clock is set. Written some way ahead, so not for every process.
+class IncarnationFile {
+ public:
+  // Throws Error: there is one that cannot be read.
+  explicit IncarnationFile(const std::string& data_dir);
+  uint64_t highest() const { return highest_; }  // 0: none was given
+  // Before a process is given that number. Throws std::system_error.
+  void reserve(uint64_t incarnation);
+
+ private:
+  static constexpr uint64_t kAhead = uint64_t{1} << 24;  // microseconds; of a cluster's numbers (supervisor.h) 16 ms
+
+  std::string path_;
+  uint64_t highest_ = 0;
+};
 
 // Written at once or not at all; removed by its destructor.
 class PidFile {

@@ -24,11 +24,12 @@ uint64_t milliseconds(double seconds) {
   return static_cast<uint64_t>(seconds * 1000);
 }
 
-Policy policy_of(const config::Config& config) {
+Policy policy_of(const config::Config& config, uint64_t last_incarnation) {
   Policy policy;
   policy.stop_timeout_ms = milliseconds(config.stop_timeout);
   policy.drain_timeout_ms = milliseconds(config.drain_timeout);
   policy.stall_timeout_ms = milliseconds(config.stall_timeout);
+  policy.last_incarnation = last_incarnation;
   if (config.clustered()) policy.host_tag = base::home_of(config.redis.node_id, 1U << kHostTagBits);
   return policy;
 }
@@ -76,7 +77,8 @@ Master::Master(config::Config config, Options options)
       listeners_(config_),
       pages_fd_(metrics::Pages::create_memfd(config_.process_count())),
       pages_(pages_fd_.get(), config_.process_count()),
-      supervisor_(policy_of(config_), slots_of(config_), clock_),
+      incarnations_(config_.data_dir),
+      supervisor_(policy_of(config_, incarnations_.highest()), slots_of(config_), clock_),
       status_(config_, supervisor_, pages_, clock_),
       guests_(config_, options_.executable, log_),
       channels_(config_.process_count()),
@@ -146,6 +148,7 @@ void Master::act(Actions actions) {
 void Master::carry_out(const Spawn& action) {
   if (supervisor_.state(action.slot) != SlotState::starting) return;  // a stop came in between
   try {
+    incarnations_.reserve(action.incarnation);
     control::BootRecord record{action.slot,     action.incarnation, -1,
                                pages_fd_.get(), data_lock_.get(),   listeners_.of_slot(action.slot)};
     SpawnedWorker worker = spawn_worker({options_.executable, config_, identity_, std::move(record)});

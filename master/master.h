@@ -79,6 +79,7 @@ class Master {
   Listeners listeners_;
   base::UniqueFd pages_fd_;
   metrics::Pages pages_;
+  IncarnationFile incarnations_;
   Supervisor supervisor_;
   StatusSource status_;
   Guests guests_;

@@ -9,7 +9,9 @@
 namespace master {
 
 Supervisor::Supervisor(const Policy& policy, std::vector<SlotInfo> slots, const base::Clock& clock)
-    : policy_(policy), clock_(clock) {
+    : policy_(policy),
+      clock_(clock),
+      last_incarnation_us_(policy.host_tag ? policy.last_incarnation >> kHostTagBits : policy.last_incarnation) {
   for (const SlotInfo& info : slots) slots_.emplace_back().info = info;
 }
 
@@ -21,7 +23,7 @@ Actions Supervisor::start() {
 }
 
 // Microseconds since the epoch; in a cluster with the host's tag below them, which stays under 2^63 until the year
-// 2255. Unique also over restarts of the master, as long as the wall clock is not set back by more than it was down.
+// 2255. They grow also over restarts of the master, and when the wall clock is set back.
 uint64_t Supervisor::next_incarnation() {
   last_incarnation_us_ = std::max<uint64_t>(clock_.wall_us(), last_incarnation_us_ + 1);
   if (!policy_.host_tag) return last_incarnation_us_;

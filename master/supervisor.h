@@ -40,6 +40,7 @@ struct Policy {
   uint64_t adopt_after_ms = 100;
   uint64_t channel_grace_ms = 500;  // from the loss of the control channel to KILL: a process that exits loses it too
   uint32_t start_attempts = 5;      // while starting up: deaths of a slot before it was ever ready
+  uint64_t last_incarnation = 0;    // the highest that may have been given before; IncarnationFile
   std::optional<uint32_t>
       host_tag;  // in a cluster: what tells our incarnations from other hosts'; below 2^kHostTagBits
 };

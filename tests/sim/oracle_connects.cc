@@ -253,10 +253,11 @@ void Oracle::shake(Client& client, Process& process) {
     }
   }
   if (by_dead || passed_through) client.session->shaken = trace_.step();
+  // Where it had come from it may still be stored.
+  if (by_dead) client.may_rise = true;
   if (by_dead && by_living) client.may_be_lost = true;
   if (by_dead && !by_living) {
     trace_.line("session of ", client.session->client, " died with ", process.name());
-    client.may_rise = true;
     end_session(client);
   }
 }

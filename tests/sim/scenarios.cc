@@ -144,6 +144,49 @@ void racing_connects(Simulation& s, uint64_t variant) {
   }
 }
 
+// What worker 3 had accepted for the session is lost with it, and comes again from its replacement. The old owner hears
+// of that death later than the new one, which has a message from there that was accepted after the lost one.
+void takeover_and_a_death_heard_of_late(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  const std::string sub = text("sub", variant % 7);
+  stage.join(sub, 0, {"t/0"});
+  stage.join("other", 1, {"t/1"});
+  stage.join("pub", 3);
+  s.until_quiet();
+  stage.cut(3, 0);
+  for (const char* topic : {"t/0", "t/1"}) {
+    if (!s.failed()) stage["pub"].publish(topic, QoS::exactly_once);
+  }
+  s.steps(8 + variant / 4 % 16);
+  stage.connect(sub, 1);
+  s.steps(variant % 30);
+  stage.delay_news(3, 0, 600);
+  stage.kill(3);
+  s.steps(700);
+}
+
+// It ends with its connection to worker 1. Where it came from it is still stored, but is not to rise there.
+void a_session_ends_where_it_went(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  const std::string sub = text("sub", variant % 5);
+  stage.join(sub, 0, {"t/#"});
+  stage.join("pub", 2);
+  s.until_quiet();
+  Process* process = s.world.live(1);
+  if (s.failed() || process == nullptr) return;
+  stage[sub].connect(*process, {false, false, false});
+  s.steps(variant % 80);
+  stage.kill(0);
+  s.steps(variant / 3);
+  stage[sub].drop(true);
+  s.steps(60);
+  s.world.start(0);
+  s.until([&] { return s.world.quiet(); }, "recovers");
+  stage.connect(sub, 2);
+  s.until([&] { return stage[sub].current() != nullptr; }, "connects");
+  stage.publish_all("pub", "t/0");
+}
+
 // --- routes ---
 
 void suback_races_a_joining_worker(Simulation& s, uint64_t variant) {
@@ -256,10 +299,81 @@ void shared_group_and_a_forgotten_answer(Simulation& s, uint64_t variant) {
   s.until([&] { return s.world.quiet(); }, "recovers");
 }
 
+constexpr const char* kGroup = "$share/flock/g/+";
+
+void publish_to_group(Stage& stage, int n) {
+  for (int i = 0; i < n; ++i) stage.publish_all("pub", text("g/", i % 2));
+}
+
+// The group's only member, or one of two, goes from worker 0 to worker 1 and is waited for, while there are messages
+// for it; and somebody dies.
+void shared_group_and_a_moving_member(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("member", 0, {kGroup});
+  stage.join("pub", 1 + variant % 3);
+  if (variant % 4 == 3) {
+    stage.join("away", 3, {kGroup});
+    stage["away"].disconnect();
+  }
+  s.until_quiet();
+  stage.hold(3, 0, variant % 2 == 0);
+  stage.connect("member", 1);
+  s.steps(variant % 60);
+  publish_to_group(stage, 2);
+  s.steps(20 + variant / 4 % 90);
+  stage.hold(3, 0, false);
+  s.steps(variant / 8 % 30);
+  stage.kill(variant % 5 == 4 ? 1 + variant % 3 : 1);
+  publish_to_group(stage, 1);
+}
+
+// The new owner dies when it has the session, but nobody has heard of that: the old one goes on with it for a while.
+void shared_group_and_a_move_unheard_of(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("member", 0, {kGroup});
+  stage.join("pub", 2 + variant % 2);
+  s.until_quiet();
+  stage.connect("member", 1);
+  s.steps(variant / 2);
+  stage.kill(1);
+  stage["member"].drop(true);
+  s.steps(40 + variant % 7 * 20);
+  publish_to_group(stage, 2);
+  s.steps(60);
+}
+
+// What is left of the member where it came from: its worker dies twice before it hears that it has nothing there.
+void shared_group_and_two_deaths_behind_a_member(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  const std::string member = text("member", variant % 5);
+  stage.join(member, 0, {kGroup});
+  stage.join("pub", 2 + variant % 2);
+  s.until_quiet();
+  for (uint32_t home = 1; home < 4; ++home) stage.hold(home, 0, variant % 3 != 0);
+  stage.connect(member, 1);
+  s.steps(30 + variant % 40);
+  for (uint32_t home = 1; home < 4; ++home) stage.hold(home, 0, false);
+  s.steps(variant % 60);
+  stage.kill(0);
+  stage[member].drop(true);
+  s.steps(40);
+  s.world.start(0);
+  s.steps(30 + variant / 2);
+  publish_to_group(stage, 2);
+  s.steps(variant / 3);
+  stage.kill(0);
+  publish_to_group(stage, 1);
+}
+
 Settings four_workers() {
   Settings settings;
   settings.workers = 4;
   settings.clients = 0;
+  return settings;
+}
+Settings four_workers_durable() {
+  Settings settings = four_workers();
+  settings.durable_members = true;
   return settings;
 }
 Settings three_workers() {
@@ -283,6 +397,8 @@ const std::vector<Scenario>& scenarios() {
       {"takeover-and-a-cut", 320, four_workers(), takeover_and_a_cut},
       {"takeover-from-a-stopped-worker", 160, four_workers(), takeover_from_a_stopped_worker},
       {"takeover-while-a-worker-joins", 160, four_workers(), takeover_while_a_worker_joins},
+      {"takeover-and-a-death-heard-of-late", 240, four_workers(), takeover_and_a_death_heard_of_late},
+      {"a-session-ends-where-it-went", 240, three_workers(), a_session_ends_where_it_went},
       {"suback-races-a-joining-worker", 160, three_workers(), suback_races_a_joining_worker},
       {"suback-races-a-publisher", 60, three_workers(), suback_races_a_publisher},
       {"shared-group", 40, four_workers(), shared_group},
@@ -290,6 +406,10 @@ const std::vector<Scenario>& scenarios() {
       {"shared-group-and-a-leaving-member", 180, four_workers(), shared_group_and_a_leaving_member},
       {"shared-group-and-late-news-of-a-death", 40, three_workers(), shared_group_and_late_news_of_a_death},
       {"shared-group-and-a-forgotten-answer", 80, three_workers(), shared_group_and_a_forgotten_answer},
+      {"shared-group-and-a-moving-member", 480, four_workers_durable(), shared_group_and_a_moving_member},
+      {"shared-group-and-a-move-unheard-of", 400, four_workers_durable(), shared_group_and_a_move_unheard_of},
+      {"shared-group-and-two-deaths-behind-a-member", 400, four_workers_durable(),
+       shared_group_and_two_deaths_behind_a_member},
       {"a-session-ends-after-leaving-its-group", 60, three_workers(), a_session_ends_after_leaving_its_group},
   };
   return all;

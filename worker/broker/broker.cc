@@ -122,7 +122,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       if (connection::MqttClient* client = clients_.find(ref)) client->continue_parsing();
     }
     more_work_ = retained_.run_slice() || !deferred_.empty();
-    if (peers_.ready() && !recovered_ && !departures_.holding() && (!gateway_ || gateway_->recovered())) {
+    if (peers_.ready() && told_ && !recovered_ && !departures_.holding() && (!gateway_ || gateway_->recovered())) {
       recovered_ = true;
       peers_.for_each([this](Peer& peer) { peers_.send(peer, bus::FrameType::recovered, bus::kAckSoon, {}); });
       on_recovered();
@@ -390,22 +390,17 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
 
   void on_all_synced() override {
     if (gateway_) {
+      told_ = true;
       gateway_->on_workers_synced();
       return;
     }
     claims_.on_ready();
     accepted_.on_ready();
     shared_.on_ready();
-    // When everybody has read what we hold, everybody has said what of it is stale.
-    const uint64_t told = peers_.next_announcement();
     peers_.for_each([&](Peer& peer) {
       peers_.send(peer, bus::FrameType::stored, bus::kAckSoon, {});  // of nothing: it is the acknowledgement we want
-      peers_.note_announced(peer, told);
     });
-    peers_.when_announced(told, [this] {
-      sessions_.for_each([](session::Session& session) { session.unconfirmed = 0; });
-      shared_.on_confirmed();
-    });
+    peers_.when_workers_read([this] { told_ = true; });  // what we hold
     if (core_.env.on_ready) core_.env.on_ready();
     sys_.start();
   }
@@ -619,6 +614,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   Outbox outbox_;
   Accepted accepted_;
   std::unique_ptr<Gateway> gateway_;  // in the gateway's slot
+  bool told_ = false;                 // everybody has read what was restored
   bool recovered_ = false;            // what was restored has been routed, and everybody told
   SysTopics sys_;
   HouseKeeping house_keeping_;

@@ -20,7 +20,9 @@ using Outcome = session::Directory::Outcome;
 Claims::Claims(Core& core)
     : core_(core),
       directory_(*core.env.clock, *this, core.config.clustered(),
-                 core.config.redis.redis_down == config::RedisDown::accept) {}
+                 core.config.redis.redis_down == config::RedisDown::accept) {
+  directory_.on_starting();
+}
 
 connection::MqttClient* Claims::client_of(const Claim& claim) const {
   return claim.has_client ? core_.clients->find(claim.client) : nullptr;
@@ -79,6 +81,7 @@ bool Claims::on_claim(const WorkerId& from, std::string_view body) {
 }
 
 void Claims::on_ready() {
+  directory_.on_ready();
   const std::vector<EarlyClaim> early = std::move(early_);
   early_.clear();
   for (const EarlyClaim& claim : early) {
@@ -93,6 +96,34 @@ void Claims::on_recovered() {
   for (const EarlyPull& pull : std::exchange(early_pulls_, {})) {
     if (Peer* peer = core_.peers->find(pull.from)) on_pull(*peer, pull.body);
   }
+  settle_doubts();
+}
+
+uint64_t Claims::doubt() {
+  return ++doubts_;
+}
+
+// Who has recovered has told everybody what it holds, and they have read that. So the homes know which of several is
+// the owner, and have said so to the others in front of their word that they have read what is sent them here.
+void Claims::settle_doubts() {
+  if (settled_ == doubts_ || !core_.peers->all_recovered()) return;
+  settled_ = doubts_;
+  const uint64_t told = core_.peers->next_announcement();
+  core_.peers->for_each([&](Peer& peer) {
+    core_.peers->send(peer, bus::FrameType::stored, bus::kAckSoon,
+                      {});  // of nothing: it is the acknowledgement we want
+    core_.peers->note_announced(peer, told);
+  });
+  core_.peers->when_announced(told, [this, last = doubts_] {
+    std::vector<session::Session*> certain;
+    core_.sessions->for_each([&](session::Session& session) {
+      if (session.unconfirmed == 0 || session.unconfirmed > last) return;
+      session.unconfirmed = 0;
+      certain.push_back(&session);
+    });
+    for (session::Session* session : certain) core_.shared->on_member_certain(*session);
+    core_.shared->on_confirmed();
+  });
 }
 
 void Claims::grant(const WorkerId& to, uint64_t number, uint64_t epoch, const std::optional<WorkerId>& holder) {
@@ -201,7 +232,11 @@ bool Claims::on_release(const WorkerId& from, std::string_view body) {
   const auto epoch = reader.get<uint64_t>();
   const std::string_view id = reader.text();
   if (!reader.at_end()) return false;
-  directory_.on_release(from, id, epoch);
+  if (epoch == 0) {
+    directory_.on_forgotten(from, id);
+  } else {
+    directory_.on_release(from, id, epoch);
+  }
   return true;
 }
 
@@ -310,6 +345,7 @@ bool Claims::on_stale(std::string_view body) {
 void Claims::handle_stale(std::string_view id, uint64_t epoch) {
   session::Session* session = core_.sessions->find(id);
   if (session != nullptr && !session->arriving && session->epoch < epoch) core_.sessions->forget(*session);
+  core_.journal->after_turn([this, name = std::string(id)] { send_release(name, 0); });
 }
 
 void Claims::handle_grant(uint64_t number, uint64_t epoch, const std::optional<WorkerId>& holder) {
@@ -441,6 +477,7 @@ void Claims::finish(Map::iterator it, session::Session* session, bool moved) {
   claim.incoming = session;
   claim.storing = true;
   session->arriving = true;
+  if (moved) session->moved = true;
   session->epoch = claim.epoch;
   session->timers.reset();
   session->unconfirmed = 0;
@@ -459,6 +496,7 @@ void Claims::finish(Map::iterator it, session::Session* session, bool moved) {
   }
   const bool durable = session->durable();
   if (!durable) session->expiry_interval = 1;  // what comes before CONNACK is not dropped: see go_live()
+  core_.shared->on_member_certain(*session);
   if (core_.journal->changes() == changes) {
     go_live(number, present, durable);
   } else {
@@ -514,14 +552,23 @@ void Claims::restore(const session::Session& session) {
 }
 
 void Claims::release(const session::Session& session) {
-  const uint32_t home = core_.home_of(session.client_id());
+  if (session.moved && core_.home_of(session.client_id()) != core_.self.slot) {
+    ended_.push_back({session.client_id(), session.epoch});
+    if (ended_.size() > kEndedKept) ended_.pop_front();
+  }
+  send_release(session.client_id(), session.epoch);
+}
+
+// Epoch 0: what was stale is forgotten.
+void Claims::send_release(std::string_view id, uint64_t epoch) {
+  const uint32_t home = core_.home_of(id);
   if (home == core_.self.slot) {
-    directory_.on_release(core_.self, session.client_id(), session.epoch);
-    return;
+    if (epoch == 0) return directory_.on_forgotten(core_.self, id);
+    return directory_.on_release(core_.self, id, epoch);
   }
   Peer* peer = core_.peers->find(home);
   if (peer == nullptr) return;
-  bus::Writer(core_.scratch).put<uint64_t>(session.epoch).text(session.client_id());
+  bus::Writer(core_.scratch).put<uint64_t>(epoch).text(id);
   core_.peers->send(*peer, bus::FrameType::release, 0, core_.scratch);
 }
 
@@ -579,6 +626,9 @@ void Claims::sync_to(Peer& peer) {
     bus::Writer(core_.scratch).put<uint64_t>(session.epoch).put<uint64_t>(0).text(session.client_id());
     core_.peers->send(peer, bus::FrameType::holding, 0, core_.scratch);
   });
+  for (const Ended& ended : ended_) {
+    if (core_.home_of(ended.id) == peer.id.slot) send_release(ended.id, ended.epoch);
+  }
   for (const auto& [number, claim] : claims_) {
     if (!claim.granted || core_.home_of(claim.id) != peer.id.slot) continue;
     bus::Writer(core_.scratch).put<uint64_t>(claim.epoch).put<uint64_t>(number).text(claim.id);

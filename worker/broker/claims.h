@@ -6,6 +6,7 @@
 //     pull(discard?) ─────────────────────────────────────────────────> closes the old connection (0x8E),
 //     <──────────────────────── state (or: none), as takeovers.h has it
 //     installs, held ───────────────> directory ──stale──────────────> forgets the session
+//                                     <─────────── release(0) ──────── when that is stored
 //     CONNACK
 //
 // H, A and B may be one worker. Claims that come during a transfer wait at H, the newest goes next. A claim whose
@@ -15,6 +16,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -51,6 +53,10 @@ class Claims final : private session::Directory::Replies {
   void on_peer_linked(Peer& peer);
   void on_peer_synced(const WorkerId& peer) { directory_.on_worker_synced(peer); }
   void on_peer_gone(const WorkerId& gone);
+  // A session here may be out of date: the number for Session::unconfirmed, until everybody who may know has told.
+  uint64_t doubt();
+  // Peers::all_recovered() may have become true, or there is a new doubt.
+  void settle_doubts();
   bool on_claim(const WorkerId& from, std::string_view body);
   bool on_grant(std::string_view body);
   bool on_superseded(std::string_view body);
@@ -119,6 +125,7 @@ class Claims final : private session::Directory::Replies {
   void finish(Map::iterator it, session::Session* session, bool moved = false);
   // It is stored: CONNACK.
   void go_live(uint64_t number, bool present, bool durable);
+  void send_release(std::string_view id, uint64_t epoch);
   void report(const std::string& id, uint64_t number, session::Directory::Outcome outcome);
   connection::MqttClient* client_of(const Claim& claim) const;
   std::string make_client_id();
@@ -126,8 +133,18 @@ class Claims final : private session::Directory::Replies {
   Core& core_;
   session::Directory directory_;
   uint64_t next_number_ = 1;
+  uint64_t doubts_ = 0;
+  uint64_t settled_ = 0;  // the last of them that was, or is being, settled
   Map claims_;
   std::vector<EarlyClaim> early_;
+  // The last sessions that had come from other workers and have ended here, for the replacement of a home that has
+  // died: it may be told of what is left of them.
+  static constexpr size_t kEndedKept = 4096;
+  struct Ended {
+    std::string id;
+    uint64_t epoch = 0;
+  };
+  std::deque<Ended> ended_;
   struct EarlyPull {
     WorkerId from;
     std::string body;

@@ -124,6 +124,7 @@ void Peers::gone(PeerId id) {
   }
   forget_long_dead();
   run_announced();
+  run_readings(id.incarnation, UINT64_MAX);
   check_ready();
 }
 
@@ -266,6 +267,7 @@ void Peers::run_marks(Peer& peer) {
     moved = true;
   }
   if (moved) run_announced();
+  if (!readings_.empty()) run_readings(peer.id.incarnation, peer.link.acked());
   if (!peer.held_back.empty() && has_credit(peer)) {
     const std::vector<ClientRef> clients = std::move(peer.held_back);
     peer.held_back.clear();
@@ -273,6 +275,28 @@ void Peers::run_marks(Peer& peer) {
       if (connection::MqttClient* client = core_.clients->find(ref)) client->resume();
     }
   }
+}
+
+void Peers::when_workers_read(std::function<void()> then) {
+  Reading reading;
+  for_each([&](const Peer& peer) {
+    if (peer.id.slot != core_.gateway_slot()) reading.awaited[peer.id.incarnation] = peer.link.end();
+  });
+  if (reading.awaited.empty()) return then();
+  reading.then = std::move(then);
+  readings_.push_back(std::move(reading));
+}
+
+void Peers::run_readings(uint64_t incarnation, uint64_t acked) {
+  std::vector<std::function<void()>> done;
+  std::erase_if(readings_, [&](Reading& reading) {
+    const auto it = reading.awaited.find(incarnation);
+    if (it != reading.awaited.end() && it->second <= acked) reading.awaited.erase(it);
+    if (!reading.awaited.empty()) return false;
+    done.push_back(std::move(reading.then));
+    return true;
+  });
+  for (const auto& then : done) then();
 }
 
 void Peers::run_announced() {

@@ -28,10 +28,11 @@ struct Peer {
   Peer(WorkerId peer_id, base::ChunkPool& pool) : id(peer_id), link(pool) {}
   WorkerId id;
   bus::Link link;
-  bool synced = false;         // its sync_end has come
-  bool told = false;           // ours has been sent,
-  bool told_all = false;       // and was not partial
-  bool recovered = false;      // what its predecessor had accepted has been routed again, and is here
+  bool synced = false;    // its sync_end has come
+  bool told = false;      // ours has been sent,
+  bool told_all = false;  // and was not partial
+  // What its predecessor had accepted has been routed again, and is here; everybody has read what it holds.
+  bool recovered = false;
   bool pending_flush = false;  // in Peers::dirty_
   uint64_t counted = 0;        // position up to which bus_bytes_sent counts
   struct Mark {
@@ -132,6 +133,9 @@ class Peers {
   // The client goes on when the peer has credit again.
   void hold_back(Peer& peer, connection::MqttClient& client);
 
+  // Calls it when the workers that are linked now have processed what was sent to them so far, or are dead.
+  void when_workers_read(std::function<void()> then);
+
   // Announcements are numbered; each is sent to all linked peers.
   uint64_t next_announcement() { return ++announcement_; }
   void note_announced(Peer& peer, uint64_t number);
@@ -161,6 +165,12 @@ class Peers {
   uint64_t announcement_ = 0;
   uint64_t announced_everywhere_ = 0;
   std::multimap<uint64_t, std::function<void()>> waiting_announced_;
+  struct Reading {
+    std::map<uint64_t, uint64_t> awaited;  // incarnation -> position in our stream to it
+    std::function<void()> then;
+  };
+  void run_readings(uint64_t incarnation, uint64_t acked);
+  std::vector<Reading> readings_;
 };
 
 }  // namespace broker

@@ -108,7 +108,9 @@ Publisher::Routed Publisher::route(const bus::MessageRef& message, connection::M
   Routed routed;
   const router::MatchResult& found = match(message->topic());
   const bool numbered = (message->once().sequence & kAccepted) != 0;
-  if (core_.departures->concerns(found.peers) || (numbered && core_.departures->holding())) {
+  // What is known by the order of its numbers, or is to be a topic's last message, does not overtake what is held.
+  const bool ordered = numbered || message->retain();
+  if (core_.departures->concerns(found.peers) || (ordered && core_.departures->holding())) {
     core_.departures->hold(message, client);
     return {true, true};
   }

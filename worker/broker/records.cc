@@ -396,7 +396,7 @@ void Records::load_session(uint64_t sid, Loading& loading) {
     session.inflight().restore(std::move(entry));
     core_.page.add(metrics::Gauge::inflight_messages, 1);
   }
-  session.unconfirmed = session.next_position;
+  session.unconfirmed = core_.claims->doubt();
   core_.claims->restore(session);
   core_.sessions->on_restored(session, loaded_at_.wall, alive_ != 0 ? alive_ : loaded_at_.wall);
 }

@@ -52,7 +52,6 @@ void Sessions::forget(session::Session& session) {
     session.detach();
   }
   core_.retained->cancel(session);
-  core_.shared->on_member_stale(session);
   core_.records->erase_all(session);
   session.clear_messages();
   core_.interest->remove_all(session);
@@ -61,6 +60,7 @@ void Sessions::forget(session::Session& session) {
 
 void Sessions::destroy(session::Session& session) {
   core_.takeovers->on_session_ending(session);
+  core_.shared->on_member_gone(session);
   by_client_id_.erase(session.client_id());
   core_.page.add(metrics::Gauge::sessions, -1);
   const router::SubscriberId id = session.id();

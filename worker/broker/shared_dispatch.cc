@@ -11,7 +11,6 @@
 #include "worker/broker/peers.h"
 #include "worker/broker/records.h"
 #include "worker/broker/sessions.h"
-#include "worker/broker/takeovers.h"
 #include "worker/session/takeover_state.h"
 
 namespace broker {
@@ -109,17 +108,8 @@ bool SharedDispatch::place(router::SharedGroup& group, Placement p, connection::
       if (!unreachable.empty()) core_.page.add(metrics::Counter::publish_dropped_bus);
       return false;
     }
-    if (choice->is_local && qos == proto::QoS::exactly_once && p.stored &&
-        !core_.sessions->by_id(choice->subscriber)->stored()) {
-      give_when_forgotten(std::move(p), choice->subscriber);
-      return true;
-    }
     if (choice->is_local) {
-      if (p.ticket != kNoTicket) core_.tickets->resume(p.ticket);
-      const bool known = qos == proto::QoS::exactly_once && !p.promised && given_.contains(key_of(p));
-      if (!known) give(*core_.sessions->by_id(choice->subscriber), group, p.message);
-      forget_record(p);
-      if (p.ticket != kNoTicket) core_.tickets->end_resumed();
+      place_here(group, choice->subscriber, std::move(p));
       return true;
     }
     Peer* peer = core_.peers->find(choice->peer);
@@ -138,6 +128,88 @@ bool SharedDispatch::place(router::SharedGroup& group, Placement p, connection::
       send(*peer, std::move(p));
     }
     return true;
+  }
+}
+
+void SharedDispatch::place_here(router::SharedGroup& group, router::SubscriberId member, Placement p) {
+  session::Session& session = *core_.sessions->by_id(member);
+  const bool once = p.message->qos() == proto::QoS::exactly_once;
+  if (!is_certain(session)) return wait_here_for(session, std::move(p));
+  if (once && p.stored && !session.stored()) return give_when_forgotten(std::move(p), member);
+  if (p.ticket != kNoTicket) core_.tickets->resume(p.ticket);
+  const bool known = once && !p.promised && given_.contains(key_of(p));
+  if (!known) give(session, group, p.message);
+  forget_record(p);
+  if (p.ticket != kNoTicket) core_.tickets->end_resumed();
+}
+
+// --- members that may not be here ---
+
+bool SharedDispatch::is_certain(const session::Session& session) {
+  return session.inbound == nullptr && session.unconfirmed == 0;
+}
+
+// What waits counts like a queue. QoS 0 is not kept for a client that is not there.
+void SharedDispatch::wait_for(const session::Session& session, Waiting what) {
+  Placement& p = what.placement;
+  size_t& bytes = waiting_bytes_[session.id()];
+  const bool full = bytes + p.message->footprint() > core_.mqtt.max_queued_bytes;
+  if (full || p.message->qos() == proto::QoS::at_most_once) {
+    if (full) core_.page.add(metrics::Counter::publish_dropped_queue);
+    forget_record(p);
+    if (what.question) {
+      send_result(what.question->from, what.question->token, SharedResult::accepted);
+    } else {
+      core_.tickets->done(p.ticket);
+    }
+    return;
+  }
+  what.bytes = p.message->footprint();
+  bytes += what.bytes;
+  waiting_[session.id()].push_back(std::move(what));
+}
+
+// What is stored already stays so, as a message for this worker itself.
+void SharedDispatch::wait_here_for(const session::Session& session, Placement p) {
+  if (p.message->qos() == proto::QoS::exactly_once && p.stored) {
+    if (p.record_slot != core_.self.slot) forget_record(p);
+    if (p.record == 0) write_record(p, core_.self.slot);
+    core_.journal->wait(p.ticket == kNoTicket ? core_.tickets->wait_here() : std::exchange(p.ticket, kNoTicket));
+  } else if (p.ticket == kNoTicket && p.attempts == 0) {
+    p.ticket = core_.tickets->wait();
+  }
+  wait_for(session, {std::move(p), std::nullopt});
+}
+
+void SharedDispatch::on_member_certain(session::Session& session) {
+  if (waiting_.empty()) return;
+  waiting_bytes_.erase(session.id());
+  const auto node = waiting_.extract(session.id());
+  if (node.empty()) return;
+  for (Waiting& what : node.mapped()) go_on(std::move(what), session.id());
+}
+
+void SharedDispatch::on_member_gone(const session::Session& session) {
+  if (waiting_.empty()) return;
+  waiting_bytes_.erase(session.id());
+  const auto node = waiting_.extract(session.id());
+  if (node.empty()) return;
+  for (Waiting& what : node.mapped()) go_on(std::move(what), std::nullopt);
+}
+
+void SharedDispatch::go_on(Waiting what, std::optional<router::SubscriberId> member) {
+  Placement& p = what.placement;
+  router::SharedGroup* group = core_.tree.find_group(p.group->filter, p.group->name);
+  const bool given = member && group != nullptr && group->member(*member) != nullptr;
+  if (what.question && given) {
+    answer(*what.question, *group, *member, p.message);
+  } else if (what.question) {
+    look_for_member(*what.question, p.group->name, p.group->filter, p.message);
+  } else if (given) {
+    core_.tickets->begin_unwatched();
+    place_here(*group, *member, std::move(p));
+  } else {
+    place_or_drop(std::move(p));
   }
 }
 
@@ -199,7 +271,7 @@ void SharedDispatch::give_when_answered(Peer& to, Placement p, router::Subscribe
 void SharedDispatch::give_or_place(const Placement& p, router::SubscriberId member) {
   router::SharedGroup* group = core_.tree.find_group(p.group->filter, p.group->name);
   core_.tickets->begin_unwatched();
-  if (group != nullptr && group->member(member) != nullptr) {
+  if (group != nullptr && group->member(member) != nullptr && is_certain(*core_.sessions->by_id(member))) {
     give(*core_.sessions->by_id(member), *group, p.message);
   } else {
     place_or_drop(p);
@@ -311,10 +383,6 @@ void SharedDispatch::give(session::Session& session, const router::SharedGroup& 
   delivery.ids.add(member->options.identifier);
   delivery.group = name_of(group);
   if (message->qos() == proto::QoS::exactly_once) remember(message->once(), *delivery.group);
-  if (session.inbound) {
-    core_.takeovers->hold(session, std::move(delivery));
-    return;
-  }
   const uint64_t changes = core_.journal->changes();
   session.deliver(std::move(delivery));
   if (core_.journal->changes() != changes) core_.journal->wait(core_.tickets->wait_here());
@@ -390,48 +458,62 @@ bool SharedDispatch::on_publish(Peer& from, uint8_t flags, std::string_view body
   const bus::MessageRef message = bus::read_message(reader, attachment);
   if (!message) return false;
   core_.page.add(metrics::Counter::bus_messages_received);
-  const auto answer = [this, token, to = from.id](SharedResult result) { send_result(to, token, result); };
+  look_for_member({from.id, token, (flags & bus::kAskedAgain) != 0}, name, filter, message);
+  return true;
+}
+
+void SharedDispatch::look_for_member(const Question& question, std::string_view name, std::string_view filter,
+                                     const bus::MessageRef& message) {
   const bool once = message->qos() == proto::QoS::exactly_once;
   const auto key = key_of(message->once(), name, filter);
   if (once && (given_.contains(key) || has_mark(message->once(), name, filter))) {
     // A member here has it; who asks again, after a death, was not told any more.
-    core_.tickets->begin([answer, how = how_given(from, key)] { answer(how); });
+    core_.tickets->begin([this, to = question.from, token = question.token, how = how_given(question.from, key)] {
+      send_result(to, token, how);
+    });
     core_.journal->wait(core_.tickets->wait_here());
     core_.tickets->end();
-    return true;
+    return;
   }
   if (router::SharedGroup* group = core_.tree.find_group(filter, name)) {
     // Offline members take it only when nobody is live anywhere.
     const auto member =
         group->pick_local(strategy_, message->publisher(), !group->live_anywhere(), *core_.env.random, inflight_of_);
-    if (member && once && !core_.sessions->by_id(*member)->stored()) {
-      Placement p;
-      p.message = message;
-      p.group = name_of(*group);
-      p.stored = (flags & bus::kAskedAgain) != 0;
-      if (is_gateway(from.id.slot)) {
-        reserve(from, std::move(p), *member);
-        answer(SharedResult::reserved);
-      } else {
-        answer(SharedResult::accepted);
-        give_when_answered(from, std::move(p), *member);
-      }
-      return true;
-    }
-    if (member) {
-      core_.tickets->begin([answer] { answer(SharedResult::accepted); });
-      session::Session& session = *core_.sessions->by_id(*member);
-      // What is held for a session that is moving here is not stored yet.
-      const bool marks = once && (flags & bus::kAskedAgain) != 0 && session.inbound == nullptr;
-      if (marks) write_mark(message->once(), name, filter);
-      give(session, *group, message);
-      core_.tickets->end();
-      return true;
-    }
+    if (member) return answer(question, *group, *member, message);
     if (!group->members().empty()) refused_to_.emplace(filter, name);
   }
-  answer(SharedResult::refused);
-  return true;
+  send_result(question.from, question.token, SharedResult::refused);
+}
+
+void SharedDispatch::answer(const Question& question, router::SharedGroup& group, router::SubscriberId member,
+                            const bus::MessageRef& message) {
+  const bool once = message->qos() == proto::QoS::exactly_once;
+  session::Session& session = *core_.sessions->by_id(member);
+  Placement p;
+  p.message = message;
+  p.group = name_of(group);
+  p.stored = question.asked_again;
+  if (!is_certain(session)) {
+    p.stored = false;  // with who asks
+    return wait_for(session, {std::move(p), question});
+  }
+  Peer* from = core_.peers->find(question.from);
+  if (from == nullptr) return;
+  if (once && !session.stored()) {
+    if (is_gateway(question.from.slot)) {
+      reserve(question.from, std::move(p), member);
+      send_result(question.from, question.token, SharedResult::reserved);
+    } else {
+      send_result(question.from, question.token, SharedResult::accepted);
+      give_when_answered(*from, std::move(p), member);
+    }
+    return;
+  }
+  core_.tickets->begin(
+      [this, to = question.from, token = question.token] { send_result(to, token, SharedResult::accepted); });
+  if (once && question.asked_again) write_mark(message->once(), group.name(), group.filter());
+  give(session, group, message);
+  core_.tickets->end();
 }
 
 bool SharedDispatch::on_result(Peer& from, std::string_view body) {
@@ -465,6 +547,13 @@ void SharedDispatch::refused(Placement p, bool far) {
 
 void SharedDispatch::on_peer_gone(const WorkerId& peer) {
   speak_again();
+  for (auto& [member, waiting] : waiting_) {  // its replacement asks again
+    std::erase_if(waiting, [&](const Waiting& what) {
+      const bool dead = what.question && what.question->from == peer;
+      if (dead) waiting_bytes_[member] -= what.bytes;
+      return dead;
+    });
+  }
   std::vector<uint64_t> tokens;
   for (const auto& [token, o] : outstanding_) {
     if (o.peer == peer) tokens.push_back(token);

@@ -12,6 +12,11 @@
 // live member that is not known here (any more, or yet), it waits for news: they speak again when they know better.
 // Members' messages that were not sent yet, and QoS 1 in flight, move on when a member goes offline or leaves.
 //
+// A session that is moving here, or was loaded and may be out of date, may turn out to be another worker's: a message
+// for such a member waits with the dispatcher (Waiting), not in the session. It is given when the session is stored
+// here for certain, in one batch with whatever that forgets; if the session goes, another is looked for. So nobody is
+// told that a member has a message which is not in a store.
+//
 // In a cluster the gateway is such a peer, for the members of all other hosts. QoS 2 takes more care, since more can
 // die on the way (share_sender.h): this worker asks the gateway which host it would choose, notes the answer, and names
 // the host with the message, now and whenever it must ask again.
@@ -67,9 +72,11 @@ class SharedDispatch {
   void on_member_left(session::Session& session, std::string_view filter, std::string_view name);
   // The session ends, and has left its groups. What it had in flight of a group that it left before goes on, too.
   void on_member_ended(session::Session& session);
-  // A session that was loaded is out of date, and is about to be forgotten.
-  void on_member_stale(session::Session& session);
-  // Those that were loaded are not, as far as the others know.
+  // The session is this worker's for certain: what waited for that is given to it.
+  void on_member_certain(session::Session& session);
+  // It goes, or went elsewhere, and has left its groups: what waited for it is another's.
+  void on_member_gone(const session::Session& session);
+  // Sessions that might have been out of date are not.
   void on_confirmed();
   // Members were added, here or elsewhere: what waits for offline members here may have somewhere to go.
   void on_group_changed(router::SharedGroup& group);
@@ -119,6 +126,29 @@ class SharedDispatch {
     Placement placement;
     std::optional<uint32_t> slot;
   };
+  // Who else wants to know whether a member here takes a message.
+  struct Question {
+    WorkerId from;
+    uint64_t token = 0;
+    bool asked_again = false;  // if `from` dies, its replacement asks as well
+  };
+  // For a member whose session is not this worker's for certain.
+  struct Waiting {
+    Placement placement;
+    std::optional<Question> question;  // none: ours
+    size_t bytes = 0;
+  };
+  static bool is_certain(const session::Session& session);
+  void wait_for(const session::Session& session, Waiting what);
+  void wait_here_for(const session::Session& session, Placement p);
+  void go_on(Waiting what, std::optional<router::SubscriberId> member);
+  // Gives it to a member here, or has it wait for it.
+  void place_here(router::SharedGroup& group, router::SubscriberId member, Placement p);
+  void answer(const Question& question, router::SharedGroup& group, router::SubscriberId member,
+              const bus::MessageRef& message);
+  // Finds out, and answers.
+  void look_for_member(const Question& question, std::string_view name, std::string_view filter,
+                       const bus::MessageRef& message);
   // Tries to place the message; false: nobody is left. Uses the current ticket if the placement has none.
   bool place(router::SharedGroup& group, Placement p, connection::MqttClient* client = nullptr);
   // What all had refused is offered again.
@@ -135,10 +165,10 @@ class SharedDispatch {
   void send_pinned(Placement p, uint32_t slot);
   void give_when_forgotten(Placement p, router::SubscriberId member);
   void give_when_answered(Peer& to, Placement p, router::SubscriberId member);
-  void reserve(const Peer& gateway, Placement p, router::SubscriberId member);
+  void reserve(const WorkerId& gateway, Placement p, router::SubscriberId member);
   bool is_gateway(uint32_t slot) const { return slot == core_.gateway_slot(); }
   void send_result(const WorkerId& to, uint64_t token, SharedResult result);
-  SharedResult how_given(const Peer& asker, const Given& key);
+  SharedResult how_given(const WorkerId& asker, const Given& key);
   void give_or_place(const Placement& p, router::SubscriberId member);
   void forget_record(Placement& p);
   void send(Peer& peer, Placement p);
@@ -156,6 +186,8 @@ class SharedDispatch {
   uint64_t next_token_ = 1;
   std::unordered_map<uint64_t, Outstanding> outstanding_;
   std::vector<Parked> parked_;
+  std::map<router::SubscriberId, std::deque<Waiting>> waiting_;
+  std::map<router::SubscriberId, size_t> waiting_bytes_;
   std::vector<Placement> refused_;                            // by all; waits for news
   std::set<std::pair<std::string, std::string>> refused_to_;  // filter, group: peers, for its offline members here
   // QoS 2 messages that members here were given, the last of them: should one be placed again, it is here.

@@ -54,18 +54,18 @@ void SharedDispatch::send_result(const WorkerId& to, uint64_t token, SharedResul
 }
 
 // The asker, if it is a gateway, is the one that says go from now on.
-SharedResult SharedDispatch::how_given(const Peer& asker, const Given& key) {
+SharedResult SharedDispatch::how_given(const WorkerId& asker, const Given& key) {
   const auto reserved = reserved_.find(key);
   if (reserved == reserved_.end()) return SharedResult::accepted;
-  reserved->second.gateway = asker.id;
+  reserved->second.gateway = asker;
   return SharedResult::reserved;
 }
 
-void SharedDispatch::reserve(const Peer& gateway, Placement p, router::SubscriberId member) {
+void SharedDispatch::reserve(const WorkerId& gateway, Placement p, router::SubscriberId member) {
   const Given key = key_of(p);
   remember(p.message->once(), *p.group);
   p.promised = true;
-  reserved_[key] = {std::move(p), member, gateway.id};
+  reserved_[key] = {std::move(p), member, gateway};
 }
 
 bool SharedDispatch::on_known(Peer& from, std::string_view body) {
@@ -81,7 +81,7 @@ bool SharedDispatch::on_known(Peer& from, std::string_view body) {
     send_result(from.id, token, SharedResult::refused);
     return true;
   }
-  core_.tickets->begin([this, to = from.id, token, how = how_given(from, key)] { send_result(to, token, how); });
+  core_.tickets->begin([this, to = from.id, token, how = how_given(from.id, key)] { send_result(to, token, how); });
   core_.journal->wait(core_.tickets->wait_here());
   core_.tickets->end();
   return true;

@@ -46,20 +46,6 @@ void SharedDispatch::on_member_ended(session::Session& session) {
   redistribute(session, false, session.take_shared([](const session::GroupName&) { return true; }));
 }
 
-// What the session was loaded with is with its newer self; what it was given since then is not.
-void SharedDispatch::on_member_stale(session::Session& session) {
-  if (session.unconfirmed == 0) return;
-  std::vector<session::Delivery> given;
-  for (session::Delivery& delivery : session.take_shared([](const session::GroupName&) { return true; })) {
-    if (delivery.position >= session.unconfirmed) {
-      given.push_back(std::move(delivery));
-    } else {
-      core_.records->erase_delivery(session.sid, delivery.position, delivery.records);
-    }
-  }
-  redistribute(session, false, std::move(given));
-}
-
 void SharedDispatch::on_confirmed() {
   std::vector<router::SharedGroup*> groups;
   core_.tree.for_each_group([&](router::SharedGroup& group) { groups.push_back(&group); });

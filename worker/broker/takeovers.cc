@@ -5,10 +5,12 @@
 #include <vector>
 
 #include "shared/bus/frames.h"
+#include "worker/broker/claims.h"
 #include "worker/broker/interest.h"
 #include "worker/broker/journal.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/sessions.h"
+#include "worker/broker/shared_dispatch.h"
 #include "worker/broker/state_transfer.h"
 #include "worker/broker/tickets.h"
 
@@ -62,6 +64,7 @@ bool Takeovers::on_abort(const WorkerId& from, std::string_view body) {
   session::Session& session = *it->second;
   take_back(session);
   core_.sessions->go_offline(session);
+  core_.claims->settle_doubts();
   return true;
 }
 
@@ -71,18 +74,27 @@ void Takeovers::send_if_complete(session::Session& session) {
   for (const uint64_t origin : *outbound.wanted) {
     if (!outbound.cuts.contains(origin) && core_.peers->may_say_more(origin)) return;
   }
-  Peer* peer = core_.peers->find(WorkerId{outbound.to_slot, outbound.to_incarnation});
-  if (peer == nullptr) return;
+  if (core_.peers->find(WorkerId{outbound.to_slot, outbound.to_incarnation}) == nullptr) return;
   outbound.frozen = true;
   outbound.left = session.subscriptions.shares();
   core_.interest->leave_groups(session);
-  send_state(core_, *peer, outbound.claim, session);
+  core_.shared->on_member_gone(session);
+  // What groups gave it is stored here first: should we die, our replacement is to know that a member was given it.
+  const Key key{outbound.to_incarnation, outbound.claim};
+  core_.journal->then([this, key] {
+    const auto it = outbound_.find(key);
+    if (it == outbound_.end() || !it->second->outbound->frozen) return;
+    const Outbound& out = *it->second->outbound;
+    Peer* to = core_.peers->find(WorkerId{out.to_slot, out.to_incarnation});
+    if (to != nullptr) send_state(core_, *to, out.claim, *it->second);
+  });
 }
 
-// The new owner has died before the session was safe with it.
+// The new owner has died before the session was safe with it, as far as is known here.
 void Takeovers::take_back(session::Session& session) {
   const std::unique_ptr<Outbound> outbound = std::move(session.outbound);
   outbound_.erase({outbound->to_incarnation, outbound->claim});
+  if (outbound->frozen) session.unconfirmed = core_.claims->doubt();
   for (const session::OwnShare& share : outbound->left) {
     core_.interest->subscribe_shared(session, share.group, share.filter, share.options);
   }
@@ -135,7 +147,7 @@ bool Takeovers::on_cut_sent(const WorkerId& from, std::string_view body) {
 
 void Takeovers::freeze_if_cut(session::Session& session) {
   Inbound& inbound = *session.inbound;
-  if (inbound.freezing || !inbound.asked.empty()) return;
+  if (inbound.freezing || !inbound.asked.empty() || !core_.peers->all_recovered()) return;
   Peer* peer = core_.peers->find(WorkerId{inbound.from_slot, inbound.from_incarnation});
   if (peer == nullptr) return;
   inbound.freezing = true;
@@ -182,11 +194,9 @@ std::vector<TicketId> Takeovers::finish_inbound(session::Session& session, const
     const bus::MessageRef message = held.delivery.message;
     const bus::Uid& once = message->once();
     const bool again = once != message->uid() && (once.sequence & kAccepted) == 0;
-    if (!held.delivery.group) {
-      if (had(message->uid()) || (again && had(once)) || skips_once(session, *message)) continue;
-      if (!kept.emplace(once.incarnation, once.sequence).second) continue;
-      core_.journal->note_held(*message);
-    }
+    if (had(message->uid()) || (again && had(once)) || skips_once(session, *message)) continue;
+    if (!kept.emplace(once.incarnation, once.sequence).second) continue;
+    core_.journal->note_held(*message);
     session.keep(std::move(held.delivery));
   }
   return tickets;
@@ -254,6 +264,7 @@ void Takeovers::on_recovered() {
   std::vector<session::Session*> moving;
   for (auto& [key, session] : outbound_) moving.push_back(session);
   for (session::Session* session : moving) send_if_complete(*session);
+  for (auto& [claim, session] : inbound_) freeze_if_cut(*session);
 }
 
 void Takeovers::on_peer_gone(const WorkerId& gone) {

@@ -12,7 +12,8 @@
 //   A <─stale── home         A forgets the session
 //
 // A sends nothing while some worker is dead, or its replacement has not yet routed again what it had accepted: that
-// would come to A, or be known to B from others' sessions, and so miss this one.
+// would come to A, or be known to B from others' sessions, and so miss this one. Nor does B say freeze then: A may not
+// have heard of a death yet that B knows of, and would not wait for the end of that stream.
 //
 // From the cut on both sides get every message, so both are complete until `stale`, and it does not matter which of
 // them dies: before B's commit the session is A's still (A notices B's death and takes it back), after it B's, whose
@@ -20,6 +21,9 @@
 // again when its replacement is there (B holds on meanwhile); if B dies A goes on.
 //
 // Shared groups: B is a member from state_begin on, A until it is frozen; the messages of a group go to one of them.
+// What B is chosen for meanwhile stays with its dispatcher (shared_dispatch.h). A sends its state when what is in it is
+// in its store: its replacement must know what a member was given. When A takes the session back, B may have stored it
+// all the same; until everybody has told, A is given nothing of groups (Session::unconfirmed).
 #pragma once
 
 #include <cstdint>

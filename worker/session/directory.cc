@@ -60,7 +60,7 @@ bool Directory::on_foreign_held(Entries::iterator it, const WorkerId& from, uint
   entry.foreign.erase(entry.foreign.begin());
   entry.serving = false;
   if (outcome == Outcome::ended && entry.holder) {
-    replies_.stale(*entry.holder, it->first, epoch);
+    tell_stale(*it, *entry.holder, epoch);
     entry.holder.reset();
     entry.registered = false;
     entry.epoch = std::max(entry.epoch, epoch);
@@ -114,7 +114,7 @@ void Directory::on_registered(std::string_view id, uint64_t epoch, bool ours) {
   }
   // What is being moved now is told again when that is over.
   if (entry.transferring || entry.holder_epoch >= epoch) return;
-  replies_.stale(*entry.holder, id, epoch);
+  tell_stale(*it, *entry.holder, epoch);
   entry.holder.reset();
   entry.epoch = std::max(entry.epoch, epoch);
   settle(it);
@@ -146,13 +146,16 @@ void Directory::on_held(const WorkerId& from, std::string_view id, uint64_t clai
   const bool tell = clustered_ && (!entry.registered || outcome == Outcome::ended);
   entry.remote.reset();
   if (outcome != Outcome::not_pulled && entry.holder && *entry.holder != from) {
-    replies_.stale(*entry.holder, id, entry.epoch);
+    tell_stale(*it, *entry.holder, entry.epoch);
   }
   if (outcome == Outcome::kept || outcome == Outcome::offline) {
     entry.holder = from;
     entry.holder_epoch = entry.epoch;
   }
-  if (outcome == Outcome::ended) entry.holder.reset();
+  if (outcome == Outcome::ended) {
+    entry.holder.reset();
+    entry.past = std::max(entry.past, entry.epoch);
+  }
   if (tell) {
     // A claim that came to nothing, of what another worker here holds, is still this host's.
     replies_.settled(id, entry.epoch, outcome);
@@ -170,10 +173,21 @@ void Directory::on_held(const WorkerId& from, std::string_view id, uint64_t clai
 }
 
 void Directory::on_release(const WorkerId& from, std::string_view id, uint64_t epoch) {
+  if (starting_) entries_.try_emplace(std::string(id));
   const auto it = entries_.find(std::string(id));
   if (it == entries_.end()) return;
   Entry& entry = it->second;
-  if (entry.holder != from || entry.holder_epoch != epoch) return;
+  if (entry.holder != from || entry.holder_epoch != epoch) {
+    if (!starting_) return;
+    entry.past = std::max(entry.past, epoch);
+    last_epoch_ = std::max(last_epoch_, epoch);
+    if (!entry.holder || entry.holder_epoch >= epoch) return;
+    tell_stale(*it, *entry.holder, epoch);
+    entry.holder.reset();
+    entry.registered = false;
+    return;
+  }
+  entry.past = std::max(entry.past, epoch);
   entry.holder.reset();
   entry.registered = false;
   if (entry.transferring) return;
@@ -181,8 +195,37 @@ void Directory::on_release(const WorkerId& from, std::string_view id, uint64_t e
   settle(it);
 }
 
+void Directory::tell_stale(Entries::value_type& item, const WorkerId& who, uint64_t epoch) {
+  item.second.past = std::max(item.second.past, epoch);
+  item.second.forgetting.push_back(who);
+  replies_.stale(who, item.first, epoch);
+}
+
+void Directory::on_forgotten(const WorkerId& from, std::string_view id) {
+  const auto it = entries_.find(std::string(id));
+  if (it == entries_.end()) return;
+  std::vector<WorkerId>& forgetting = it->second.forgetting;
+  const auto who = std::find(forgetting.begin(), forgetting.end(), from);
+  if (who == forgetting.end()) return;
+  forgetting.erase(who);
+  if (!it->second.transferring) settle(it);
+}
+
+void Directory::on_ready() {
+  starting_ = false;
+  std::vector<std::string> ids;
+  for (const auto& [id, entry] : entries_) {
+    if (!entry.holder && !entry.transferring) ids.push_back(id);
+  }
+  for (const std::string& id : ids) {
+    const auto it = entries_.find(id);
+    if (it != entries_.end()) settle(it);
+  }
+}
+
 void Directory::on_holding(const WorkerId& from, std::string_view id, uint64_t epoch, uint64_t claim, bool foreign) {
-  Entry& entry = entries_[std::string(id)];
+  Entries::value_type& item = *entries_.try_emplace(std::string(id)).first;
+  Entry& entry = item.second;
   last_epoch_ = std::max(last_epoch_, epoch);
   if (claim != 0 && foreign) {
     entry.foreign.push_back(Claim{from, claim, false, epoch});
@@ -194,12 +237,14 @@ void Directory::on_holding(const WorkerId& from, std::string_view id, uint64_t e
     entry.epoch = std::max(entry.epoch, epoch);
     return;
   }
-  if (!entry.holder || entry.holder_epoch < epoch || entry.holder->slot == from.slot) {
-    if (entry.holder && entry.holder->slot != from.slot) replies_.stale(*entry.holder, id, epoch);
+  if (!entry.holder && epoch < entry.past) {
+    tell_stale(item, from, entry.past);
+  } else if (!entry.holder || entry.holder_epoch < epoch || entry.holder->slot == from.slot) {
+    if (entry.holder && entry.holder->slot != from.slot) tell_stale(item, *entry.holder, epoch);
     entry.holder = from;
     entry.holder_epoch = epoch;
   } else if (*entry.holder != from) {
-    replies_.stale(from, id, entry.holder_epoch);
+    tell_stale(item, from, entry.holder_epoch);
   }
   entry.epoch = std::max(entry.epoch, epoch);
 }
@@ -253,7 +298,10 @@ void Directory::on_worker_synced(const WorkerId& worker) {
         if (entry.holder) replies_.settled(id, entry.holder_epoch, Outcome::offline);
       }
     }
-    if ((was_here || doubted) && !entry.transferring) affected.push_back(id);
+    // What its predecessors were to forget it has told, if it is there.
+    const bool forgot =
+        std::erase_if(entry.forgetting, [&](const WorkerId& w) { return w.slot == worker.slot && w != worker; }) != 0;
+    if ((was_here || doubted || forgot) && !entry.transferring) affected.push_back(id);
   }
   for (const std::string& id : affected) {
     const auto it = entries_.find(id);
@@ -270,7 +318,7 @@ void Directory::settle(Entries::iterator it) {
     entry.waiting.pop_back();
     entry.older = entry.waiting.size();
     start(*it, next);
-  } else if (!entry.holder && entry.foreign.empty()) {
+  } else if (!entry.holder && entry.foreign.empty() && entry.forgetting.empty() && !starting_) {
     entries_.erase(it);
   }
 }

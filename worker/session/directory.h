@@ -13,7 +13,9 @@
 // a client that has hung up. Epochs grow: max(last + 1, wall-clock microseconds).
 // A worker that replaces a dead home is told by every peer what it holds and what it is pulling (holding()) before it
 // handles any claim. Two may hold one session for a while (a takeover whose end one of them has not heard of, or did
-// not live to write down): the higher epoch is the owner's, the other is told `stale`.
+// not live to write down): the higher epoch is the owner's, the other is told `stale`. An entry stays until who was
+// told so has answered, or its replacement has told what it has: what is loaded there would be taken for the session if
+// the newer one has ended meanwhile. And what ended while a home was dead its replacement is told.
 //
 // In a cluster the same id has a home on every host, and above them there is one more directory. This one asks it
 // (`ask`) before it grants an id of which the cluster has not confirmed that this host holds it, and tells it what came
@@ -53,7 +55,8 @@ class Directory {
     // `holder` is where the session is; none: nowhere.
     virtual void grant(const WorkerId& to, uint64_t claim, uint64_t epoch, const std::optional<WorkerId>& holder) = 0;
     virtual void superseded(const WorkerId& to, uint64_t claim) = 0;
-    // What `to` has of that id is out of date if its epoch is below this one: it must forget it.
+    // What `to` has of that id is out of date if its epoch is below this one: it must forget it, and on_forgotten() is
+    // to follow when it has for good.
     virtual void stale(const WorkerId& to, std::string_view id, uint64_t epoch) = 0;
     // The session may be on another host, which cannot be asked now.
     virtual void refused(const WorkerId& to, uint64_t claim) = 0;
@@ -74,8 +77,13 @@ class Directory {
   void on_claim(const WorkerId& from, std::string_view id, uint64_t claim, bool clean = false, uint64_t foreign = 0);
   // The claimant's transfer is over. REQUIRES: what Outcome says is true of it.
   void on_held(const WorkerId& from, std::string_view id, uint64_t claim, Outcome outcome);
-  // The holder's session has ended. Ignored unless it is the holder with that epoch.
+  // The holder's session has ended. Ignored unless it is the holder with that epoch, or may have been.
   void on_release(const WorkerId& from, std::string_view id, uint64_t epoch);
+  // The answer to `stale`.
+  void on_forgotten(const WorkerId& from, std::string_view id);
+  // This worker starts: until on_ready() it may be told in any order what is held and what has ended.
+  void on_starting() { starting_ = true; }
+  void on_ready();
   // While this worker starts: what a peer holds (claim = 0) or is pulling (its claim number), for another host or not.
   void on_holding(const WorkerId& from, std::string_view id, uint64_t epoch, uint64_t claim, bool foreign = false);
   // A worker died: its claims are void. What it held, or was about to, is in its store, and its replacement's to tell:
@@ -108,7 +116,9 @@ class Directory {
   struct Entry {
     uint64_t epoch = 0;  // of the newest grant
     std::optional<WorkerId> holder;
-    uint64_t holder_epoch = 0;  // of the holder's session: an earlier grant's if later claimants did not pull
+    uint64_t holder_epoch = 0;         // of the holder's session: an earlier grant's if later claimants did not pull
+    uint64_t past = 0;                 // whatever has an epoch below this is out of date
+    std::vector<WorkerId> forgetting;  // were told so, and have not answered
     std::optional<Claim> transferring;
     bool asking = false;             // the claim waits for on_answer()
     bool registered = false;         // the cluster has confirmed that this host holds it
@@ -126,6 +136,7 @@ class Directory {
   void grant(Entry& entry);
   void serve(Entries::value_type& item);
   bool on_foreign_held(Entries::iterator it, const WorkerId& from, uint64_t claim, Outcome outcome);
+  void tell_stale(Entries::value_type& item, const WorkerId& who, uint64_t epoch);
   // After a transfer ended: grants the waiting claim or drops an entry that says nothing.
   void settle(Entries::iterator it);
 
@@ -135,6 +146,7 @@ class Directory {
   const bool accept_unknown_;
   Entries entries_;
   uint64_t last_epoch_ = 0;
+  bool starting_ = false;
 };
 
 }  // namespace session

@@ -96,8 +96,8 @@ class Session {
   // Its number in the store; 0: it is not stored.
   uint64_t sid = 0;
   uint64_t next_position = 1;
-  // It has been loaded, and may be out of date: another worker may have a newer one. 0: no, or it is known not to be;
-  // else next_position when it was loaded.
+  // It has been loaded, or taken back, and may be out of date: another worker may have a newer one. 0: no, or it is
+  // known not to be; else the number of that doubt (Claims::doubt()).
   uint64_t unconfirmed = 0;
   // Its messages are stored: they are sent, and acknowledged to their publishers, when they are.
   bool stored() const { return sid != 0 && durable(); }
@@ -146,6 +146,7 @@ class Session {
 
   // --- takeover ---
   std::unique_ptr<Inbound> inbound;
+  bool moved = false;     // it came from another worker, where something of it may be left
   bool arriving = false;  // not yet this worker's: it is being received, or being stored for its new connection
   std::unique_ptr<Outbound> outbound;
   // By worker process: its messages up to this number came with the session; they may still come directly, and are

@@ -101,3 +101,26 @@ TEST_CASE_FIXTURE(Fixture, "instance: users and groups that are not there are re
                        Error);
   CHECK_FALSE(resolve_identity(config()).switches);
 }
+
+TEST_CASE_FIXTURE(Fixture, "instance: the highest incarnation is remembered, some way ahead") {
+  {
+    IncarnationFile file(directory);
+    CHECK(file.highest() == 0);
+    file.reserve(1000);
+  }
+  const uint64_t reserved = IncarnationFile(directory).highest();
+  CHECK(reserved > 1000);
+  IncarnationFile file(directory);
+  const fs::file_time_type written = fs::last_write_time(directory + "/incarnation");
+  file.reserve(reserved);
+  CHECK(fs::last_write_time(directory + "/incarnation") == written);
+  file.reserve(reserved + 1);
+  CHECK(IncarnationFile(directory).highest() > reserved + 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "instance: what does not hold an incarnation is refused") {
+  for (const char* text : {"", "x", "12 13"}) {
+    std::ofstream(directory + "/incarnation") << text;
+    CHECK_THROWS_AS(IncarnationFile{directory}, Error);
+  }
+}

@@ -134,6 +134,18 @@ TEST_CASE_FIXTURE(Fixture, "supervisor: incarnations follow the wall clock and n
   CHECK(supervisor->incarnation(1) == 9'000'000);
 }
 
+TEST_CASE_FIXTURE(Fixture,
+                  "supervisor: incarnations grow past what a master before has given, whatever the clock says") {
+  policy.last_incarnation = 7'000'000;
+  start(2);
+  CHECK(supervisor->incarnation(0) == 7'000'001);
+  CHECK(supervisor->incarnation(1) == 7'000'002);
+  policy.host_tag = 0x155;
+  policy.last_incarnation = (7'000'000ULL << 10) + 0x2AA;
+  start(1);
+  CHECK(supervisor->incarnation(0) == (7'000'001ULL << 10) + 0x155);
+}
+
 TEST_CASE_FIXTURE(Fixture, "supervisor: in a cluster incarnations of different hosts differ, and still grow") {
   policy.host_tag = 0x155;
   start(2);

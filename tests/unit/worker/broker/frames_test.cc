@@ -206,6 +206,8 @@ TEST_CASE("frames: departed, asked and answered") {
   ScriptedPeer other(f.world, 2, 9, {gone});
   other.send(FrameType::sync_end);
   REQUIRE(other.run());
+  REQUIRE(f.peer.run());  // it has read what there is
+  REQUIRE(other.run());
   other.frames();
   f.world.announce({other.id});
   f.world[0].peer_gone(gone);

@@ -129,6 +129,7 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: a higher epoch elsewhere makes wh
   registered();
   directory.on_registered("c", 9000, false);
   CHECK(replies() == Lines{"A stale"});
+  directory.on_forgotten(kA, "c");
   CHECK(directory.size() == 0);
 }
 
@@ -146,6 +147,7 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: another host gets what this one h
   CHECK(epoch == 6000);
   held(kGateway, 7, Outcome::ended);
   CHECK(replies() == Lines{"A stale"});
+  directory.on_forgotten(kA, "c");
   CHECK(directory.size() == 0);
 }
 

@@ -133,9 +133,62 @@ TEST_CASE_FIXTURE(Fixture, "directory: a session that ended in the transfer is h
   holder(kA, 1);
   claim(kB, 1);
   held(kB, 1, Directory::Outcome::ended);
+  directory.on_forgotten(kA, "c");
   CHECK(directory.size() == 0);
   claim(kC, 1);
   CHECK(replies() == Lines{"B#1 holder=A", "C#1 holder=none"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: what was left behind by a session that has ended is out of date") {
+  holder(kA, 1);
+  const uint64_t old = epochs.back();
+  claim(kB, 1);
+  held(kB, 1);
+  stales.clear();
+  directory.on_release(kB, "c", epochs.back());
+  SUBCASE("its worker has forgotten it") {
+    directory.on_forgotten(kA, "c");
+    CHECK(directory.size() == 0);
+  }
+  SUBCASE("it is loaded by that one's replacement") {
+    const WorkerId again{0, 101};
+    directory.on_holding(again, "c", old, 0);
+    directory.on_worker_synced(again);
+    CHECK(support::take(stales) == Lines{"A c below " + std::to_string(epochs.back())});
+    claim(kC, 1);
+    CHECK(lines.back() == "C#1 holder=none");
+  }
+  SUBCASE("that one's replacement does not have it") {
+    directory.on_worker_synced({0, 101});
+    CHECK(directory.size() == 0);
+  }
+}
+
+TEST_CASE_FIXTURE(Fixture,
+                  "directory: while it starts it may be told first of the end of a session, or of what is left of it") {
+  directory.on_starting();
+  SUBCASE("of the end") {
+    directory.on_release(kB, "c", 9);
+    directory.on_holding(kA, "c", 5, 0);
+  }
+  SUBCASE("of what is left") {
+    directory.on_holding(kA, "c", 5, 0);
+    directory.on_release(kB, "c", 9);
+  }
+  CHECK(support::take(stales) == Lines{"A c below 9"});
+  directory.on_ready();
+  directory.on_forgotten(kA, "c");
+  CHECK(directory.size() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: while it starts it may be told of the end of what has begun anew") {
+  directory.on_starting();
+  directory.on_release(kB, "c", 9);
+  directory.on_holding(kA, "c", 12, 0);
+  directory.on_ready();
+  CHECK(stales.empty());
+  claim(kC, 1);
+  CHECK(lines.back() == "C#1 holder=A");
 }
 
 TEST_CASE_FIXTURE(Fixture, "directory: a report of a transfer that is not under way is ignored") {
