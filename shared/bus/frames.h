@@ -56,6 +56,7 @@ enum class FrameType : uint8_t {
   // To the claimant of a session that another host holds, node_imports.h.
   restart = 38,         // u64 claim: its state begins anew
   reclaim = 39,         // u64 claim: it has come to another worker here meanwhile
+  predecessor = 62,     // to the gateway: things are asked for that only its predecessor knew who wants
   claim_refused = 61,   // u64 claim: the session may be on another host, which cannot be asked
   takeover_abort = 60,  // to the holder: u64 claim: the claimant has given up
   // Retained messages in a cluster, between a topic's home and the gateway (retained_home.h, retained_sync.h).
@@ -67,12 +68,23 @@ enum class FrameType : uint8_t {
   retain_round = 45,    // to a home: u8 0 or 2 a snapshot follows, 1 that was it, u64 number of the round, u64 cluster
   retain_offer = 46,    // to the gateway: u64 version, message
   retain_offered = 47,  // to the home, of its next one: u64 the version that is there; 0: it could not be asked
+  // The copy of what a worker stores, for the other hosts (copier.h, node_copies.h).
+  copy = 63,        // to the gateway: u64 round, u8 CopyStep, batch
+  copied = 64,      // from it: u64 round, u64 so many steps of it are done
+  copy_state = 65,  // from it: u8 CopyState
   // Shared groups over hosts (share_sender.h, share_receiver.h), between a worker and its gateway.
   shared_where = 50,  // to it: u64 token, text group, text filter, text publisher: which host may take a message
   shared_there = 51,  // from it: u64 token, text node; empty: none
   shared_at = 52,     // to it: u64 token, u8 repeat, text node, text group, text filter, message
   shared_known = 53,  // from it: u64 token, u64 and u64 identity, text group, text filter: has a member here that?
   shared_go = 54,     // from it: u64 and u64 identity, text group, text filter: the member may have it now
+};
+
+enum class CopyStep : uint8_t { begin = 0, batch = 1, finish = 2 };
+enum class CopyState : uint8_t {
+  away = 0,    // no copies now, begin anew when they are possible again
+  there = 1,   // copies are possible
+  failed = 2,  // the last step was refused: begin anew a little later
 };
 
 // Builds a frame body.
@@ -83,6 +95,10 @@ class Writer {
   Writer& put(T value) {
     static_assert(std::is_trivially_copyable_v<T>);
     out_.append(reinterpret_cast<const char*>(&value), sizeof value);
+    return *this;
+  }
+  Writer& bytes(std::string_view s) {
+    out_.append(s);
     return *this;
   }
   Writer& text(std::string_view s) {
@@ -112,6 +128,7 @@ class Reader {
     return value;
   }
   std::string_view text() { return bytes(get<uint16_t>()); }
+  std::string_view rest() { return bytes(rest_.size()); }
   std::string_view bytes(size_t n) {
     if (rest_.size() < n) {
       ok_ = false;

@@ -7,11 +7,11 @@
 // no answer yet completes with Status::lost: it may have been carried out or not. All calls may be repeated: what was
 // carried out before is not done twice (numbers, epochs and versions see to that).
 //
-// A node is a host. It has a name (configuration) and a life: a host that comes back after others have adopted what it
-// had starts another life. Everything that belongs to a node is kept under both ("name.life", its key), and every call
-// that writes for a node checks, in the same atomic step, that its life has not ended and that the calling gateway is
-// its newest: otherwise nothing is done, and the answer is Status::fenced. So it is before join() has answered. What is
-// done to another node (trim, purge, bury) is refused unless this node has adopted it, and is fine if it is gone.
+// A node is a host. It has a name (configuration) and a life, together its key ("name.life"). Everything that belongs
+// to a node is kept under its key, and every call that writes for a node checks, in the same atomic step, that the
+// calling gateway is its newest: otherwise nothing is done, and the answer is Status::fenced. So it is before join()
+// has answered. A node whose host is dead goes on elsewhere, under its key and another name: adopt(). The host itself,
+// when it comes back, starts another life.
 #pragma once
 
 #include <cstdint>
@@ -33,18 +33,21 @@ enum class Status : uint8_t {
 
 struct Node {
   std::string key;            // "name.life"
-  uint64_t gateway = 0;       // incarnation of the process that speaks for it
+  uint64_t gateway = 0;       // incarnation of the process that speaks for it; 0: it has been adopted, and none yet
   uint64_t remaining_ms = 0;  // of its lease; 0: it has run out
-  std::string adopter;        // key of the node that has taken it over, or is about to; empty: nobody
+  std::string adopter;        // key of the node whose host it goes on at; empty: at its own
   bool operator==(const Node&) const = default;
 };
 
 // What join() says, and renew() with `life` unchanged.
 struct Membership {
   std::string key;          // ours
-  bool fresh = false;       // a new life: what we had has been adopted, or we were never here. Told once to a gateway.
+  bool fresh = false;       // a new life: what we had goes on elsewhere, or we were never here. Told once to a gateway.
   uint64_t cluster_id = 0;  // changes when what is shared has been lost
   uint64_t inbox_end = 0;   // the newest entry of our inbox; 0: it is empty
+  // For how long there has been no time in which nobody could renew: whoever is not among the nodes, or whose lease has
+  // run out, has had at least that to say otherwise.
+  uint64_t calm_ms = 0;
   std::vector<Node> nodes;  // all, ours included
 };
 
@@ -137,15 +140,16 @@ class Hub {
 
   // --- traffic ---
   // Puts a batch of frames into a node's inbox. `number` grows by one for each batch of this gateway for that inbox,
-  // from 1; a batch that is there is not put twice. Status::ok too if that node is gone for good.
+  // from 1; a batch that is there is not put twice. Status::ok too if that node has been buried; refused if it is not
+  // known: Redis may have lost it, and it will join again.
   virtual void send(const std::string& to, uint64_t number, std::string frames, Done done) = 0;
   // To whoever listens there now: may be lost.
   virtual void datagram(const std::string& to, std::string_view frames) = 0;
   // Entries of an inbox behind `after`, at most about `max_bytes` of them; waits about a second for the first one and
   // answers with none then. One read at a time for each inbox. Waiting delays no other call.
   virtual void read(const std::string& inbox, uint64_t after, size_t max_bytes, Answer<std::vector<Entry>> done) = 0;
-  // Everything up to and including `id` is done with.
-  virtual void trim(const std::string& inbox, uint64_t id, Done done) = 0;
+  // Everything in this node's inbox up to and including `id` is done with.
+  virtual void trim(uint64_t id, Done done) = 0;
 
   // --- the directory: client id -> (epoch, claimant, holder) ---
   // This node wants the session. epoch = max(last + 1, at_least, clock in microseconds).
@@ -160,9 +164,14 @@ class Hub {
   virtual void release(std::string_view client, uint64_t epoch, Done done) = 0;
   // Who holds it now: a node key, or empty.
   virtual void holder(std::string_view client, Answer<std::string> done) = 0;
-  // One part (of purge_parts()) of the entries that a node, which this one has adopted, holds or claims: forgotten.
-  virtual uint32_t purge_parts() const = 0;
-  virtual void purge(const std::string& node, uint32_t part, Done done) = 0;
+  // One part (of directory_parts()) of the entries in which this node is the holder or the claimant.
+  struct Mine {
+    std::string client;
+    uint64_t epoch = 0;  // with which it is the holder, or claims
+    bool holds = false;  // else it claims
+  };
+  virtual uint32_t directory_parts() const = 0;
+  virtual void mine(uint32_t part, Answer<std::vector<Mine>> done) = 0;
 
   // --- retained messages ---
   // Decides the order: gives the change a version (higher than all before, and than `at_least`), keeps it and tells
@@ -182,11 +191,16 @@ class Hub {
   virtual uint64_t deletions_kept_ms() const { return 3'600'000; }
 
   // --- copies of what a node's workers have stored, for the others ---
+  // A copy is made in rounds: the first batches of a round bring all there is, and until the round is finished the copy
+  // is that of the round before. `round` is another one each time, not 0. Calls of a round that another has replaced
+  // are refused.
+  virtual void begin_copy(uint32_t slot, uint64_t round, Done done) = 0;
   // Applies the changes to this node's copy of a slot. Whole batches, in order.
-  virtual void copy(uint32_t slot, const store::Batch& batch, Done done) = 0;
-  // Forgets this node's copy of a slot.
-  virtual void clear_copy(uint32_t slot, Done done) = 0;
-  // Records of a node's copy, as in snapshot().
+  virtual void copy(uint32_t slot, uint64_t round, const store::Batch& batch, Done done) = 0;
+  virtual void finish_copy(uint32_t slot, uint64_t round, Done done) = 0;
+  // Forgets this node's copies of slots from `slots` on.
+  virtual void keep_copies(uint32_t slots, Done done) = 0;
+  // Records of a node's copy, as in snapshot(). Of a slot whose first round is not finished: what there is of it.
   struct Records {
     uint64_t next = 0;
     std::vector<Copied> items;
@@ -194,11 +208,14 @@ class Hub {
   virtual void read_copy(const std::string& node, uint64_t cursor, Answer<Records> done) = 0;
 
   // --- adoption ---
-  // Takes over a node whose lease has run out; ok with true if it is this node's now (or was already). From then on
-  // that node is fenced. If the adopter's own lease runs out the next may take over from it.
-  virtual void adopt(const std::string& node, Answer<bool> done) = 0;
-  // Everything of that node has found a place: its inbox, its copies and its entry are gone.
-  virtual void bury(const std::string& node, Done done) = 0;
+  // Takes over a node whose lease has run out `lease_ms` / 2 ago, if it has been calm for 3/2 `lease_ms` (so that it
+  // could have renewed); or goes on with one that this node has adopted. ok with the name under which it is to join
+  // from now on; empty: it is not ours to adopt. Nothing is done for that node any more but by who joins under that
+  // name, and who does not within `within_ms` may lose it to the next.
+  virtual void adopt(const std::string& node, uint64_t lease_ms, uint64_t within_ms, Answer<std::string> done) = 0;
+  // This node is not needed any more: everything of it is forgotten, and its life ends. Refused while there is
+  // something in its inbox.
+  virtual void bury(Done done) = 0;
 };
 
 }  // namespace cluster

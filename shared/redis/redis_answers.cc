@@ -120,6 +120,8 @@ std::optional<Membership> to_membership(const Reply& reply) {
   membership.key = fields.text();
   membership.fresh = fields.flag();
   membership.cluster_id = fields.number();
+  membership.inbox_end = fields.number();
+  membership.calm_ms = fields.count();
   Fields nodes(fields.array());
   while (nodes.ok() && !nodes.at_end()) {
     Node node;
@@ -166,10 +168,19 @@ std::optional<uint64_t> to_cluster_id(const Reply& reply) {
   return to_version(reply);
 }
 
-std::optional<bool> to_yes(const Reply& reply) {
+std::optional<std::vector<Hub::Mine>> to_mine(const Reply& reply) {
   Fields fields(reply, 1);
-  const bool yes = fields.flag();
-  return if_complete(fields, yes);
+  Fields entries(fields.array());
+  std::vector<Hub::Mine> mine;
+  while (entries.ok() && !entries.at_end()) {
+    Hub::Mine entry;
+    entry.client = entries.text();
+    entry.epoch = entries.number();
+    entry.holds = entries.flag();
+    mine.push_back(std::move(entry));
+  }
+  if (!entries.complete()) return std::nullopt;
+  return if_complete(fields, std::move(mine));
 }
 
 CopyCursor to_copy_cursor(uint64_t next) {

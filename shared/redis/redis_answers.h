@@ -21,7 +21,7 @@ std::optional<cluster::Held> to_held(const Reply& reply);
 std::optional<std::string> to_holder(const Reply& reply);
 std::optional<uint64_t> to_version(const Reply& reply);
 std::optional<uint64_t> to_cluster_id(const Reply& reply);
-std::optional<bool> to_yes(const Reply& reply);
+std::optional<std::vector<cluster::Hub::Mine>> to_mine(const Reply& reply);
 std::optional<cluster::Hub::Records> to_records(const Reply& reply);
 // Where a piece of a copy begins: what Records::next says.
 struct CopyCursor {

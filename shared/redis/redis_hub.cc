@@ -572,9 +572,9 @@ void RedisHub::read_entries(Reader& reader, const std::shared_ptr<Reading>& read
       options_.block_ms);
 }
 
-void RedisHub::trim(const std::string& inbox, uint64_t id, Done done) {
+void RedisHub::trim(uint64_t id, Done done) {
   const uint64_t first_to_stay = id == UINT64_MAX ? id : id + 1;
-  tell(fenced_script(Script::trim).add(inbox).add(first_to_stay), std::move(done));
+  tell(fenced_script(Script::trim).add(first_to_stay), std::move(done));
 }
 
 // --- directory ---
@@ -606,8 +606,8 @@ void RedisHub::holder(std::string_view client, Answer<std::string> done) {
   ask<std::string>(script(Script::holder).add(bucket_of(client)).add(client), std::move(done), to_holder);
 }
 
-void RedisHub::purge(const std::string& node, uint32_t part, Done done) {
-  tell(fenced_script(Script::purge).add(node).add(part), std::move(done));
+void RedisHub::mine(uint32_t part, Answer<std::vector<Mine>> done) {
+  ask<std::vector<Mine>>(fenced_script(Script::mine).add(part), std::move(done), to_mine);
 }
 
 // --- retained messages ---
@@ -702,7 +702,11 @@ void RedisHub::snapshot(uint64_t cursor, Answer<Changes> done) {
 
 // --- copies ---
 
-void RedisHub::copy(uint32_t slot, const store::Batch& batch, Done done) {
+void RedisHub::begin_copy(uint32_t slot, uint64_t round, Done done) {
+  tell(fenced_script(Script::begin_copy).add(slot).add(round), std::move(done));
+}
+
+void RedisHub::copy(uint32_t slot, uint64_t round, const store::Batch& batch, Done done) {
   if (batch.changes() > kMostCopied) {
     return complete<bool>([done = std::move(done)](Status status, bool) { done(status); }, Status::refused);
   }
@@ -715,7 +719,7 @@ void RedisHub::copy(uint32_t slot, const store::Batch& batch, Done done) {
   for (const auto& [record, value] : last) erased += value ? 0 : 1;
   Command command = fenced_script(erased == last.size() ? Script::copy_erase : Script::copy);
   command.reserve(command.size() + batch.bytes() + 64 + last.size() * 32);
-  command.add(slot).add(erased);
+  command.add(slot).add(round).add(erased);
   for (const auto& [record, value] : last) {
     if (!value) command.add(record);
   }
@@ -725,8 +729,12 @@ void RedisHub::copy(uint32_t slot, const store::Batch& batch, Done done) {
   tell(command, std::move(done));
 }
 
-void RedisHub::clear_copy(uint32_t slot, Done done) {
-  tell(fenced_script(Script::clear_copy).add(slot), std::move(done));
+void RedisHub::finish_copy(uint32_t slot, uint64_t round, Done done) {
+  tell(fenced_script(Script::finish_copy).add(slot).add(round), std::move(done));
+}
+
+void RedisHub::keep_copies(uint32_t slots, Done done) {
+  tell(fenced_script(Script::keep_copies).add(slots), std::move(done));
 }
 
 void RedisHub::read_copy(const std::string& node, uint64_t cursor, Answer<Records> done) {
@@ -742,12 +750,14 @@ void RedisHub::read_copy(const std::string& node, uint64_t cursor, Answer<Record
 
 // --- adoption ---
 
-void RedisHub::adopt(const std::string& node, Answer<bool> done) {
-  ask<bool>(fenced_script(Script::adopt).add(node).add(channel(kNodesChannel)), std::move(done), to_yes);
+void RedisHub::adopt(const std::string& node, uint64_t lease_ms, uint64_t within_ms, Answer<std::string> done) {
+  Command command = fenced_script(Script::adopt);
+  command.add(node).add(std::min(lease_ms, kLongestLeaseMs) * 1000).add(std::min(within_ms, kLongestLeaseMs) * 1000);
+  ask<std::string>(command.add(channel(kNodesChannel)), std::move(done), to_holder);
 }
 
-void RedisHub::bury(const std::string& node, Done done) {
-  tell(fenced_script(Script::bury).add(node).add(channel(kNodesChannel)), std::move(done));
+void RedisHub::bury(Done done) {
+  tell(fenced_script(Script::bury).add(channel(kNodesChannel)), std::move(done));
 }
 
 }  // namespace redis

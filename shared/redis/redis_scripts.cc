@@ -40,18 +40,20 @@ local function put_node(key, n)
 end
 local function self()
   local n = node(ARGV[2])
-  if n and n.gateway == ARGV[3] and n.adopter == '' then return ARGV[2], n end
+  if n and n.gateway == ARGV[3] then return ARGV[2], n end
   return nil
 end
 )lua";
 
-// adopted: 'gone', or true if `key` has adopted `other` (or it is the same).
-constexpr std::string_view kAdopted = R"lua(
-local function adopted(key, other)
-  if key == other then return true end
-  local n = node(other)
-  if not n then return 'gone' end
-  return n.adopter == key
+// name_of: under which a node joins.
+constexpr std::string_view kNames = R"lua(
+local function name_of(key, n)
+  if n.adopter ~= '' then return key .. '@' .. n.adopter end
+  return string.match(key, '^(.*)%.%d+$')
+end
+local function forget_name(key, n)
+  local name = name_of(key, n)
+  if name and call('HGET', P .. 'names', name) == key then call('HDEL', P .. 'names', name) end
 end
 )lua";
 
@@ -72,7 +74,18 @@ local function cluster_id(random)
   call('HSETNX', P .. 'cluster', 'id', random)
   return call('HGET', P .. 'cluster', 'id')
 end
-local function membership(key, fresh, random)
+-- ms for which there was no pause of half a lease in which nobody joined or renewed.
+local function calm(lease_ms)
+  local t = now()
+  local had = call('HMGET', P .. 'cluster', 'seen', 'calm')
+  call('HSET', P .. 'cluster', 'seen', t)
+  if not (had[1] and had[2]) or less(t, had[1]) or tonumber(t) - tonumber(had[1]) > tonumber(lease_ms) * 500 then
+    call('HSET', P .. 'cluster', 'calm', t)
+    return 0
+  end
+  return math.floor((tonumber(t) - tonumber(had[2])) / 1000)
+end
+local function membership(key, fresh, random, lease_ms)
   local t = tonumber(now())
   local list = {}
   for _, k in ipairs(call('HKEYS', P .. 'nodes')) do
@@ -82,7 +95,9 @@ local function membership(key, fresh, random)
     list[#list + 1] = string.format('%.0f', math.max(0, math.ceil((tonumber(n.deadline) - t) / 1000)))
     list[#list + 1] = n.adopter
   end
-  return {0, key, fresh, cluster_id(random), list}
+  local last = redis.pcall('XREVRANGE', P .. 'in:' .. key, '+', '-', 'COUNT', 1)[1]
+  local inbox_end = last and string.match(last[1], '^%d+') or '0'
+  return {0, key, fresh, cluster_id(random), inbox_end, calm(lease_ms), list}
 end
 )lua";
 
@@ -141,7 +156,7 @@ constexpr std::string_view kJoin = R"lua(
 local name, gateway, lease, random, channel = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local key = call('HGET', P .. 'names', name)
 local n = key and node(key)
-if n and n.adopter == '' then
+if n then
   if less(gateway, n.gateway) then return {1} end
 else
   key = name .. '.' .. next_number('epoch', '0')
@@ -152,7 +167,7 @@ n.gateway = gateway
 n.deadline = later(lease .. '000')
 put_node(key, n)
 call('PUBLISH', channel, key)
-return membership(key, n.born == gateway and 1 or 0, random)
+return membership(key, n.born == gateway and 1 or 0, random, lease)
 )lua";
 
 constexpr std::string_view kRenew = R"lua(
@@ -162,7 +177,8 @@ n.deadline = later(ARGV[4] .. '000')
 put_node(key, n)
 sweep(ARGV[6], 100)
 call('XTRIM', P .. 'changes', 'MINID', '~', string.format('%.0f', tonumber(now()) - tonumber(ARGV[7])) .. '-0')
-return membership(key, 0, ARGV[5])
+call('ZREMRANGEBYSCORE', P .. 'buried', '-inf', string.format('%.0f', tonumber(now()) - 86400000000))
+return membership(key, 0, ARGV[5], ARGV[4])
 )lua";
 
 constexpr std::string_view kLeave = R"lua(
@@ -178,7 +194,7 @@ constexpr std::string_view kSend = R"lua(
 local key = self()
 if not key then return {1} end
 local to, number = ARGV[4], ARGV[5]
-if call('HEXISTS', P .. 'nodes', to) == 0 then return {0} end
+if call('HEXISTS', P .. 'nodes', to) == 0 then return {call('ZSCORE', P .. 'buried', to) and 0 or 2} end
 local last = call('HMGET', P .. 'num:' .. to, key, '#')
 if last[1] then
   local gateway, had = string.match(last[1], '^(%d+) (%d+)$')
@@ -200,10 +216,7 @@ return {0}
 constexpr std::string_view kTrim = R"lua(
 local key = self()
 if not key then return {1} end
-local ours = adopted(key, ARGV[4])
-if ours == 'gone' then return {0} end
-if not ours then return {2} end
-call('XTRIM', P .. 'in:' .. ARGV[4], 'MINID', '=', ARGV[5] .. '-0')
+call('XTRIM', P .. 'in:' .. key, 'MINID', '=', ARGV[4] .. '-0')
 return {0}
 )lua";
 
@@ -268,27 +281,24 @@ constexpr std::string_view kHolder = R"lua(
 return {0, entry(ARGV[2], ARGV[3]).holder}
 )lua";
 
-constexpr std::string_view kPurge = R"lua(
+constexpr std::string_view kMine = R"lua(
 local key = self()
 if not key then return {1} end
-local gone, bucket = ARGV[4], ARGV[5]
-if key == gone or not adopted(key, gone) then return {2} end
-for _, client in ipairs(call('HKEYS', P .. 'dir:' .. bucket)) do
-  local e = entry(bucket, client)
-  if e.claimant == gone or e.holder == gone or e.previous == gone then
-    if e.claimant == gone then
-      e.claimant = ''
-      e.previous = ''
-    end
-    if e.holder == gone then
-      e.holder = ''
-      e.held = '0'
-    end
-    if e.previous == gone then e.previous = e.holder end
-    put_entry(bucket, client, e)
+local list = {}
+for _, client in ipairs(call('HKEYS', P .. 'dir:' .. ARGV[4])) do
+  local e = entry(ARGV[4], client)
+  if e.holder == key then
+    list[#list + 1] = client
+    list[#list + 1] = e.held
+    list[#list + 1] = 1
+  end
+  if e.claimant == key then
+    list[#list + 1] = client
+    list[#list + 1] = e.epoch
+    list[#list + 1] = 0
   end
 end
-return {0}
+return {0, list}
 )lua";
 
 constexpr std::string_view kRetain = R"lua(
@@ -320,36 +330,76 @@ local first = call('XRANGE', P .. 'changes', '(' .. after .. '-0', '+', 'COUNT',
 return {0, last, first and first[2][2] == after and 0 or 1}
 )lua";
 
-constexpr std::string_view kCopy = R"lua(
+constexpr std::string_view kBeginCopy = R"lua(
 local key = self()
 if not key then return {1} end
-local copy = P .. 'copy:' .. key .. ':' .. ARGV[4]
-local puts = 6 + tonumber(ARGV[5])
-for i = puts, #ARGV, 1000 do call('HSET', copy, unpack(ARGV, i, math.min(i + 999, #ARGV))) end
-for i = 6, puts - 1, 1000 do call('HDEL', copy, unpack(ARGV, i, math.min(i + 999, puts - 1))) end
-if puts <= #ARGV then call('SADD', P .. 'slots:' .. key, ARGV[4]) end
+local slots, slot, round = P .. 'slots:' .. key, ARGV[4], ARGV[5]
+local had = call('HMGET', slots, slot, slot .. '+')
+if had[1] == round or had[2] == round then return {0} end
+if had[2] then call('UNLINK', P .. 'copy:' .. key .. ':' .. slot .. ':' .. had[2]) end
+call('HSET', slots, slot .. '+', round)
 return {0}
 )lua";
 
-constexpr std::string_view kClearCopy = R"lua(
+constexpr std::string_view kCopy = R"lua(
 local key = self()
 if not key then return {1} end
-call('UNLINK', P .. 'copy:' .. key .. ':' .. ARGV[4])
-call('SREM', P .. 'slots:' .. key, ARGV[4])
+local slot, round = ARGV[4], ARGV[5]
+local had = call('HMGET', P .. 'slots:' .. key, slot, slot .. '+')
+if had[1] ~= round and had[2] ~= round then return {2} end
+local copy = P .. 'copy:' .. key .. ':' .. slot .. ':' .. round
+local puts = 7 + tonumber(ARGV[6])
+for i = puts, #ARGV, 1000 do call('HSET', copy, unpack(ARGV, i, math.min(i + 999, #ARGV))) end
+for i = 7, puts - 1, 1000 do call('HDEL', copy, unpack(ARGV, i, math.min(i + 999, puts - 1))) end
+return {0}
+)lua";
+
+constexpr std::string_view kFinishCopy = R"lua(
+local key = self()
+if not key then return {1} end
+local slots, slot, round = P .. 'slots:' .. key, ARGV[4], ARGV[5]
+local had = call('HMGET', slots, slot, slot .. '+')
+if had[1] == round then return {0} end
+if had[2] ~= round then return {2} end
+if had[1] then call('UNLINK', P .. 'copy:' .. key .. ':' .. slot .. ':' .. had[1]) end
+call('HSET', slots, slot, round)
+call('HDEL', slots, slot .. '+')
+return {0}
+)lua";
+
+constexpr std::string_view kKeepCopies = R"lua(
+local key = self()
+if not key then return {1} end
+local slots = P .. 'slots:' .. key
+local had = call('HGETALL', slots)
+for i = 1, #had, 2 do
+  local slot = string.match(had[i], '^%d+')
+  if tonumber(slot) >= tonumber(ARGV[4]) then
+    call('UNLINK', P .. 'copy:' .. key .. ':' .. slot .. ':' .. had[i + 1])
+    call('HDEL', slots, had[i])
+  end
+end
 return {0}
 )lua";
 
 // Answers with the slot of the records and where to go on: slot and cursor, or nothing at the end.
 constexpr std::string_view kReadCopy = R"lua(
-local slots = {}
-for _, s in ipairs(call('SMEMBERS', P .. 'slots:' .. ARGV[2])) do
-  if tonumber(s) >= tonumber(ARGV[3]) then slots[#slots + 1] = tonumber(s) end
+local rounds, slots = {}, {}
+local had = call('HGETALL', P .. 'slots:' .. ARGV[2])
+for i = 1, #had, 2 do
+  local slot, under_way = string.match(had[i], '^(%d+)(%+?)$')
+  slot = tonumber(slot)
+  if slot >= tonumber(ARGV[3]) then
+    if not rounds[slot] then slots[#slots + 1] = slot end
+    if under_way == '' or not rounds[slot] then rounds[slot] = had[i + 1] end
+  end
 end
 table.sort(slots)
 if #slots == 0 then return {0, 0, {}, {}} end
 local slot = slots[1]
 local cursor = slot == tonumber(ARGV[3]) and ARGV[4] or '0'
-local r = call('HSCAN', P .. 'copy:' .. ARGV[2] .. ':' .. string.format('%.0f', slot), cursor, 'COUNT', ARGV[5])
+local copy = P .. 'copy:' .. ARGV[2] .. ':' .. string.format('%.0f', slot) .. ':' .. rounds[slot]
+local r = call('HSCAN', copy, cursor, 'COUNT', ARGV[5])
 local following = {}
 if r[1] ~= '0' then following = {slot, r[1]} elseif slots[2] then following = {slots[2], '0'} end
 return {0, slot, following, r[2]}
@@ -358,36 +408,40 @@ return {0, slot, following, r[2]}
 constexpr std::string_view kAdopt = R"lua(
 local key = self()
 if not key then return {1} end
-local n = node(ARGV[4])
-if not n or ARGV[4] == key then return {0, 0} end
-if n.adopter == key then return {0, 1} end
-local t = now()
-local function over(m) return not m or m.adopter ~= '' or not less(t, m.deadline) end
-if n.adopter == '' then
-  if less(t, n.deadline) then return {0, 0} end
-elseif not over(node(n.adopter)) then
-  return {0, 0}
+local gone, lease = ARGV[4], ARGV[5]
+local n = node(gone)
+if not n or gone == key then return {0, ''} end
+local t = tonumber(now())
+if n.adopter ~= key or tonumber(n.deadline) + tonumber(lease) / 2 <= t then
+  local calm = call('HGET', P .. 'cluster', 'calm')
+  if tonumber(n.deadline) + tonumber(lease) / 2 > t or not calm then return {0, ''} end
+  if t - tonumber(calm) < tonumber(lease) * 1.5 then return {0, ''} end
+  forget_name(gone, n)
+  n.adopter = key
+  n.gateway = '0'
+  n.deadline = later(ARGV[6])
+  put_node(gone, n)
+  call('HSET', P .. 'names', name_of(gone, n), gone)
+  call('PUBLISH', ARGV[7], gone)
 end
-n.adopter = key
-put_node(ARGV[4], n)
-call('PUBLISH', ARGV[5], ARGV[4])
-return {0, 1}
+return {0, name_of(gone, n)}
 )lua";
 
 constexpr std::string_view kBury = R"lua(
-local key = self()
+local key, n = self()
 if not key then return {1} end
-local gone = ARGV[4]
-local ours = adopted(key, gone)
-if ours == 'gone' then return {0} end
-if key == gone or not ours then return {2} end
-for _, slot in ipairs(call('SMEMBERS', P .. 'slots:' .. gone)) do call('UNLINK', P .. 'copy:' .. gone .. ':' .. slot) end
-call('UNLINK', P .. 'slots:' .. gone, P .. 'in:' .. gone, P .. 'num:' .. gone)
-call('HDEL', P .. 'nodes', gone)
-local name = string.match(gone, '^(.*)%.%d+$')
-if name and call('HGET', P .. 'names', name) == gone then call('HDEL', P .. 'names', name) end
-for _, other in ipairs(call('HKEYS', P .. 'nodes')) do call('HDEL', P .. 'num:' .. other, gone) end
-call('PUBLISH', ARGV[5], gone)
+if call('XLEN', P .. 'in:' .. key) > 0 then return {2} end
+local slots = P .. 'slots:' .. key
+local had = call('HGETALL', slots)
+for i = 1, #had, 2 do
+  call('UNLINK', P .. 'copy:' .. key .. ':' .. string.match(had[i], '^%d+') .. ':' .. had[i + 1])
+end
+call('UNLINK', slots, P .. 'in:' .. key, P .. 'num:' .. key)
+call('HDEL', P .. 'nodes', key)
+forget_name(key, n)
+for _, other in ipairs(call('HKEYS', P .. 'nodes')) do call('HDEL', P .. 'num:' .. other, key) end
+call('ZADD', P .. 'buried', now(), key)
+call('PUBLISH', ARGV[4], key)
 return {0}
 )lua";
 
@@ -405,23 +459,25 @@ constexpr std::array<Row, kScripts> kRows = {{
     {"leave", true, {}, kLeave},
     {"send", false, {}, kSend},
     {"last_entry", true, {}, kLastEntry},
-    {"trim", true, {kAdopted}, kTrim},
+    {"trim", true, {}, kTrim},
     {"claim", false, {kNumbers, kDirectory}, kClaim},
     {"hold", false, {kNumbers, kDirectory}, kHold},
     {"withdraw", true, {kDirectory}, kWithdraw},
     {"release", true, {kDirectory}, kRelease},
     {"holder", true, {kDirectory}, kHolder},
-    {"purge", true, {kAdopted, kDirectory}, kPurge},
+    {"mine", true, {kDirectory}, kMine},
     {"retain", false, {kNumbers, kRetained}, kRetain},
     {"retain_delete", true, {kNumbers, kRetained}, kRetain},
     {"retain_again", false, {kNumbers, kRetained}, kRetainAgain},
     {"changes", true, {kNumbers}, kChanges},
+    {"begin_copy", false, {}, kBeginCopy},
     {"copy", false, {}, kCopy},
     {"copy_erase", true, {}, kCopy},
-    {"clear_copy", true, {}, kClearCopy},
+    {"finish_copy", true, {}, kFinishCopy},
+    {"keep_copies", true, {}, kKeepCopies},
     {"read_copy", true, {}, kReadCopy},
-    {"adopt", true, {}, kAdopt},
-    {"bury", true, {kAdopted}, kBury},
+    {"adopt", true, {kNames}, kAdopt},
+    {"bury", true, {kNames}, kBury},
 }};
 
 }  // namespace

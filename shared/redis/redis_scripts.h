@@ -1,20 +1,24 @@
 // The calls of cluster::Hub as Lua scripts, each carried out by Redis in one step, and where they keep what.
 //
-//   cluster           hash: id (of what is shared), epoch, version, change: the highest number of each kind so far
-//   nodes             hash: node key -> gateway, deadline, the gateway that began the life, adopter
+//   cluster           hash: id (of what is shared), epoch, version, change: the highest number of each kind so far;
+//                     seen: when somebody joined or renewed last; calm: since when that was never long ago
+//   nodes             hash: node key -> gateway (0: adopted, none yet), deadline, the gateway that began the life,
+//                     adopter
 //   names             hash: node name -> key of its life now
+//   buried            sorted set: keys of nodes that are not needed any more, by time
 //   in:{node}         stream: the inbox. Entries f (from), g (gateway), d (frames); id "N-0"
 //   num:{node}        hash: sender's key -> its gateway and last number; "#" -> the last N
 //   dir:{bucket}      hash: client id -> epoch, holder's epoch, claimant, the claimant's predecessor, holder
 //   retained          hash: topic -> version, value (nothing: it was deleted)
 //   tombstones        sorted set: deleted topics by time
 //   changes           stream: p (id before), t (topic), n (version), v (value, unless it is large); id "N-0"
-//   copy:{node}:{slot} hash: record -> value;  slots:{node}  set: which slots there are
+//   copy:{node}:{slot}:{round}  hash: record -> value
+//   slots:{node}      hash: slot -> the round that is whole; slot + "+" -> the round that is under way
 //
 // All of it under the configured prefix. Nothing that a client chose is in the name of a key or channel. Times are
 // microseconds of Redis's own clock. Numbers of 64 bits are decimal texts: a number of Lua has only 53 bits.
 //
-// Every script answers with an array that begins with 0 (done), 1 (fenced) or 2 (the other node is not ours).
+// Every script answers with an array that begins with 0 (done), 1 (fenced) or 2 (refused: see hub.h).
 #pragma once
 
 #include <cstddef>
@@ -31,23 +35,25 @@ enum class Script : uint8_t {
   leave,          // self, channel
   send,           // self, to, number, frames
   last_entry,     // inbox, after: nothing that comes may be behind it
-  trim,           // self, inbox, the first that stays
+  trim,           // self, the first that stays
   claim,          // self, bucket, client, at least
   hold,           // self, bucket, client, epoch
   withdraw,       // self, bucket, client, epoch
   release,        // self, bucket, client, epoch
   holder,         // bucket, client
-  purge,          // self, node, bucket
+  mine,           // self, bucket
   retain,         // self, topic, value, at least, tombstones' time us, how many changes to keep
   retain_delete,  // the same for an empty value; when memory is short, too
   retain_again,   // self, topic, value, version, tombstones' time us, how many changes to keep
   changes,        // after
-  copy,           // self, slot, number of erased, erased..., key, value...
+  begin_copy,     // self, slot, round
+  copy,           // self, slot, round, number of erased, erased..., key, value...
   copy_erase,     // the same without puts; when memory is short, too
-  clear_copy,     // self, slot
+  finish_copy,    // self, slot, round
+  keep_copies,    // self, slots
   read_copy,      // node, slot, cursor, count
-  adopt,          // self, node, channel
-  bury,           // self, node, channel
+  adopt,          // self, node, lease us, within us, channel
+  bury,           // self, channel
 };
 inline constexpr size_t kScripts = static_cast<size_t>(Script::bury) + 1;
 

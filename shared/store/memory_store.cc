@@ -18,6 +18,17 @@ void MemoryStore::load(const Visit& visit) {
   for (const auto& [key, value] : disk_) visit(key, value);
 }
 
+bool MemoryStore::read_disk_on(const Disk& disk, std::string& after, size_t bytes, const Visit& visit) {
+  size_t read = 0;
+  for (auto it = disk.upper_bound(after); it != disk.end(); ++it) {
+    if (read >= bytes) return true;
+    visit(it->first, it->second);
+    after = it->first;
+    read += it->first.size() + it->second.size();
+  }
+  return false;
+}
+
 void MemoryStore::commit(Batch batch, Completion done) {
   waiting_.push_back({std::move(batch), std::move(done)});
 }

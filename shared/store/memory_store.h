@@ -17,6 +17,9 @@ class MemoryStore final : public Store {
   explicit MemoryStore(Disk& disk) : disk_(disk) {}
 
   void load(const Visit& visit) override;
+  bool read_on(std::string& after, size_t bytes, const Visit& visit) override {
+    return read_disk_on(disk_, after, bytes, visit);
+  }
   void commit(Batch batch, Completion done) override;
   void run_completions() override;
   bool pending() const override { return !waiting_.empty(); }
@@ -31,6 +34,7 @@ class MemoryStore final : public Store {
   void release() { held_ = false; }
   void set_health(Health health) { health_ = health; }
   const Disk& disk() const { return disk_; }
+  static bool read_disk_on(const Disk& disk, std::string& after, size_t bytes, const Visit& visit);
 
  private:
   struct Waiting {

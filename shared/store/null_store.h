@@ -15,6 +15,7 @@ class NullStore final : public Store {
   explicit NullStore(std::function<void()> wake = {}) : wake_(std::move(wake)) {}
 
   void load(const Visit&) override {}
+  bool read_on(std::string&, size_t, const Visit&) override { return false; }
   void commit(Batch, Completion done) override {
     waiting_.push_back(std::move(done));
     if (wake_) wake_();

@@ -294,6 +294,15 @@ void RocksDb::for_each(std::string_view prefix, const Each& each) const {
   if (!it->status().ok()) throw cannot_open(options_.path, it->status());
 }
 
+void RocksDb::for_each_behind(const std::string& key, const Each& each) const {
+  const std::unique_ptr<rocksdb::Iterator> it(db_->db->NewIterator(scan_options()));
+  const std::string from = key + '\0';
+  for (it->Seek(slice(from)); it->Valid(); it->Next()) {
+    if (!each(view(it->key()), view(it->value()))) return;
+  }
+  if (!it->status().ok()) throw cannot_open(options_.path, it->status());
+}
+
 std::optional<std::string> RocksDb::get(std::string_view key) const {
   std::string value;
   const rocksdb::Status status = db_->db->Get(rocksdb::ReadOptions(), slice(key), &value);

@@ -58,6 +58,8 @@ class RocksDb {
   // Every record whose key begins with `prefix`, in the order of keys. Throws Error. Return false to stop.
   using Each = std::function<bool(std::string_view key, std::string_view value)>;
   void for_each(std::string_view prefix, const Each& each) const;
+  // Every record behind that key.
+  void for_each_behind(const std::string& key, const Each& each) const;
   std::optional<std::string> get(std::string_view key) const;
 
   struct Outcome {

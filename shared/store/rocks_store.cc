@@ -93,6 +93,26 @@ void RocksStore::load(const Visit& visit) {
   });
 }
 
+bool RocksStore::read_on(std::string& after, size_t bytes, const Visit& visit) {
+  const std::shared_lock lock(db_mutex_, std::try_to_lock);
+  if (!lock.owns_lock() || !db_) return true;  // it is being opened anew
+  size_t read = 0;
+  bool more = false;
+  try {
+    db_->for_each_behind(after, [&](std::string_view key, std::string_view value) {
+      more = read >= bytes;
+      if (more) return false;
+      visit(key, value);
+      after = key;
+      read += key.size() + value.size();
+      return true;
+    });
+  } catch (const Error&) {
+    return true;
+  }
+  return more;
+}
+
 // --- the loop's side ---
 
 void RocksStore::commit(Batch batch, Completion done) {

@@ -52,6 +52,7 @@ class RocksStore final : public Store {
   ~RocksStore() override;
 
   void load(const Visit& visit) override;
+  bool read_on(std::string& after, size_t bytes, const Visit& visit) override;
   void commit(Batch batch, Completion done) override;
   void run_completions() override;
   bool pending() const override { return outstanding_ > 0; }

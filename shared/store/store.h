@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -22,6 +23,9 @@ class Batch {
  public:
   void put(std::string_view key, std::string_view value) { append(kPut, key, value); }
   void erase(std::string_view key) { append(kErase, key, {}); }
+  // As the bytes of another one, from this process or another of this host; nullopt: they are none.
+  static std::optional<Batch> from_bytes(std::string_view bytes);
+  std::string_view view() const { return bytes_; }
   bool empty() const { return bytes_.empty(); }
   size_t bytes() const { return bytes_.size(); }
   size_t changes() const { return changes_; }
@@ -65,6 +69,24 @@ class Batch {
   size_t puts_ = 0;
 };
 
+inline std::optional<Batch> Batch::from_bytes(std::string_view bytes) {
+  Batch batch;
+  batch.bytes_ = bytes;
+  for (std::string_view rest = bytes; !rest.empty();) {
+    uint32_t key = 0;
+    uint32_t value = 0;
+    if (rest.size() < kHead) return std::nullopt;
+    std::memcpy(&key, rest.data() + 1, sizeof key);
+    std::memcpy(&value, rest.data() + 5, sizeof value);
+    if (rest[0] != kPut && rest[0] != kErase) return std::nullopt;
+    if (rest.size() - kHead < uint64_t{key} + value) return std::nullopt;
+    ++batch.changes_;
+    if (rest[0] == kPut) ++batch.puts_;
+    rest.remove_prefix(kHead + key + value);
+  }
+  return batch;
+}
+
 using Completion = std::function<void()>;
 using Visit = std::function<void(std::string_view key, std::string_view value)>;
 
@@ -77,6 +99,9 @@ class Store {
   virtual ~Store() = default;
   // Everything that is stored, in the order of keys. Before the first commit.
   virtual void load(const Visit& visit) = 0;
+  // At any time: what is stored, behind the key `after` (which moves on), about `bytes` of it. Of batches whose
+  // completion has not been called it may show something or nothing. False: that was the rest.
+  virtual bool read_on(std::string& after, size_t bytes, const Visit& visit) = 0;
   // Applies the batch atomically, after all batches before it. `done` is called from run_completions(), never from
   // inside commit().
   virtual void commit(Batch batch, Completion done) = 0;

@@ -69,6 +69,25 @@ def test_acknowledgement_across_hosts_is_withheld_then_given(with_redis, qos):
     subscriber.expect_nothing()
 
 
+@pytest.mark.parametrize("qos", [1, 2])
+def test_a_host_that_finds_an_empty_redis_first_waits_for_the_others(with_redis, qos):
+    """It must not take itself for the only one, or what was published for the others is for nobody."""
+    c, redis = with_redis()
+    a, b = c
+    subscriber, publisher = b.connect("s"), a.connect("p")
+    subscriber.subscribe("t", qos=qos)
+    down(redis, a, b)
+    packet_id = publisher.send_publish("t", b"kept", qos=qos)
+    b.pause()
+    try:
+        redis.start()
+        a.fan_out()
+    finally:
+        b.resume()
+    publisher.wait_for(Type.PUBACK if qos == 1 else Type.PUBREC, packet_id=packet_id, timeout=30)
+    subscriber.receive(payload=b"kept", timeout=30)
+
+
 def test_qos0_for_other_hosts_is_dropped_and_does_not_wait(with_redis):
     c, redis = with_redis()
     a, b = c

@@ -27,7 +27,7 @@ void call_everything(Probe& a, uint64_t number) {
   ++open, a.hub.renew(60'000, done);
   ++open, a.hub.send(a.key, number, "frames", done);
   ++open, a.hub.read(a.key, 0, 1000, done);
-  ++open, a.hub.trim(a.key, 1, done);
+  ++open, a.hub.trim(1, done);
   ++open, a.hub.claim("c", 0, done);
   ++open, a.hub.hold("c", 1, done);
   ++open, a.hub.holder("c", done);
@@ -35,7 +35,9 @@ void call_everything(Probe& a, uint64_t number) {
   ++open, a.hub.changes(0, done);
   ++open, a.hub.snapshot(0, done);
   ++open, a.hub.read_copy(a.key, 0, done);
-  ++open, a.hub.adopt("b.1", done);
+  ++open, a.hub.adopt("b.1", 1000, 1000, done);
+  ++open, a.hub.mine(0, done);
+  ++open, a.hub.begin_copy(0, number, done);
   a.hub.datagram(a.key, "x");
   REQUIRE(a.until([&] { return open == 0; }));
 }

@@ -97,7 +97,8 @@ class Probe final : public cluster::Hub::Events {
     } else {
       batch.put(record, value);
     }
-    return tell([&](auto done) { hub.copy(0, batch, std::move(done)); });
+    hub.begin_copy(0, 1, [](cluster::Status) {});
+    return tell([&](auto done) { hub.copy(0, 1, batch, std::move(done)); });
   }
 
   redis::RedisHub& hub;

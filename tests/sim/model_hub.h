@@ -66,23 +66,25 @@ class ModelHub final : public cluster::Hub, private RedisModel::Listener {
   void datagram(const std::string& to, std::string_view frames) override;
   void read(const std::string& inbox, uint64_t after, size_t max_bytes,
             Answer<std::vector<cluster::Entry>> done) override;
-  void trim(const std::string& inbox, uint64_t id, Done done) override;
+  void trim(uint64_t id, Done done) override;
   void claim(std::string_view client, uint64_t at_least, Answer<cluster::Claimed> done) override;
   void hold(std::string_view client, uint64_t epoch, Answer<cluster::Held> done) override;
   void withdraw(std::string_view client, uint64_t epoch, Done done) override;
   void release(std::string_view client, uint64_t epoch, Done done) override;
   void holder(std::string_view client, Answer<std::string> done) override;
-  uint32_t purge_parts() const override { return RedisModel::kPurgeParts; }
-  void purge(const std::string& node, uint32_t part, Done done) override;
+  uint32_t directory_parts() const override { return RedisModel::kDirectoryParts; }
+  void mine(uint32_t part, Answer<std::vector<Mine>> done) override;
   void retain(std::string_view topic, std::string_view value, uint64_t at_least, Answer<uint64_t> done) override;
   void retain_again(const cluster::Retained& item, Answer<uint64_t> done) override;
   void changes(uint64_t after, Answer<cluster::Changes> done) override;
   void snapshot(uint64_t cursor, Answer<cluster::Changes> done) override;
-  void copy(uint32_t slot, const store::Batch& batch, Done done) override;
-  void clear_copy(uint32_t slot, Done done) override;
+  void begin_copy(uint32_t slot, uint64_t round, Done done) override;
+  void copy(uint32_t slot, uint64_t round, const store::Batch& batch, Done done) override;
+  void finish_copy(uint32_t slot, uint64_t round, Done done) override;
+  void keep_copies(uint32_t slots, Done done) override;
   void read_copy(const std::string& node, uint64_t cursor, Answer<Records> done) override;
-  void adopt(const std::string& node, Answer<bool> done) override;
-  void bury(const std::string& node, Done done) override;
+  void adopt(const std::string& node, uint64_t lease_ms, uint64_t within_ms, Answer<std::string> done) override;
+  void bury(Done done) override;
   uint64_t deletions_kept_ms() const override { return redis_.tombstone_ms; }
 
  private:

@@ -13,7 +13,7 @@ namespace {
 uint32_t part_of(std::string_view client) {
   uint32_t hash = 2166136261U;
   for (const char c : client) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619U;
-  return hash % RedisModel::kPurgeParts;
+  return hash % RedisModel::kDirectoryParts;
 }
 
 }  // namespace
@@ -43,40 +43,34 @@ uint64_t RedisModel::next_id(uint64_t last) const {
 
 RedisModel::Status RedisModel::check(const Caller& caller, bool writes) const {
   const auto it = state_.nodes.find(caller.key);
-  if (it == state_.nodes.end() || !it->second.adopter.empty()) return Status::fenced;
+  if (it == state_.nodes.end()) return Status::fenced;
   if (it->second.gateway != caller.gateway) return Status::fenced;
   return writes && full_ ? Status::refused : Status::ok;
 }
 
-bool RedisModel::speaks_for(const Caller& caller, const std::string& node) const {
-  if (caller.key == node) return true;
-  const auto it = state_.nodes.find(node);
-  return it != state_.nodes.end() && it->second.adopter == caller.key;
+// Under which a node joins.
+std::string RedisModel::name_of(const std::string& key) const {
+  const std::string& adopter = state_.nodes.at(key).adopter;
+  return adopter.empty() ? key.substr(0, key.rfind('.')) : key + '@' + adopter;
 }
 
-std::string RedisModel::current_life(const std::string& name) const {
-  std::string newest;
-  uint64_t life = 0;
-  for (const auto& [key, node] : state_.nodes) {
-    const size_t dot = key.rfind('.');
-    if (key.substr(0, dot) != name) continue;
-    const uint64_t number = std::stoull(key.substr(dot + 1));
-    if (number <= life) continue;
-    life = number;
-    newest = key;
-  }
-  return newest;
+void RedisModel::forget_name(const std::string& key) {
+  const auto it = state_.names.find(name_of(key));
+  if (it != state_.names.end() && it->second == key) state_.names.erase(it);
 }
 
-Membership RedisModel::membership(const std::string& key, bool fresh) const {
+Membership RedisModel::membership(const std::string& key, bool fresh, uint64_t lease_ms) {
+  const uint64_t now = clock_.now_ms();
+  if (!std::exchange(state_.seen, true) || now - state_.seen_ms > lease_ms / 2) state_.calm_since_ms = now;
+  state_.seen_ms = now;
   Membership m;
   m.key = key;
   m.fresh = fresh;
   m.cluster_id = state_.cluster_id;
+  m.calm_ms = now - state_.calm_since_ms;
   const std::deque<cluster::Entry>& inbox = state_.nodes.at(key).inbox;
   m.inbox_end = inbox.empty() ? 0 : inbox.back().id;
   for (const auto& [other, node] : state_.nodes) {
-    const uint64_t now = clock_.now_ms();
     m.nodes.push_back({other, node.gateway, node.lease_until > now ? node.lease_until - now : 0, node.adopter});
   }
   return m;
@@ -84,27 +78,25 @@ Membership RedisModel::membership(const std::string& key, bool fresh) const {
 
 RedisModel::Result<Membership> RedisModel::join(const std::string& name, uint64_t gateway, uint64_t lease_ms) {
   if (full_) return {Status::refused, {}};
-  std::string key = current_life(name);
-  uint64_t life = 0;
-  if (!key.empty()) {
-    const Node& node = state_.nodes[key];
-    if (node.gateway > gateway) return {Status::fenced, {}};
-    life = std::stoull(key.substr(key.rfind('.') + 1));
-    if (!node.adopter.empty()) key.clear();
-  }
+  std::string key = state_.names.contains(name) ? state_.names[name] : "";
+  if (!key.empty() && state_.nodes[key].gateway > gateway) return {Status::fenced, {}};
   const bool fresh = key.empty();
-  if (fresh) key = name + '.' + std::to_string(next_id(life));
+  if (fresh) {
+    state_.last_life = next_id(state_.last_life);
+    key = name + '.' + std::to_string(state_.last_life);
+    state_.names[name] = key;
+  }
   Node& node = state_.nodes[key];
   node.gateway = gateway;
   node.lease_until = clock_.now_ms() + lease_ms;
   ++nodes_version_;
-  return {Status::ok, membership(key, fresh)};
+  return {Status::ok, membership(key, fresh, lease_ms)};
 }
 
 RedisModel::Result<Membership> RedisModel::renew(const Caller& caller, uint64_t lease_ms) {
   if (const Status status = check(caller); status != Status::ok) return {status, {}};
   state_.nodes[caller.key].lease_until = clock_.now_ms() + lease_ms;
-  return {Status::ok, membership(caller.key, false)};
+  return {Status::ok, membership(caller.key, false, lease_ms)};
 }
 
 RedisModel::Status RedisModel::leave(const Caller& caller) {
@@ -119,7 +111,7 @@ RedisModel::Status RedisModel::leave(const Caller& caller) {
 RedisModel::Status RedisModel::send(const Caller& caller, const std::string& to, uint64_t number, std::string frames) {
   if (const Status status = check(caller); status != Status::ok) return status;
   const auto it = state_.nodes.find(to);
-  if (it == state_.nodes.end()) return Status::ok;
+  if (it == state_.nodes.end()) return state_.buried.contains(to) ? Status::ok : Status::refused;
   Node& node = it->second;
   auto& [gateway, last] = node.sent[caller.key];
   if (gateway != caller.gateway) {
@@ -151,12 +143,9 @@ std::vector<cluster::Entry> RedisModel::read(const std::string& inbox, uint64_t 
   return out;
 }
 
-RedisModel::Status RedisModel::trim(const Caller& caller, const std::string& inbox, uint64_t id) {
+RedisModel::Status RedisModel::trim(const Caller& caller, uint64_t id) {
   if (const Status status = check(caller, false); status != Status::ok) return status;
-  const auto it = state_.nodes.find(inbox);
-  if (it == state_.nodes.end()) return Status::ok;
-  if (!speaks_for(caller, inbox)) return Status::refused;
-  std::deque<cluster::Entry>& entries = it->second.inbox;
+  std::deque<cluster::Entry>& entries = state_.nodes.at(caller.key).inbox;
   while (!entries.empty() && entries.front().id <= id) entries.pop_front();
   return Status::ok;
 }
@@ -179,7 +168,7 @@ RedisModel::Result<Held> RedisModel::hold(const Caller& caller, std::string_view
   if (const Status status = check(caller); status != Status::ok) return {status, {}};
   Entry& entry = state_.directory[std::string(client)];
   Held out;
-  if (epoch >= entry.held || entry.holder.empty() || entry.holder == caller.key) {
+  if (epoch > entry.held || entry.holder.empty() || entry.holder == caller.key) {
     if (entry.holder != caller.key) out.previous = entry.holder;
     entry.holder = caller.key;
     entry.held = std::max(entry.held, epoch);
@@ -231,20 +220,15 @@ std::string RedisModel::holder(std::string_view client) const {
   return it == state_.directory.end() ? "" : it->second.holder;
 }
 
-RedisModel::Status RedisModel::purge(const Caller& caller, const std::string& node, uint32_t part) {
-  if (const Status status = check(caller, false); status != Status::ok) return status;
-  const auto it = state_.nodes.find(node);
-  if (it == state_.nodes.end()) return Status::ok;
-  if (it->second.adopter != caller.key) return Status::refused;
-  std::vector<std::string> touched;
-  for (auto& [client, entry] : state_.directory) {
+RedisModel::Result<std::vector<cluster::Hub::Mine>> RedisModel::mine(const Caller& caller, uint32_t part) const {
+  if (const Status status = check(caller, false); status != Status::ok) return {status, {}};
+  std::vector<cluster::Hub::Mine> out;
+  for (const auto& [client, entry] : state_.directory) {
     if (part_of(client) != part) continue;
-    if (entry.holder == node) entry.holder.clear(), entry.held = 0;
-    if (entry.claimant == node) entry.claimant.clear(), entry.claimed = 0;
-    if (entry.holder.empty() && entry.claimant.empty()) touched.push_back(client);
+    if (entry.holder == caller.key) out.push_back({client, entry.held, true});
+    if (entry.claimant == caller.key) out.push_back({client, entry.claimed, false});
   }
-  for (const std::string& client : touched) forget_if_empty(client);
-  return Status::ok;
+  return {Status::ok, out};
 }
 
 // --- retained messages ---
@@ -333,9 +317,22 @@ size_t RedisModel::retained_count() const {
 
 // --- copies and adoption ---
 
-RedisModel::Status RedisModel::copy(const Caller& caller, uint32_t slot, const store::Batch& batch) {
+RedisModel::Status RedisModel::begin_copy(const Caller& caller, uint32_t slot, uint64_t round) {
+  if (const Status status = check(caller); status != Status::ok) return status;
+  Node::Copy& copy = state_.nodes[caller.key].copies[slot];
+  if (round == copy.round || round == copy.under_way) return Status::ok;
+  copy.under_way = round;
+  copy.next.clear();
+  return Status::ok;
+}
+
+RedisModel::Status RedisModel::copy(const Caller& caller, uint32_t slot, uint64_t round, const store::Batch& batch) {
   if (const Status status = check(caller, !batch.only_erases()); status != Status::ok) return status;
-  auto& records = state_.nodes[caller.key].copies[slot];
+  const auto it = state_.nodes[caller.key].copies.find(slot);
+  if (it == state_.nodes[caller.key].copies.end()) return Status::refused;
+  Node::Copy& copy = it->second;
+  if (round != copy.round && round != copy.under_way) return Status::refused;
+  auto& records = round == copy.round ? copy.records : copy.next;
   batch.for_each([&records](bool erase, std::string_view key, std::string_view value) {
     if (erase) {
       records.erase(std::string(key));
@@ -343,13 +340,26 @@ RedisModel::Status RedisModel::copy(const Caller& caller, uint32_t slot, const s
       records[std::string(key)] = value;
     }
   });
-  if (records.empty()) state_.nodes[caller.key].copies.erase(slot);
   return Status::ok;
 }
 
-RedisModel::Status RedisModel::clear_copy(const Caller& caller, uint32_t slot) {
+RedisModel::Status RedisModel::finish_copy(const Caller& caller, uint32_t slot, uint64_t round) {
   if (const Status status = check(caller, false); status != Status::ok) return status;
-  state_.nodes[caller.key].copies.erase(slot);
+  const auto it = state_.nodes[caller.key].copies.find(slot);
+  if (it == state_.nodes[caller.key].copies.end()) return Status::refused;
+  Node::Copy& copy = it->second;
+  if (round == copy.round) return Status::ok;
+  if (round != copy.under_way) return Status::refused;
+  copy.records = std::move(copy.next);
+  copy.next.clear();
+  copy.round = std::exchange(copy.under_way, 0);
+  return Status::ok;
+}
+
+RedisModel::Status RedisModel::keep_copies(const Caller& caller, uint32_t slots) {
+  if (const Status status = check(caller, false); status != Status::ok) return status;
+  auto& copies = state_.nodes[caller.key].copies;
+  copies.erase(copies.lower_bound(slots), copies.end());
   return Status::ok;
 }
 
@@ -358,8 +368,8 @@ cluster::Hub::Records RedisModel::read_copy(const std::string& node, uint64_t cu
   const auto it = state_.nodes.find(node);
   if (it == state_.nodes.end()) return out;
   uint64_t index = 0;
-  for (const auto& [slot, records] : it->second.copies) {
-    for (const auto& [key, value] : records) {
+  for (const auto& [slot, copy] : it->second.copies) {
+    for (const auto& [key, value] : copy.round != 0 ? copy.records : copy.next) {
       if (index++ < cursor) continue;
       if (out.items.size() == max_items) {
         out.next = index - 1;
@@ -371,27 +381,34 @@ cluster::Hub::Records RedisModel::read_copy(const std::string& node, uint64_t cu
   return out;
 }
 
-RedisModel::Result<bool> RedisModel::adopt(const Caller& caller, const std::string& node) {
-  if (const Status status = check(caller); status != Status::ok) return {status, false};
+RedisModel::Result<std::string> RedisModel::adopt(const Caller& caller, const std::string& node, uint64_t lease_ms,
+                                                  uint64_t within_ms) {
+  if (const Status status = check(caller, false); status != Status::ok) return {status, {}};
   const auto it = state_.nodes.find(node);
-  if (it == state_.nodes.end() || node == caller.key || !lease_over(it->second)) return {Status::ok, false};
+  if (it == state_.nodes.end() || node == caller.key) return {Status::ok, {}};
   Node& dead = it->second;
-  if (dead.adopter == caller.key) return {Status::ok, true};
-  const auto other = state_.nodes.find(dead.adopter);
-  const bool free = dead.adopter.empty() || other == state_.nodes.end() || lease_over(other->second);
-  if (!free) return {Status::ok, false};
-  dead.adopter = caller.key;
-  ++nodes_version_;
-  return {Status::ok, true};
+  const uint64_t now = clock_.now_ms();
+  const bool over = dead.lease_until + lease_ms / 2 <= now;
+  if (dead.adopter != caller.key || over) {
+    if (!over || now - state_.calm_since_ms < lease_ms + lease_ms / 2) return {Status::ok, {}};
+    forget_name(node);
+    dead.adopter = caller.key;
+    dead.gateway = 0;
+    dead.lease_until = now + within_ms;
+    state_.names[name_of(node)] = node;
+    ++nodes_version_;
+  }
+  return {Status::ok, name_of(node)};
 }
 
-RedisModel::Status RedisModel::bury(const Caller& caller, const std::string& node) {
+RedisModel::Status RedisModel::bury(const Caller& caller) {
   if (const Status status = check(caller, false); status != Status::ok) return status;
-  const auto it = state_.nodes.find(node);
-  if (it == state_.nodes.end()) return Status::ok;
-  if (it->second.adopter != caller.key) return Status::refused;
+  const auto it = state_.nodes.find(caller.key);
+  if (!it->second.inbox.empty()) return Status::refused;
+  forget_name(caller.key);
   state_.nodes.erase(it);
-  for (auto& [key, other] : state_.nodes) other.sent.erase(node);
+  for (auto& [key, other] : state_.nodes) other.sent.erase(caller.key);
+  state_.buried.insert(caller.key);
   ++nodes_version_;
   return Status::ok;
 }

@@ -7,6 +7,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -63,23 +64,25 @@ class RedisModel {
   Status send(const Caller& caller, const std::string& to, uint64_t number, std::string frames);
   std::vector<cluster::Entry> read(const std::string& inbox, uint64_t after, size_t max_bytes) const;
   void datagram(const Caller& caller, const std::string& to, std::string_view frames);
-  Status trim(const Caller& caller, const std::string& inbox, uint64_t id);
+  Status trim(const Caller& caller, uint64_t id);
   Result<cluster::Claimed> claim(const Caller& caller, std::string_view client, uint64_t at_least);
   Result<cluster::Held> hold(const Caller& caller, std::string_view client, uint64_t epoch);
   Status withdraw(const Caller& caller, std::string_view client, uint64_t epoch);
   Status release(const Caller& caller, std::string_view client, uint64_t epoch);
   std::string holder(std::string_view client) const;
-  static constexpr uint32_t kPurgeParts = 4;
-  Status purge(const Caller& caller, const std::string& node, uint32_t part);
+  static constexpr uint32_t kDirectoryParts = 4;
+  Result<std::vector<cluster::Hub::Mine>> mine(const Caller& caller, uint32_t part) const;
   Result<uint64_t> retain(const Caller& caller, std::string_view topic, std::string_view value, uint64_t at_least);
   Result<uint64_t> retain_again(const Caller& caller, const cluster::Retained& item);
   cluster::Changes changes(uint64_t after) const;
   cluster::Changes snapshot(uint64_t cursor, size_t max_items) const;
-  Status copy(const Caller& caller, uint32_t slot, const store::Batch& batch);
-  Status clear_copy(const Caller& caller, uint32_t slot);
+  Status begin_copy(const Caller& caller, uint32_t slot, uint64_t round);
+  Status copy(const Caller& caller, uint32_t slot, uint64_t round, const store::Batch& batch);
+  Status finish_copy(const Caller& caller, uint32_t slot, uint64_t round);
+  Status keep_copies(const Caller& caller, uint32_t slots);
   cluster::Hub::Records read_copy(const std::string& node, uint64_t cursor, size_t max_items) const;
-  Result<bool> adopt(const Caller& caller, const std::string& node);
-  Status bury(const Caller& caller, const std::string& node);
+  Result<std::string> adopt(const Caller& caller, const std::string& node, uint64_t lease_ms, uint64_t within_ms);
+  Status bury(const Caller& caller);
 
   // Something that on_nodes_changed() tells of happened: grows.
   uint64_t nodes_version() const { return nodes_version_; }
@@ -91,8 +94,14 @@ class RedisModel {
     std::string adopter;
     std::deque<cluster::Entry> inbox;
     uint64_t last_entry = 0;
-    std::map<std::string, std::pair<uint64_t, uint64_t>> sent;      // by sender: its gateway, the last number
-    std::map<uint32_t, std::map<std::string, std::string>> copies;  // by slot
+    std::map<std::string, std::pair<uint64_t, uint64_t>> sent;  // by sender: its gateway, the last number
+    struct Copy {
+      uint64_t round = 0;  // that is whole; 0: none
+      uint64_t under_way = 0;
+      std::map<std::string, std::string> records;
+      std::map<std::string, std::string> next;  // of the one under way
+    };
+    std::map<uint32_t, Copy> copies;  // by slot
   };
   struct Entry {         // of the directory
     uint64_t epoch = 0;  // the newest there was
@@ -121,7 +130,13 @@ class RedisModel {
   };
   struct State {
     uint64_t cluster_id = 0;
+    uint64_t seen_ms = 0;  // when somebody joined or renewed last
+    uint64_t calm_since_ms = 0;
+    bool seen = false;
     std::map<std::string, Node> nodes;
+    std::map<std::string, std::string> names;  // name -> key
+    uint64_t last_life = 0;
+    std::set<std::string> buried;
     std::map<std::string, Entry, std::less<>> directory;
     std::map<std::string, Kept, std::less<>> retained;
     std::map<uint64_t, std::string> ordinals;  // of retained
@@ -133,9 +148,9 @@ class RedisModel {
   };
 
   Status check(const Caller& caller, bool writes = true) const;
-  bool speaks_for(const Caller& caller, const std::string& node) const;
-  cluster::Membership membership(const std::string& key, bool fresh) const;
-  std::string current_life(const std::string& name) const;
+  cluster::Membership membership(const std::string& key, bool fresh, uint64_t lease_ms);
+  std::string name_of(const std::string& key) const;
+  void forget_name(const std::string& key);
   // Of the server, which nobody sets.
   uint64_t clock_us() const { return kEpochUs + clock_.now_ms() * 1000; }
   uint64_t next_id(uint64_t last) const;

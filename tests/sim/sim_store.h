@@ -16,6 +16,9 @@ class SimStore final : public store::Store {
   SimStore(base::Random& random, store::MemoryStore::Disk& disk, bool fails)
       : random_(random), disk_(disk), fails_(fails) {}
   void load(const store::Visit& visit) override;
+  bool read_on(std::string& after, size_t bytes, const store::Visit& visit) override {
+    return store::MemoryStore::read_disk_on(disk_, after, bytes, visit);
+  }
   void commit(store::Batch batch, store::Completion done) override;
   void run_completions() override;
   bool pending() const override { return !waiting_.empty(); }

@@ -311,9 +311,9 @@ std::string World::residue(size_t retained) const {
   for (const auto& host : hosts_) {
     if (host->gone) continue;
     const Process* gateway = slots_[gateway_of(host->index)];
-    for (const auto& [slot, records] : redis_.nodes().at(gateway->hub->key()).copies) {
+    for (const auto& [slot, copy] : redis_.nodes().at(gateway->hub->key()).copies) {
       const store::MemoryStore::Disk& disk = disks_[host->index * per_host() + slot];
-      for (const auto& [key, value] : records) {
+      for (const auto& [key, value] : copy.records) {
         if (!disk.contains(key)) return text("a record of kind ", key[0], " of ", gateway->label, " slot ", slot);
       }
     }

@@ -7,6 +7,7 @@
 #include "worker/broker/accepted.h"
 #include "worker/broker/claims.h"
 #include "worker/broker/client_table.h"
+#include "worker/broker/copier.h"
 #include "worker/broker/core.h"
 #include "worker/broker/departures.h"
 #include "worker/broker/gateway.h"
@@ -47,6 +48,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         takeovers_(core_),
         departures_(core_),
         journal_(core_),
+        copier_(core_),
         records_(core_),
         outbox_(core_),
         accepted_(core_),
@@ -62,6 +64,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     core_.takeovers = &takeovers_;
     core_.departures = &departures_;
     core_.journal = &journal_;
+    core_.copier = &copier_;
     core_.records = &records_;
     core_.session_shared.recorder = &records_;
     core_.outbox = &outbox_;
@@ -110,6 +113,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
 
   void end_of_turn() {
     core_.env.store->run_completions();
+    copier_.run();
     if (gateway_) gateway_->run_completions();
     client_context_.budget = kDeliveriesPerTurn;
     const std::vector<ClientRef> deferred = std::move(deferred_);
@@ -338,6 +342,9 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     claims_.resend_to(peer);
     claims_.on_peer_linked(peer);
     if (gateway_) gateway_->on_peer_linked(peer);
+    if (from_gateway(peer) && (core_.tree.has_kept(peer.id.slot) || outbox_.waits(peer.id.slot))) {
+      peers_.send(peer, bus::FrameType::predecessor, bus::kAckSoon, {});
+    }
     outbox_.on_peer_linked(peer);
     retained_.on_peer_linked(peer);
     if (gateway_) gateway_->retained().on_worker_linked(peer);
@@ -355,6 +362,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     takeovers_.on_peer_gone(peer);
     if (gateway_) gateway_->on_peer_gone(peer);
     departures_.on_peer_gone(peer);
+    if (peer.slot == core_.gateway_slot()) copier_.on_gateway_gone();
     sys_.forget_published();
   }
 
@@ -493,6 +501,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         return takeovers_.on_abort(peer.id, body);
       case FrameType::cluster_claim:
       case FrameType::cluster_held:
+      case FrameType::predecessor:
         return false;  // for a gateway
       case FrameType::departed:
         return departures_.on_departed(peer, body);
@@ -517,6 +526,12 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         return retained_.on_credit(peer, body);
       case FrameType::retain_cancel:
         return retained_.on_cancel(peer, body);
+      case FrameType::copy:
+        return gateway_ && gateway_->copies().on_copy(peer.id, body);
+      case FrameType::copied:
+        return from_gateway(peer) && copier_.on_copied(body);
+      case FrameType::copy_state:
+        return from_gateway(peer) && copier_.on_state(body);
       case FrameType::retain_state:
         return from_gateway(peer) && retained_.home().on_state(body);
       case FrameType::retain_ordered:
@@ -599,6 +614,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   Takeovers takeovers_;
   Departures departures_;
   Journal journal_;
+  Copier copier_;
   Records records_;
   Outbox outbox_;
   Accepted accepted_;

@@ -8,7 +8,7 @@
 //   Sessions   table, expiry, wills                                Takeovers  the cut in every stream
 //   Tickets    what a PUBACK waits for                             SysTopics  $SYS
 //   Departures what a dead worker leaves behind            Journal    what is written to the store, who waits for it
-//   Records    sessions in the store
+//   Records    sessions in the store                       Copier     its copy for the other hosts of a cluster
 //   Outbox     what waits for a dead worker's replacement  Accepted   QoS 2 messages and wills that must be routed
 //   Gateway    in a cluster, in the last slot: the other hosts
 #pragma once
@@ -46,6 +46,7 @@ class Tickets;
 class ClientTable;
 class Departures;
 class Journal;
+class Copier;
 class Records;
 class Outbox;
 class Accepted;
@@ -108,6 +109,7 @@ struct Core {
   ClientTable* clients = nullptr;
   Departures* departures = nullptr;
   Journal* journal = nullptr;
+  Copier* copier = nullptr;
   Records* records = nullptr;
   Outbox* outbox = nullptr;
   Accepted* accepted = nullptr;

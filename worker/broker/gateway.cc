@@ -19,6 +19,10 @@ constexpr base::MonoMs kTickMs = 50;
 constexpr uint64_t kRenewals = 5;
 constexpr uint64_t kMarginPart = 10;
 
+std::string_view name_of(std::string_view key) {
+  return key.substr(0, key.rfind('.'));
+}
+
 }  // namespace
 
 using cluster::Status;
@@ -39,6 +43,7 @@ Gateway::Gateway(Core& core)
       imports_(core),
       exports_(core),
       shares_(core, [this](NodeFrame type, std::string_view body) { announce(type, body); }),
+      copies_(core, *core.env.hub),
       share_sender_(core, *this, shares_),
       share_receiver_(core, *this, shares_),
       inbox_(*core.env.hub,
@@ -84,6 +89,7 @@ void Gateway::on_down(const std::string& reason) {
   inbox_.pause();
   directory_.on_lost();
   retained_.on_down();
+  copies_.on_down();
   note_reached();
   run_marks();
   open_if_known();
@@ -127,14 +133,24 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     for_each([](RemoteNode& remote) { remote.told = 0; });  // what was said may have been lost with Redis
     imports_.on_joined();
     tell_joined();
+    copies_.on_joined();
     inbox_end_ = membership.inbox_end;
     if (workers_synced_) inbox_.open(key_, inbox_end_);
   }
   retained_.on_joined(membership.cluster_id);
+  calm_ = membership.calm_ms >= lease_ms_ + lease_ms_ / 2;
+  // Who is not there has been buried; or Redis has lost it, and it joins again: for that it has some time, or else it
+  // does as another.
   std::vector<std::string> gone;
   for (const auto& [key, remote] : nodes_) {
-    const bool there = std::ranges::any_of(membership.nodes, [&](const cluster::Node& n) { return n.key == key; });
-    if (!there && remote->gateway != 0) gone.push_back(key);
+    if (remote->gateway == 0) continue;
+    bool there = false;
+    bool again = false;
+    for (const cluster::Node& n : membership.nodes) {
+      there = there || n.key == key;
+      again = again || name_of(n.key) == name_of(key);
+    }
+    if (!there && (calm_ || again)) gone.push_back(key);
   }
   for (const std::string& key : gone) forget(key);
   for (const cluster::Node& known : membership.nodes) {
@@ -209,9 +225,33 @@ void Gateway::forget(const std::string& key) {
   routes_.remove(remote.interest);
   shares_.remove(remote.interest.id, remote.members);
   by_id_[remote.interest.id] = nullptr;
-  for (const TicketId ticket : remote.stream.abandon()) core_.tickets->done(ticket);
+  const NodeStream::Abandoned left = remote.stream.abandon();
   nodes_.erase(it);
   share_sender_.on_forgotten(key);
+  // What has not reached it is for who has its sessions now: whoever that is will say what it wants.
+  std::vector<bus::MessageRef> messages;
+  for_each_node_frame(left.frames, [&](NodeFrame type, std::string_view body) {
+    bus::Reader reader(body);
+    if (type != NodeFrame::publish) return true;
+    if (bus::MessageRef message = bus::read_message(reader, base::BufferRef(), expiry_shift())) {
+      messages.push_back(std::move(message));
+    }
+    return true;
+  });
+  if (messages.empty()) {
+    for (const TicketId ticket : left.tickets) core_.tickets->done(ticket);
+    return;
+  }
+  knows_all_ = false;
+  auto open = std::make_shared<size_t>(messages.size());
+  for (const bus::MessageRef& message : messages) {
+    core_.tickets->begin([this, open, tickets = left.tickets] {
+      if (--*open != 0) return;
+      for (const TicketId ticket : tickets) core_.tickets->done(ticket);
+    });
+    forward(message);
+    core_.tickets->end();
+  }
 }
 
 // Whose lease has run out is not there any more for shared groups, nor anybody while Redis is away.
@@ -245,6 +285,7 @@ void Gateway::on_timer(base::TimerNode& timer) {
 void Gateway::end_of_turn() {
   send_marks();
   exports_.run();
+  copies_.end_of_turn();
   for (auto& [key, remote] : nodes_) {
     if (!remote->datagrams.empty()) {
       if (joined_ && hub_.outstanding() < kMaxOutstanding) {
@@ -283,9 +324,11 @@ void Gateway::open_if_known() {
   for (const auto& [key, remote] : nodes_) {
     if (is_live(*remote) && !remote->synced) silent = remote.get();
   }
-  const bool all = joined_ && silent == nullptr;
+  // What a predecessor knew may have been lost with Redis: then everybody has the time to come back.
+  const bool told = joined_ && silent == nullptr;
+  const bool all = told && (!had_predecessor_ || calm_);
   const bool retained = !joined_ || retained_.synchronised();
-  if (!open_ && !(all && retained) && !(!joined_ && down_) && !late) return;
+  if (!open_ && !(told && retained) && !(!joined_ && down_) && !late) return;
   if (!open_ && late && silent != nullptr) log(2, "a node has not told what it wants", {{"node", silent->key}});
   knows_all_ = all;
   if (knows_all_) {
@@ -425,12 +468,14 @@ void Gateway::tell_joined() {
 void Gateway::on_peer_linked(Peer& peer) {
   exports_.sync_to(peer);
   exports_.on_peer_linked(peer);
+  copies_.on_peer_linked(peer);
   if (joined_) core_.peers->send(peer, bus::FrameType::cluster_joined, bus::kAckSoon, {});
 }
 
 void Gateway::on_peer_gone(const WorkerId& worker) {
   imports_.on_worker_gone(worker);
   exports_.on_peer_gone(worker);
+  copies_.on_peer_gone(worker);
 }
 
 std::optional<bool> Gateway::on_peer_frame(Peer& from, bus::FrameType type, std::string_view body,
@@ -465,6 +510,9 @@ std::optional<bool> Gateway::on_peer_frame(Peer& from, bus::FrameType type, std:
     }
     case FrameType::stale:
       return true;  // the directory above has been told
+    case FrameType::predecessor:
+      had_predecessor_ = true;
+      return body.empty();
     default:
       return std::nullopt;
   }

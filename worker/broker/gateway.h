@@ -18,6 +18,7 @@
 #include "shared/bus/frames.h"
 #include "shared/cluster/hub.h"
 #include "worker/broker/core.h"
+#include "worker/broker/node_copies.h"
 #include "worker/broker/node_directory.h"
 #include "worker/broker/node_exports.h"
 #include "worker/broker/node_imports.h"
@@ -90,6 +91,7 @@ class Gateway final : public cluster::Hub::Events {
   cluster::Hub& hub() { return hub_; }
   const std::string& key() const { return key_; }
   NodeDirectory& directory() { return directory_; }
+  NodeCopies& copies() { return copies_; }
   // That process, of another host, is a live node's gateway; or, of the node `key`, one of its workers.
   bool may_say_more(std::string_view key, uint64_t incarnation) const;
   RemoteNode* find(std::string_view key);
@@ -165,6 +167,8 @@ class Gateway final : public cluster::Hub::Events {
   bool workers_synced_ = false;
   bool open_ = false;
   bool knows_all_ = false;
+  bool calm_ = false;             // whoever is not among the nodes could have joined
+  bool had_predecessor_ = false;  // workers ask for what its predecessor knew
   bool fenced_ = false;
   base::MonoMs started_ = 0;
   base::MonoMs renew_at_ = 0;
@@ -175,6 +179,7 @@ class Gateway final : public cluster::Hub::Events {
   NodeImports imports_;
   NodeExports exports_;
   NodeShares shares_;
+  NodeCopies copies_;
   ShareSender share_sender_;
   ShareReceiver share_receiver_;
   NodeInbox inbox_;

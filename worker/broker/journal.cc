@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "worker/broker/copier.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/sessions.h"
 
@@ -101,12 +102,22 @@ void Journal::end_of_turn() {
   waiting.bytes = batch_.bytes();
   waiting.since = core_.now();
   waiting_bytes_ += waiting.bytes;
+  core_.copier->add(batch_, number);
   core_.env.store->commit(std::exchange(batch_, {}), [this, number] {
-    const auto it = under_way_.find(number);
+    under_way_.at(number).stored = true;
+    core_.copier->on_stored(number);
+    run_completed();
+  });
+}
+
+void Journal::run_completed() {
+  while (!under_way_.empty()) {
+    const auto it = under_way_.begin();
+    if (!it->second.stored || core_.copier->waits_for(it->first)) return;
     Waiting done = std::move(it->second);
     under_way_.erase(it);
     completed(done);
-  });
+  }
 }
 
 // The living have up to four streams each; the oldest of the dead go.

@@ -70,6 +70,8 @@ class Journal {
   // --- the turn ---
   // Hands the batch over. Call after everything of the turn that writes.
   void end_of_turn();
+  // Batches are complete that are stored, and waited for their copy.
+  void run_completed();
   size_t waiting_bytes() const { return waiting_bytes_ + batch_.bytes(); }
   // More is not to be accepted from publishers: the store is full, failing or behind.
   bool refuses() const { return core_.env.store->health() != store::Health::ok; }
@@ -88,6 +90,7 @@ class Journal {
 
   struct Waiting {
     uint64_t number = 0;
+    bool stored = false;
     size_t bytes = 0;
     base::MonoMs since = 0;
     std::vector<TicketId> tickets;

@@ -73,7 +73,7 @@ void NodeInbox::trim(bool all) {
   if (!all && due_entries_ < kTrimEntries && due_bytes_ < kTrimBytes) return;
   trimmed_ = done_;
   due_entries_ = due_bytes_ = 0;
-  hub_.trim(key_, done_, [this, session = session_](cluster::Status status) {
+  hub_.trim(done_, [this, session = session_](cluster::Status status) {
     if (session == session_ && status != cluster::Status::ok) trimmed_ = 0;
   });
 }

@@ -48,14 +48,16 @@ std::vector<TicketId> NodeStream::on_sent(uint64_t number, cluster::Status statu
   return std::exchange(under_way_.tickets, {});
 }
 
-std::vector<TicketId> NodeStream::abandon() {
-  std::vector<TicketId> tickets = std::exchange(under_way_, {}).tickets;
-  for (Batch& batch : std::exchange(full_, {})) {
-    tickets.insert(tickets.end(), batch.tickets.begin(), batch.tickets.end());
-  }
-  const Batch last = std::exchange(next_, {});
-  tickets.insert(tickets.end(), last.tickets.begin(), last.tickets.end());
-  return tickets;
+NodeStream::Abandoned NodeStream::abandon() {
+  Abandoned left;
+  const auto add = [&left](const Batch& batch) {
+    left.frames += batch.frames;
+    left.tickets.insert(left.tickets.end(), batch.tickets.begin(), batch.tickets.end());
+  };
+  add(std::exchange(under_way_, {}));
+  for (const Batch& batch : std::exchange(full_, {})) add(batch);
+  add(std::exchange(next_, {}));
+  return left;
 }
 
 size_t NodeStream::waiting_bytes() const {

@@ -35,8 +35,12 @@ class NodeStream {
   void flush(cluster::Hub& hub, const Sent& sent);
   // The tickets that are done now.
   std::vector<TicketId> on_sent(uint64_t number, cluster::Status status);
-  // The node is gone for good: nothing is waited for.
-  std::vector<TicketId> abandon();
+  // The node is gone for good: what is not known to be in its inbox, in its order.
+  struct Abandoned {
+    std::string frames;
+    std::vector<TicketId> tickets;
+  };
+  Abandoned abandon();
   // Not in the inbox yet.
   size_t waiting_bytes() const;
 

@@ -35,6 +35,7 @@ class Outbox {
   void restore(uint32_t slot, uint64_t number, store::Purpose purpose, const bus::MessageRef& message);
 
   size_t size() const;
+  bool waits(uint32_t slot) const { return !slots_[slot].waiting.empty(); }
 
  private:
   struct Slot {

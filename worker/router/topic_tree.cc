@@ -143,6 +143,14 @@ void TopicTree::drop_kept(uint32_t peer) {
   ++generation_;
 }
 
+bool TopicTree::has_kept(uint32_t peer) const {
+  CHECK(peer < kMaxPeers);
+  for (uint32_t e = impl_->first_of_peer[peer]; e != kNoEntry; e = impl_->entries[e].parent) {
+    if (impl_->entries[e].old) return true;
+  }
+  return false;
+}
+
 // --- shared groups ---
 
 SharedGroup& TopicTree::group(std::string_view filter, std::string_view name) {

@@ -117,6 +117,7 @@ class TopicTree {
   void keep_durable(uint32_t peer);
   // ...which has set everything it wants: forgets what it has not.
   void drop_kept(uint32_t peer);
+  bool has_kept(uint32_t peer) const;
 
   // --- shared groups ---
   // Finds or creates the group at this filter. It is owned by the tree and stays until release_group().
