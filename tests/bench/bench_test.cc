@@ -4,6 +4,7 @@
 
 #include <stdexcept>
 
+#include "tests/bench/broker.h"
 #include "tests/bench/histogram.h"
 #include "tests/bench/operation.h"
 #include "tests/bench/options.h"
@@ -120,5 +121,16 @@ TEST_CASE("operation: every one has a plan in which each filter list belongs to 
   CHECK(make_plan("durable-fan-out", options).copies == 7);
   CHECK(make_plan("durable-fan-out", options).durable);
   CHECK_FALSE(make_plan("pairs", options).durable);
+  CHECK(make_plan("hosts", options).filters.size() == 5);
   CHECK(make_plan("wildcard", options).filters[4].size() == 1 + 20 / 5);
+}
+
+TEST_CASE("operation: those between hosts are for the brokers that can be several hosts") {
+  for (const std::string& operation : operation_names()) {
+    CHECK(can_run({"mqtt-master"}, operation, 1));
+    CHECK(can_run({"aedes"}, operation, 1) == is_between_hosts(operation));
+    CHECK(can_run({"mosquitto"}, operation, 1) != is_between_hosts(operation));
+  }
+  CHECK(is_paced("hosts-paced"));
+  CHECK_FALSE(is_paced("hosts"));
 }

@@ -2,13 +2,15 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "tests/bench/launch.h"
 #include "tests/bench/options.h"
 #include "tests/bench/process.h"
+#include "tests/bench/target.h"
 
 namespace bench {
 
@@ -20,7 +22,8 @@ struct BrokerKind {
   bool operator==(const BrokerKind&) const = default;
 };
 
-// The forwarder knows exact topics and QoS 0 only; the others can all operations.
+// The forwarder knows exact topics and QoS 0 only; aedes is for the operations between hosts, which mqtt-master can do
+// as well.
 bool can_run(const BrokerKind& kind, const std::string& operation, int qos);
 
 // What "autosave" is, for the reader of a result.
@@ -32,16 +35,23 @@ inline constexpr const char* kAutosave =
 // What the broker says about its version, or an empty string.
 std::string version_of(const std::string& broker, const Options& options);
 
-class Broker {
+// Connections until every worker has had one: the kernel spreads them by hash.
+int probes(const BrokerKind& kind);
+
+nlohmann::json mqtt_master_config(uint16_t port, const BrokerKind& kind, const Options& options);
+
+class Broker : public Target {
  public:
   // Returns when the broker answers. Throws with the end of its log when it does not.
   Broker(const BrokerKind& kind, const Options& options);
-  ~Broker();
 
   uint16_t port() const { return port_; }
+  uint16_t publisher_port() const override { return port_; }
+  uint16_t subscriber_port() const override { return port_; }
   // All its processes, as they are when it has just started.
-  const std::vector<pid_t>& pids() const { return pids_; }
-  bool same_processes() const;
+  const std::vector<pid_t>& pids() const { return parts_[0].pids; }
+  const std::vector<Part>& parts() const override { return parts_; }
+  bool same_processes() const override;
 
   struct Restart {
     double stop_seconds = 0;   // until its last process was gone
@@ -51,16 +61,15 @@ class Broker {
   Restart restart(bool kill);
 
  private:
-  void wait_until_ready();
-  std::string log_end() const;
+  void start();
 
-  const int workers_;
+  const int probes_;
   const Protocol protocol_;
-  std::filesystem::path directory_;
+  Directory directory_;
   uint16_t port_ = 0;
   std::vector<std::string> command_;
   std::unique_ptr<Process> process_;
-  std::vector<pid_t> pids_;
+  std::vector<Part> parts_;  // one
 };
 
 }  // namespace bench

@@ -46,13 +46,22 @@ Plan wildcard(size_t count, size_t filters) {
 }  // namespace
 
 const std::vector<std::string>& operation_names() {
-  static const std::vector<std::string> names = {"connect",  "fan-in",        "fan-out",         "pairs",    "paced",
-                                                 "wildcard", "durable-pairs", "durable-fan-out", "retained", "offline"};
+  static const std::vector<std::string> names = {"connect",  "fan-in",   "fan-out",       "pairs",
+                                                 "paced",    "wildcard", "durable-pairs", "durable-fan-out",
+                                                 "retained", "offline",  "hosts",         "hosts-paced"};
   return names;
 }
 
 bool is_durable(const std::string& operation) {
   return operation.starts_with("durable-") || operation == "retained" || operation == "offline";
+}
+
+bool is_between_hosts(const std::string& operation) {
+  return operation.starts_with("hosts");
+}
+
+bool is_paced(const std::string& operation) {
+  return operation.ends_with("paced");
 }
 
 Plan make_plan(const std::string& operation, const Options& options) {

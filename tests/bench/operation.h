@@ -22,6 +22,11 @@ struct Plan {
 // Whether the brokers need a store for it; such operations are about QoS 1 and 2.
 bool is_durable(const std::string& operation);
 
+// Whether it is about two hosts and the Redis between them.
+bool is_between_hosts(const std::string& operation);
+// Whether messages come at a rate instead of saturating.
+bool is_paced(const std::string& operation);
+
 // REQUIRES: operation is one of operation_names() that carries messages: not connect, retained, offline.
 Plan make_plan(const std::string& operation, const Options& options);
 

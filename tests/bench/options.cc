@@ -61,14 +61,16 @@ const std::vector<Option>& table() {
       {"--binary", "PATH", "the mqtt-master to measure", [](Options& o, const std::string& v) { o.binary = v; }},
       {"--mosquitto", "PATH", "the mosquitto to compare with",
        [](Options& o, const std::string& v) { o.mosquitto = v; }},
-      {"--brokers", "LIST", "of mqtt-master, mosquitto, forwarder",
+      {"--redis", "PATH", "the redis-server between hosts", [](Options& o, const std::string& v) { o.redis = v; }},
+      {"--aedes", "PATH", "the folder of its server.js and node_modules",
+       [](Options& o, const std::string& v) { o.aedes = v; }},
+      {"--brokers", "LIST", "of mqtt-master, mosquitto, forwarder; between hosts of mqtt-master, aedes",
        [](Options& o, const std::string& v) {
-         o.brokers = names(v, {"mqtt-master", "mosquitto", "forwarder"});
+         o.brokers = names(v, {"mqtt-master", "mosquitto", "forwarder", "aedes"});
        }},
       {"--ops", "LIST",
        "of connect, fan-in, fan-out, pairs, paced, wildcard, and with a store durable-pairs, durable-fan-out, "
-       "retained, "
-       "offline",
+       "retained, offline, and between hosts hosts, hosts-paced",
        [](Options& o, const std::string& v) { o.operations = names(v, operation_names()); }},
       {"--qos", "LIST", "of 0, 1, 2", [](Options& o, const std::string& v) { o.qos = numbers(v, 0, 2); }},
       {"--workers", "LIST", "numbers of mqtt-master workers",
@@ -91,7 +93,7 @@ const std::vector<Option>& table() {
        [](Options& o, const std::string& v) { o.filters = count(v, 0, 1'000'000); }},
       {"--payload", "BYTES", "of a message",
        [](Options& o, const std::string& v) { o.payload = count(v, Stamp::kSize, 65'536); }},
-      {"--rate", "N", "messages a second of paced, in all",
+      {"--rate", "N", "messages a second of paced and hosts-paced, in all",
        [](Options& o, const std::string& v) { o.rate = count(v, 1, 1'000'000); }},
       {"--batch", "N", "messages a write of a saturating publisher",
        [](Options& o, const std::string& v) { o.batch = count(v, 1, 10'000); }},

@@ -12,6 +12,8 @@ namespace bench {
 
 struct Options {
   std::string binary = "mqtt-master";
+  std::string redis = "/usr/bin/redis-server";
+  std::string aedes = "tests/bench/aedes";
   std::string mosquitto = "/usr/sbin/mosquitto";
   std::vector<std::string> brokers = {"mosquitto", "mqtt-master"};
   std::vector<std::string> operations = {"connect", "fan-in", "fan-out", "pairs", "paced", "wildcard"};

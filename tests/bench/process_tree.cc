@@ -2,6 +2,7 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
@@ -56,6 +57,14 @@ std::vector<pid_t> process_tree(pid_t root) {
     for (auto child = first; child != last; ++child) tree.push_back(child->second);
   }
   return tree;
+}
+
+bool same_tree(pid_t root, const std::vector<pid_t>& pids) {
+  std::vector<pid_t> now = process_tree(root);
+  std::vector<pid_t> before = pids;
+  std::ranges::sort(now);
+  std::ranges::sort(before);
+  return now == before;
 }
 
 bool runs(pid_t pid) {

@@ -10,6 +10,8 @@ namespace bench {
 
 // The process itself first.
 std::vector<pid_t> process_tree(pid_t root);
+// Whether the processes are still exactly these.
+bool same_tree(pid_t root, const std::vector<pid_t>& pids);
 // False for a process that ended, even if nobody has waited for it yet.
 bool runs(pid_t pid);
 

@@ -8,6 +8,8 @@
 #include <optional>
 #include <thread>
 
+#include "tests/bench/operation.h"
+
 namespace bench {
 namespace {
 
@@ -18,24 +20,37 @@ std::optional<double> ratio(double value, double base) {
   return value / base;
 }
 
-// Broker CPU per message over that of another broker, or another number of workers, in the same operation.
+// The same operation on another broker, or with another number of workers; nullptr: there is none, or it is that one.
 template <typename IsBase>
-std::optional<double> ratio_to(const Result& result, const std::vector<Result>& results, IsBase&& is_base) {
-  if (is_base(result.broker)) return std::nullopt;
+const Result* find_base(const Result& result, const std::vector<Result>& results, IsBase&& is_base) {
+  if (is_base(result.broker)) return nullptr;
   const auto base = std::ranges::find_if(results, [&](const Result& other) {
     return other.operation == result.operation && other.qos == result.qos && is_base(other.broker);
   });
-  if (base == results.end()) return std::nullopt;
+  return base == results.end() ? nullptr : &*base;
+}
+
+// The one that all are compared with.
+const Result* reference(const Result& result, const std::vector<Result>& results) {
+  const char* const name = is_between_hosts(result.operation) ? "aedes" : "mosquitto";
+  return find_base(result, results, [name](const BrokerKind& broker) { return broker.name == name; });
+}
+
+std::optional<double> cpu_ratio(const Result& result, const Result* base) {
+  if (base == nullptr) return std::nullopt;
   return ratio(result.median.broker_cpu_us(), base->median.broker_cpu_us());
 }
 
-std::optional<double> ratio_to_mosquitto(const Result& result, const std::vector<Result>& results) {
-  return ratio_to(result, results, [](const BrokerKind& broker) { return broker.name == "mosquitto"; });
+// Between hosts the rate says something, too: the client is not what ends it.
+std::optional<double> rate_ratio(const Result& result, const std::vector<Result>& results) {
+  const Result* const base = reference(result, results);
+  if (base == nullptr || !is_between_hosts(result.operation) || is_paced(result.operation)) return std::nullopt;
+  return ratio(result.median.per_second(), base->median.per_second());
 }
 
 std::optional<double> ratio_to_one_worker(const Result& result, const std::vector<Result>& results) {
   const BrokerKind one{result.broker.name, 1, result.broker.store};
-  return ratio_to(result, results, [&](const BrokerKind& broker) { return broker == one; });
+  return cpu_ratio(result, find_base(result, results, [&](const BrokerKind& broker) { return broker == one; }));
 }
 
 template <typename... Values>
@@ -95,7 +110,8 @@ json result_json(const Result& result, const std::vector<Result>& all) {
                  {"broker_cpu_us_per_message_most", result.most_us},
                  {"client_cpu_seconds", run.client_cpu},
                  {"client_saturated", run.client_saturated()}};
-  add_ratio(object, "cpu_per_message_ratio", ratio_to_mosquitto(result, all));
+  add_ratio(object, "cpu_per_message_ratio", cpu_ratio(result, reference(result, all)));
+  add_ratio(object, "messages_per_second_ratio", rate_ratio(result, all));
   add_ratio(object, "cpu_per_message_ratio_to_one_worker", ratio_to_one_worker(result, all));
   if (!run.error.empty()) object["error"] = run.error;
   if (!result.broker.store.empty()) object["store"] = result.broker.store;
@@ -166,7 +182,7 @@ void print_group(std::ostream& out, const std::vector<Result>& group) {
     out << format("%-15s %3d %-11s %7d %6llu %10.0f %6.2f %6s %7s %5.2f %6.2f %7.2f %7.2f  %3.0f %%",
                   result.operation.c_str(), result.qos, result.broker.name.c_str(), result.broker.workers,
                   static_cast<unsigned long long>(run.lost), run.per_second(), run.broker_cpu_us(),
-                  ratio_cell(ratio_to_mosquitto(result, group)).c_str(),
+                  ratio_cell(cpu_ratio(result, reference(result, group))).c_str(),
                   ratio_cell(ratio_to_one_worker(result, group)).c_str(), cores,
                   milliseconds(run.latency.percentile(0.5)), milliseconds(run.latency.percentile(0.99)),
                   milliseconds(run.latency.max()), run.client_share() * 100)
@@ -174,6 +190,8 @@ void print_group(std::ostream& out, const std::vector<Result>& group) {
     for (const Measurement::Figure& figure : run.figures) {
       out << format("    %-36s %14.6g\n", figure.name.c_str(), figure.value);
     }
+    if (const auto times = rate_ratio(result, group))
+      out << format("    %-36s %14.6g\n", "messages_per_second_ratio", *times);
   }
   out.flush();
 }

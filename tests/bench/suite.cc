@@ -4,6 +4,7 @@
 
 #include "tests/bench/broker.h"
 #include "tests/bench/connect_storm.h"
+#include "tests/bench/hosts.h"
 #include "tests/bench/interrupt.h"
 #include "tests/bench/offline.h"
 #include "tests/bench/operation.h"
@@ -38,11 +39,16 @@ std::vector<int> levels(const std::string& operation, const Options& options) {
 
 Measurement run_once(const std::string& operation, int qos, const BrokerKind& kind, const Options& options) {
   try {
+    const Load load{qos, is_paced(operation) ? options.rate : 0};
+    if (is_between_hosts(operation)) {
+      const Hosts hosts(kind, options);
+      Traffic traffic(make_plan(operation, options), load, options, hosts);
+      return traffic.run();
+    }
     Broker broker(kind, options);
     if (operation == "retained") return run_retained(options, broker);
     if (operation == "offline") return run_offline(options, broker);
     if (operation == "connect") return run_connect_storm(options, broker);
-    const Load load{qos, operation == "paced" ? options.rate : 0};
     Traffic traffic(make_plan(operation, options), load, options, broker);
     return traffic.run();
   } catch (const std::exception& error) {

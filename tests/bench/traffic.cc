@@ -28,19 +28,19 @@ size_t batch_size(const Plan& plan, const Load& load, const Options& options) {
 
 }  // namespace
 
-Traffic::Traffic(const Plan& plan, const Load& load, const Options& options, const Broker& broker)
-    : load_(load), options_(options), broker_(broker), copies_(plan.copies), batch_(batch_size(plan, load, options)) {
+Traffic::Traffic(const Plan& plan, const Load& load, const Options& options, const Target& target)
+    : load_(load), options_(options), target_(target), copies_(plan.copies), batch_(batch_size(plan, load, options)) {
   for (size_t i = 0; i < plan.filters.size(); ++i) {
     const std::string id = "subscriber" + std::to_string(i);
-    const uint32_t endpoint =
-        add_endpoint(open_client(broker.port(), id, plan.filters[i], load.qos, options.protocol, plan.durable));
+    const uint32_t endpoint = add_endpoint(
+        open_client(target.subscriber_port(), id, plan.filters[i], load.qos, options.protocol, plan.durable));
     endpoints_[endpoint]->subscriber = static_cast<uint32_t>(i);
   }
   for (size_t i = 0; i < plan.topics.size(); ++i) {
     const std::string id = "publisher" + std::to_string(i);
     Publisher publisher;
     publisher.message = encode_publish(plan.topics[i], options.payload, load.qos, options.protocol);
-    publisher.endpoint = add_endpoint(open_client(broker.port(), id, {}, load.qos, options.protocol));
+    publisher.endpoint = add_endpoint(open_client(target.publisher_port(), id, {}, load.qos, options.protocol));
     endpoints_[publisher.endpoint]->publisher = static_cast<uint32_t>(i);
     publishers_.push_back(std::move(publisher));
   }
@@ -65,7 +65,7 @@ Measurement Traffic::run() {
     const bool acknowledged =
         std::ranges::all_of(publishers_, [](const Publisher& p) { return p.unacknowledged == 0; });
     if (!acknowledged) result_.error = "messages were not acknowledged";
-    if (!broker_.same_processes()) result_.error = "a process of the broker was replaced";
+    if (!target_.same_processes()) result_.error = "a process of the broker was replaced";
   } catch (const std::exception& error) {
     result_.error = error.what();
   }
@@ -80,15 +80,23 @@ Measurement Traffic::run() {
 void Traffic::measure_window() {
   result_.latency.clear();
   result_.delivered = 0;
-  const double broker_cpu = cpu_seconds(broker_.pids());
+  std::vector<double> cpu;
+  for (const Target::Part& part : target_.parts()) cpu.push_back(cpu_seconds(part.pids));
   const double client_cpu = own_cpu_seconds();
   const uint64_t start = now_ns();
   run_until(start + nanoseconds(options_.seconds));
   const uint64_t end = now_ns();
   result_.client_cpu = own_cpu_seconds() - client_cpu;
-  result_.broker_cpu = cpu_seconds(broker_.pids()) - broker_cpu;
+  for (size_t i = 0; i < cpu.size(); ++i) {
+    cpu[i] = cpu_seconds(target_.parts()[i].pids) - cpu[i];
+    result_.broker_cpu += cpu[i];
+  }
   result_.seconds = static_cast<double>(end - start) * 1e-9;
   if (result_.delivered == 0) throw std::runtime_error("nothing was delivered in the measured time");
+  for (size_t i = 0; cpu.size() > 1 && i < cpu.size(); ++i) {
+    const double microseconds = cpu[i] * 1e6 / static_cast<double>(result_.delivered);
+    result_.figures.push_back({target_.parts()[i].name + "_cpu_us_per_message", microseconds});
+  }
 }
 
 void Traffic::drain() {

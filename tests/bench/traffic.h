@@ -13,11 +13,11 @@
 #include <memory>
 #include <vector>
 
-#include "tests/bench/broker.h"
 #include "tests/bench/client.h"
 #include "tests/bench/measurement.h"
 #include "tests/bench/operation.h"
 #include "tests/bench/poller.h"
+#include "tests/bench/target.h"
 
 namespace bench {
 
@@ -29,7 +29,7 @@ struct Load {
 class Traffic {
  public:
   // Brings all clients up. Throws when one of them is refused.
-  Traffic(const Plan& plan, const Load& load, const Options& options, const Broker& broker);
+  Traffic(const Plan& plan, const Load& load, const Options& options, const Target& target);
 
   // Warm-up, measured window, and the wait for what is still on its way.
   // An error on the way is in the measurement, which then holds what was seen so far.
@@ -76,7 +76,7 @@ class Traffic {
 
   const Load load_;
   const Options& options_;
-  const Broker& broker_;
+  const Target& target_;
   const size_t copies_;
   const size_t batch_;
   Poller poller_;

@@ -17,7 +17,7 @@ void NodeInbox::open(const std::string& key, uint64_t end) {
   asked_ = false;
   reading_ = true;
   trimmed_ = 0;  // it may have been lost
-  trim();
+  trim(true);
   read();
 }
 
@@ -61,14 +61,18 @@ void NodeInbox::release(uint64_t id) {
   read();
 }
 
-void NodeInbox::trim() {
+void NodeInbox::trim(bool all) {
   while (!pending_.empty() && pending_.front().held == 0) {
     done_ = pending_.front().id;
     pending_bytes_ -= pending_.front().bytes;
+    due_bytes_ += pending_.front().bytes;
+    ++due_entries_;
     pending_.pop_front();
   }
   if (done_ == trimmed_ || !reading_) return;
+  if (!all && due_entries_ < kTrimEntries && due_bytes_ < kTrimBytes) return;
   trimmed_ = done_;
+  due_entries_ = due_bytes_ = 0;
   hub_.trim(done_, [this, session = session_](cluster::Status status) {
     if (session == session_ && status != cluster::Status::ok) trimmed_ = 0;
   });

@@ -1,5 +1,7 @@
 // Reads the inbox of a node, its own or one it has adopted, in order, and trims what is done with: an entry is when
-// every message of it is where it must be (contract C6).
+// every message of it is where it must be (contract C6). At a low rate each message is an entry, and to trim it costs
+// Redis as much as to take it, so what is done with is trimmed when it has come to something, and with every poke().
+// Who reads on from there after our death drops what it has seen.
 #pragma once
 
 #include <cstdint>
@@ -21,9 +23,9 @@ class NodeInbox {
   // `end`: its newest entry now.
   void open(const std::string& key, uint64_t end);
   void pause() { reading_ = false; }
-  // Tries again what was refused.
+  // Trims what there is, and tries again what was refused. Every tick.
   void poke() {
-    trim();
+    trim(true);
     read();
   }
   bool is_open() const { return !key_.empty(); }
@@ -39,6 +41,8 @@ class NodeInbox {
  private:
   static constexpr size_t kReadBytes = 1024 * 1024;
   static constexpr size_t kMaxPending = 16 * 1024 * 1024;  // not yet done with; then nothing more is read
+  static constexpr size_t kTrimEntries = 256;
+  static constexpr size_t kTrimBytes = 1024 * 1024;
   struct Pending {
     uint64_t id = 0;
     size_t bytes = 0;
@@ -46,7 +50,7 @@ class NodeInbox {
   };
   void read();
   void on_read(cluster::Status status, const std::vector<cluster::Entry>& entries, uint64_t session);
-  void trim();
+  void trim(bool all = false);
 
   cluster::Hub& hub_;
   const OnEntry on_entry_;
@@ -55,9 +59,11 @@ class NodeInbox {
   bool reading_ = false;  // open, and not paused
   bool asked_ = false;
   uint64_t end_ = 0;
-  uint64_t last_ = 0;     // read up to here
-  uint64_t done_ = 0;     // done with up to here
-  uint64_t trimmed_ = 0;  // and told so, or being told
+  uint64_t last_ = 0;       // read up to here
+  uint64_t done_ = 0;       // done with up to here
+  uint64_t trimmed_ = 0;    // and told so, or being told
+  size_t due_entries_ = 0;  // between the two
+  size_t due_bytes_ = 0;
   std::deque<Pending> pending_;
   size_t pending_bytes_ = 0;
 };
