@@ -274,7 +274,9 @@ void SharedDispatch::give_or_place(const Placement& p, router::SubscriberId memb
   if (group != nullptr && group->member(member) != nullptr && is_certain(*core_.sessions->by_id(member))) {
     give(*core_.sessions->by_id(member), *group, p.message);
   } else {
-    place_or_drop(p);
+    Placement again = p;
+    again.stored = true;  // whoever asked was told that it is taken, and has it no more
+    place_or_drop(std::move(again));
   }
 }
 

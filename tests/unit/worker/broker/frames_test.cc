@@ -316,6 +316,12 @@ TEST_CASE_FIXTURE(Fixture, "frames: stale, to who held the session before") {
   CHECK(frames() == Lines{frame(FrameType::stale, epoch + text(id), kAckSoon)});
 }
 
+TEST_CASE_FIXTURE(Fixture, "frames: release without an epoch answers stale") {
+  const std::string id = there("c");
+  peer.send(FrameType::stale, number(9) + text(id));
+  CHECK(frames() == Lines{frame(FrameType::release, number(0) + text(id))});
+}
+
 // --- messages ---
 
 TEST_CASE_FIXTURE(Fixture, "frames: shared_publish and shared_result") {
