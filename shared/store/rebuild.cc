@@ -211,6 +211,7 @@ void Rebuild::run() {
   for (Source& source : sources_) copy(source);
   copy_retained();
   copy_cluster();
+  copy_life();
   deliver_outboxes();
   for (const auto& target : targets_) target->finish();
   targets_.clear();
@@ -417,6 +418,25 @@ void Rebuild::copy_cluster() {
   for (Source& source : sources_) clusters.insert(source.db->get(key).value_or(""));
   if (clusters.size() != 1 || clusters.begin()->empty()) return;
   for (const auto& target : targets_) target->put(key, *clusters.begin());
+}
+
+// And of a host's life, as far as all of them were.
+void Rebuild::copy_life() {
+  std::optional<LifeRecord> life;
+  std::string key;
+  meta_key(key, "life");
+  for (Source& source : sources_) {
+    if (source.set != 0) continue;
+    LifeRecord record;
+    const std::optional<std::string> value = source.db->get(key);
+    if (!value || !decode(*value, record)) return;
+    if (life && (life->cluster != record.cluster || life->key != record.key)) return;
+    if (life) record.copied_us = std::min(record.copied_us, life->copied_us);
+    life = record;
+  }
+  if (!life) return;
+  encode(value_, *life);
+  for (const auto& target : targets_) target->put(key, value_);
 }
 
 // --- outboxes ---

@@ -105,6 +105,7 @@ class Rebuild {
   static bool knows(const Source& source, const bus::Message& message, bool retained);
   void set_retained(const bus::MessageRef& message);
   void copy_cluster();
+  void copy_life();
   Source* source_of(size_t set, uint32_t slot);
 
   const std::vector<std::string> source_directories_;

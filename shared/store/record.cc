@@ -348,6 +348,23 @@ bool decode(std::string_view value, Layout& layout) {
   return reader.at_end();
 }
 
+void encode(std::string& out, const LifeRecord& life) {
+  out.clear();
+  put(out, life.cluster);
+  put(out, life.copied_us);
+  out.append(life.key);
+}
+
+bool decode(std::string_view value, LifeRecord& life) {
+  constexpr size_t kHead = 2 * sizeof(uint64_t);
+  if (value.size() <= kHead) return false;
+  Reader reader(value.substr(0, kHead));
+  life.cluster = reader.get<uint64_t>();
+  life.copied_us = reader.get<uint64_t>();
+  life.key = value.substr(kHead);
+  return true;
+}
+
 void encode(std::string& out, const SessionRecord& session) {
   out.clear();
   put(out, session.epoch);

@@ -8,6 +8,7 @@
 //   M name                    meta: "M" "format" -> u32 version; "M" "layout" -> u32 slot, u32 slots of the host;
 //                             "M" "alive" -> u64 ms: when the worker was last seen at work, to a second or so;
 //                             "M" "cluster" -> u64: the cluster whose retained messages these were last
+//                             "M" "life" -> u64 cluster, u64 us: when the copy was whole last, node key
 //   S sid                     a session's head                        sid: u64, unique in its store
 //   B sid filter              one subscription: u8 0, filter; or u8 1, u16 size of the group's name, name, filter
 //   Q sid position            a message for the session, in the order it must be sent          position: u64
@@ -90,6 +91,14 @@ struct Layout {
 };
 void encode(std::string& out, const Layout& layout);
 bool decode(std::string_view value, Layout& layout);
+
+struct LifeRecord {
+  uint64_t cluster = 0;
+  uint64_t copied_us = 0;  // wall clock
+  std::string key;
+};
+void encode(std::string& out, const LifeRecord& life);
+bool decode(std::string_view value, LifeRecord& life);
 
 struct WillRecord {
   std::string topic;

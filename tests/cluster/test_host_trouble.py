@@ -154,6 +154,7 @@ def test_paused_host_is_harmless_when_it_wakes_up(cluster):
     will = b.connect("w", will=Will("will", b"gone", qos=1))
     watcher = a.connect("watcher")
     watcher.subscribe("will", qos=1)
+    held.subscribe("later", qos=1)  # is acknowledged when it is in the host's copy, and so is the will before it
     b.pause()
     a.sees(a)
     moved = returned(a, "c")

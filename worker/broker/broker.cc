@@ -11,6 +11,7 @@
 #include "worker/broker/core.h"
 #include "worker/broker/departures.h"
 #include "worker/broker/gateway.h"
+#include "worker/broker/host_life.h"
 #include "worker/broker/interest.h"
 #include "worker/broker/journal.h"
 #include "worker/broker/outbox.h"
@@ -49,6 +50,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         departures_(core_),
         journal_(core_),
         copier_(core_),
+        life_(core_),
         records_(core_),
         outbox_(core_),
         accepted_(core_),
@@ -65,6 +67,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     core_.departures = &departures_;
     core_.journal = &journal_;
     core_.copier = &copier_;
+    core_.life = &life_;
     core_.records = &records_;
     core_.session_shared.recorder = &records_;
     core_.outbox = &outbox_;
@@ -483,6 +486,8 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         return claims_.on_cluster_granted(peer.id, body);
       case FrameType::cluster_registered:
         return claims_.on_cluster_registered(body);
+      case FrameType::life:
+        return from_gateway(peer) && life_.on_life(body);
       case FrameType::cluster_joined:
         claims_.on_cluster_joined();
         return body.empty();
@@ -571,6 +576,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     Impl& self = static_cast<HouseKeeping&>(node).impl;
     self.retained_.home().sweep();
     if (self.clients_.size() != 0) self.records_.write_alive();
+    self.life_.note_copied();
     uint64_t waiting = 0;
     self.peers_.for_each([&](const Peer& peer) { waiting += peer.link.end() - peer.link.written(); });
     self.core_.page.set(metrics::Gauge::bus_waiting_bytes, waiting);
@@ -610,6 +616,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   Departures departures_;
   Journal journal_;
   Copier copier_;
+  HostLife life_;
   Records records_;
   Outbox outbox_;
   Accepted accepted_;

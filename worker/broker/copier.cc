@@ -43,6 +43,7 @@ void Copier::send(CopyStep step, const store::Batch& batch, Sent sent) {
   Peer* gateway = core_.peers->find(core_.gateway_slot());
   if (gateway == nullptr) return;
   ++steps_;
+  sent.us = core_.env.clock->wall_us();
   sent_.push_back(sent);
   under_way_ += sent.bytes;
   bus::Writer(core_.scratch).put<uint64_t>(round_).put<uint8_t>(static_cast<uint8_t>(step)).bytes(batch.view());
@@ -121,7 +122,9 @@ bool Copier::on_copied(std::string_view body) {
   if (!reader.at_end()) return false;
   if (round != round_) return true;
   if (done > steps_) return false;
+  uint64_t until = 0;
   while (steps_ - sent_.size() < done) {
+    until = sent_.front().us;
     copied_ = std::max(copied_, sent_.front().number);
     under_way_ -= sent_.front().bytes;
     sent_.pop_front();
@@ -129,6 +132,7 @@ bool Copier::on_copied(std::string_view body) {
   if (read_ && done >= finish_ && !std::exchange(whole_, true)) {
     core_.page.set(metrics::Gauge::cluster_copy_whole, 1);
   }
+  if (whole_) copied_us_ = std::max(copied_us_, until);
   core_.journal->run_completed();
   return true;
 }

@@ -36,6 +36,8 @@ class Copier {
   // A batch is handed to the store. `number`: the journal's.
   void add(const store::Batch& batch, uint64_t number);
   void on_stored(uint64_t number);
+  // Wall clock: everything that was stored here until then is in a whole copy; 0: never was.
+  uint64_t copied_us() const { return copied_us_; }
   // It is stored, and not complete before it is copied.
   bool waits_for(uint64_t number) const { return whole_ && number > copied_; }
 
@@ -55,6 +57,7 @@ class Copier {
   struct Sent {           // a step of the round
     uint64_t number = 0;  // the last batch of the journal that it brings, or a step before it; 0: none
     size_t bytes = 0;     // of a piece
+    uint64_t us = 0;      // wall clock: what was stored until then is in it, or in a step before it
   };
   void begin();
   void end();
@@ -70,6 +73,7 @@ class Copier {
   uint64_t since_ = 0;   // the first batch that is sent along
   uint64_t stored_ = 0;  // batches that are stored
   uint64_t copied_ = 0;  // batches that are copied
+  uint64_t copied_us_ = 0;
   uint64_t last_round_ = 0;
   std::string after_;      // read up to here
   uint64_t steps_ = 0;     // of the round, sent

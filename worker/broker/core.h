@@ -47,6 +47,7 @@ class ClientTable;
 class Departures;
 class Journal;
 class Copier;
+class HostLife;
 class Records;
 class Outbox;
 class Accepted;
@@ -110,6 +111,7 @@ struct Core {
   Departures* departures = nullptr;
   Journal* journal = nullptr;
   Copier* copier = nullptr;
+  HostLife* life = nullptr;
   Records* records = nullptr;
   Outbox* outbox = nullptr;
   Accepted* accepted = nullptr;

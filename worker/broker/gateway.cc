@@ -125,6 +125,8 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
   }
   renew_at_ = std::max(renew_at_, core_.now() + lease_ms_ / kRenewals);
   lease_until_ = sent + lease_ms_ - lease_ms_ / kMarginPart;
+  const bool redis_lost = cluster_ != 0 && cluster_ != membership.cluster_id;
+  cluster_ = membership.cluster_id;
   if (!joined_) {
     // Another life means other keys: what this process has told the others was told in the name of the former one.
     if (!key_.empty() && key_ != membership.key) return fenced("the life");
@@ -171,8 +173,7 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     if (core_.env.adopts && calm_ && known.remaining_ms == 0 && known.adopter != key_) adopt(known.key);
   }
   note_reached();
-  if (cluster_ != 0 && cluster_ != membership.cluster_id) share_sender_.on_redis_lost();
-  cluster_ = membership.cluster_id;
+  if (redis_lost) share_sender_.on_redis_lost();
   run_marks();
   open_if_known();
   const auto ours = [this](const cluster::Node& known) { return known.adopter == key_; };
@@ -503,14 +504,22 @@ bool Gateway::may_say_more(std::string_view key, uint64_t incarnation) const {
 }
 
 void Gateway::tell_joined() {
-  core_.peers->for_each(
-      [this](Peer& peer) { core_.peers->send(peer, bus::FrameType::cluster_joined, bus::kAckSoon, {}); });
+  core_.peers->for_each([this](Peer& peer) {
+    tell_life(peer);
+    core_.peers->send(peer, bus::FrameType::cluster_joined, bus::kAckSoon, {});
+  });
+}
+
+void Gateway::tell_life(Peer& peer) {
+  bus::Writer(core_.scratch).put<uint64_t>(cluster_).text(key_);
+  core_.peers->send(peer, bus::FrameType::life, bus::kAckSoon, core_.scratch);
 }
 
 void Gateway::on_peer_linked(Peer& peer) {
   exports_.sync_to(peer);
   exports_.on_peer_linked(peer);
   copies_.on_peer_linked(peer);
+  if (!key_.empty()) tell_life(peer);
   if (joined_) core_.peers->send(peer, bus::FrameType::cluster_joined, bus::kAckSoon, {});
 }
 

@@ -146,6 +146,7 @@ class Gateway final : public cluster::Hub::Events {
   void note_reached();
   void tell(RemoteNode& node);
   void tell_joined();
+  void tell_life(Peer& peer);
   void announce(NodeFrame type, std::string_view body);
   void withdraw(const std::vector<std::string>& filters);
   void open_if_known();

@@ -7,6 +7,7 @@
 
 #include "worker/broker/accepted.h"
 #include "worker/broker/claims.h"
+#include "worker/broker/host_life.h"
 #include "worker/broker/interest.h"
 #include "worker/broker/journal.h"
 #include "worker/broker/outbox.h"
@@ -261,6 +262,7 @@ void Records::load_record(std::string_view text, std::string_view value) {
   bool ok = true;
   switch (key->kind) {
     case store::Kind::meta:
+      if (key->text == "life") ok = core_.life->restore(value);
       if (key->text == "alive") ok = store::decode_number(value, alive_);
       if (key->text == "cluster") {
         uint64_t id = 0;
@@ -398,7 +400,7 @@ void Records::load_session(uint64_t sid, Loading& loading) {
   }
   session.unconfirmed = core_.claims->doubt();
   core_.claims->restore(session);
-  core_.sessions->on_restored(session, loaded_at_.wall, alive_ != 0 ? alive_ : loaded_at_.wall);
+  core_.life->on_restored(session, loaded_at_.wall, alive_ != 0 ? alive_ : loaded_at_.wall);
 }
 
 }  // namespace broker

@@ -442,3 +442,17 @@ TEST_CASE("record: a damaged value decodes to one that encodes to the same bytes
     if (decode(bytes, record)) CHECK(encoded(record) == bytes);
   }
 }
+
+TEST_CASE("records: the life of a host") {
+  std::string value;
+  store::encode(value, store::LifeRecord{0x0102, 0x0a0b, "a.1"});
+  CHECK(value == std::string("\x02\x01\0\0\0\0\0\0\x0b\x0a\0\0\0\0\0\0"
+                             "a.1",
+                             19));
+  store::LifeRecord life;
+  REQUIRE(store::decode(value, life));
+  CHECK(life.cluster == 0x0102);
+  CHECK(life.copied_us == 0x0a0b);
+  CHECK(life.key == "a.1");
+  CHECK_FALSE(store::decode(value.substr(0, 16), life));
+}

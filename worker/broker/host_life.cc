@@ -1,0 +1,84 @@
+#include "worker/broker/host_life.h"
+
+#include "shared/bus/frames.h"
+#include "shared/store/record.h"
+#include "worker/broker/claims.h"
+#include "worker/broker/copier.h"
+#include "worker/broker/journal.h"
+#include "worker/broker/sessions.h"
+
+namespace broker {
+
+bool HostLife::restore(std::string_view value) {
+  store::LifeRecord record;
+  if (!store::decode(value, record)) return false;
+  cluster_ = record.cluster;
+  copied_us_ = record.copied_us;
+  key_ = record.key;
+  return true;
+}
+
+void HostLife::on_restored(session::Session& session, uint64_t wall_ms, uint64_t alive_ms) {
+  if (!core_.config.clustered()) return core_.sessions->on_restored(session, wall_ms, alive_ms);
+  restored_.push_back({session.id(), session.sid, wall_ms, alive_ms});
+}
+
+bool HostLife::on_life(std::string_view body) {
+  bus::Reader reader(body);
+  const auto cluster = reader.get<uint64_t>();
+  const std::string_view key = reader.text();
+  if (!reader.at_end() || key.empty()) return false;
+  if (key != key_ || cluster != cluster_) {
+    if (!key_.empty() && key != key_ && cluster == cluster_) give_up_what_was_copied();
+    key_ = key;
+    cluster_ = cluster;
+    write();
+  }
+  known_ = true;
+  go_on();
+  return true;
+}
+
+void HostLife::give_up_what_was_copied() {
+  copied_us_ = std::max(copied_us_, core_.copier->copied_us());
+  std::vector<std::string> gone;
+  core_.sessions->for_each([&](const session::Session& session) {
+    if (session.stored() && !session.arriving && session.epoch <= copied_us_) gone.emplace_back(session.client_id());
+  });
+  for (const std::string& id : gone) {
+    if (session::Session* session = core_.sessions->find(id)) {
+      core_.claims->release(*session);
+      core_.sessions->forget(*session);
+    }
+  }
+  if (!gone.empty() && core_.env.log) {
+    core_.env.log(2, "this host has gone on at another one: its sessions are there",
+                  {{"sessions", std::to_string(gone.size())}});
+  }
+}
+
+// Who was faster than the life has its own connection by now.
+void HostLife::go_on() {
+  for (const Restored& restored : std::exchange(restored_, {})) {
+    session::Session* session = core_.sessions->by_id(restored.id);
+    if (session == nullptr || session->sid != restored.sid || session->outlet() != nullptr) continue;
+    core_.sessions->on_restored(*session, restored.wall_ms, restored.alive_ms);
+  }
+}
+
+void HostLife::note_copied() {
+  if (!known_ || core_.copier->copied_us() <= copied_us_ || core_.journal->batch() == noted_) return;
+  write();
+  noted_ = core_.journal->batch() + 1;  // not again for this
+}
+
+void HostLife::write() {
+  copied_us_ = std::max(copied_us_, core_.copier->copied_us());
+  std::string key;
+  std::string value;
+  store::meta_key(key, "life");
+  store::encode(value, store::LifeRecord{cluster_, copied_us_, key_});
+  core_.journal->put(key, value);
+}
+
+}  // namespace broker

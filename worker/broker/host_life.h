@@ -1,0 +1,55 @@
+// In a cluster, at a worker: whether what is stored here is still this host's.
+//
+// A host that was dead, or cut off or paused for too long, has gone on elsewhere (DESIGN section 7, "Adoption" in
+// ARCHITECTURE.md): its sessions may have moved and ended there, its wills have fired. When it is back it begins
+// another life, and what its copy in Redis had when that was whole last is given up here. The rest, younger than that,
+// stays. A life that is new because Redis has lost everything changes nothing.
+//
+// So a worker that begins does not fire the wills of its store before it knows its host's life. While nobody can say
+// which it is (gateway and Redis away since the host's start) they wait.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "worker/broker/core.h"
+
+namespace broker {
+
+class HostLife {
+ public:
+  explicit HostLife(Core& core) : core_(core) {}
+
+  // From the store: "M" "life".
+  bool restore(std::string_view value);
+  // A session came from the store: Sessions::on_restored() when that may be.
+  void on_restored(session::Session& session, uint64_t wall_ms, uint64_t alive_ms);
+  // From the gateway.
+  bool on_life(std::string_view body);
+  // Now and then.
+  void note_copied();
+
+ private:
+  struct Restored {
+    router::SubscriberId id = 0;
+    uint64_t sid = 0;
+    uint64_t wall_ms = 0;
+    uint64_t alive_ms = 0;
+  };
+  void write();
+  void give_up_what_was_copied();
+  void go_on();
+
+  Core& core_;
+  bool known_ = false;
+  uint64_t cluster_ = 0;
+  std::string key_;         // of the node; empty: never told
+  uint64_t copied_us_ = 0;  // wall clock: what was stored until then was in a whole copy
+  uint64_t noted_ = 0;      // the journal's batch behind the last note
+  std::vector<Restored> restored_;
+};
+
+}  // namespace broker
