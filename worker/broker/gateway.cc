@@ -383,6 +383,7 @@ void Gateway::open_if_known() {
   }
   if (!open_ || knows_all_) core_.peers->finish_sync(!knows_all_);
   if (std::exchange(open_, true)) return;
+  show();
   if (core_.env.on_ready) core_.env.on_ready();
 }
 

@@ -43,7 +43,7 @@ void HostLife::give_up_what_was_copied() {
   copied_us_ = std::max(copied_us_, core_.copier->copied_us());
   std::vector<std::string> gone;
   core_.sessions->for_each([&](const session::Session& session) {
-    if (session.stored() && !session.arriving && session.epoch <= copied_us_) gone.emplace_back(session.client_id());
+    if (session.sid != 0 && !session.arriving && session.epoch <= copied_us_) gone.emplace_back(session.client_id());
   });
   for (const std::string& id : gone) {
     if (session::Session* session = core_.sessions->find(id)) {
