@@ -34,7 +34,8 @@ def test_status_and_its_exit_code_follow_redis(cluster):
 def test_waiting_messages_are_shown(cluster):
     c = cluster(hosts=2)
     a, b = c
-    b.connect("s").subscribe("t", qos=1)
+    subscriber = b.connect("s")  # kept: it ends with its object
+    subscriber.subscribe("t", qos=1)
     c.redis.kill()
     a.fan_out("redis down")
     publisher = a.connect("p")
