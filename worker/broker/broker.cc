@@ -365,7 +365,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     takeovers_.on_peer_gone(peer);
     if (gateway_) gateway_->on_peer_gone(peer);
     departures_.on_peer_gone(peer);
-    if (peer.slot == core_.gateway_slot()) copier_.on_gateway_gone();
+    copier_.on_gateway_gone(peer);
     sys_.forget_published();
   }
 
@@ -531,7 +531,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       case FrameType::copied:
         return from_gateway(peer) && copier_.on_copied(body);
       case FrameType::copy_state:
-        return from_gateway(peer) && copier_.on_state(body);
+        return from_gateway(peer) && copier_.on_state(peer.id, body);
       case FrameType::retain_state:
         return from_gateway(peer) && retained_.home().on_state(body);
       case FrameType::retain_ordered:

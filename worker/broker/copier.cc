@@ -105,10 +105,11 @@ void Copier::run() {
   finish_ = steps_;
 }
 
-bool Copier::on_state(std::string_view body) {
+bool Copier::on_state(const WorkerId& gateway, std::string_view body) {
   bus::Reader reader(body);
   const auto state = static_cast<CopyState>(reader.get<uint8_t>());
   if (!reader.at_end() || state > CopyState::failed) return false;
+  gateway_ = gateway;
   there_ = state != CopyState::away;
   begin_at_ = state == CopyState::failed ? core_.now() + kRetryMs : 0;
   end();
@@ -137,7 +138,8 @@ bool Copier::on_copied(std::string_view body) {
   return true;
 }
 
-void Copier::on_gateway_gone() {
+void Copier::on_gateway_gone(const WorkerId& gateway) {
+  if (gateway != gateway_) return;
   there_ = false;
   end();
 }

@@ -42,9 +42,10 @@ class Copier {
   bool waits_for(uint64_t number) const { return whole_ && number > copied_; }
 
   // --- the gateway ---
-  bool on_state(std::string_view body);
+  bool on_state(const WorkerId& gateway, std::string_view body);
   bool on_copied(std::string_view body);
-  void on_gateway_gone();
+  // It may have been replaced already.
+  void on_gateway_gone(const WorkerId& gateway);
 
   // A piece of what is stored. Once a turn.
   void run();
@@ -65,6 +66,7 @@ class Copier {
   static bool is_copied(std::string_view key);
 
   Core& core_;
+  WorkerId gateway_;    // that said so
   bool there_ = false;  // the gateway can copy
   uint64_t round_ = 0;  // 0: none
   bool whole_ = false;  // all there was when the round began has arrived
