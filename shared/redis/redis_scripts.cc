@@ -107,6 +107,12 @@ local function entry(bucket, client)
   local e = {epoch = '0', held = '0', claimant = '', previous = '', holder = ''}
   if s then
     e.epoch, e.held, e.claimant, e.previous, e.holder = string.match(s, '^(%d+)\n(%d+)\n([^\n]*)\n([^\n]*)\n([^\n]*)$')
+    local function buried(key)
+      return key ~= '' and key ~= ARGV[2] and call('ZSCORE', P .. 'buried', key)
+    end
+    if buried(e.claimant) then e.claimant = '' end
+    if buried(e.holder) then e.holder, e.held = '', '0' end
+    if buried(e.previous) then e.previous = e.holder end
   end
   return e
 end

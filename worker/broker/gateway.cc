@@ -147,14 +147,15 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
   // does as another.
   std::vector<std::string> gone;
   for (const auto& [key, remote] : nodes_) {
-    if (!remote->listed) continue;
     bool there = false;
     bool again = false;
     for (const cluster::Node& n : membership.nodes) {
       there = there || n.key == key;
       again = again || name_of(n.key) == name_of(key);
     }
-    if (!there && (calm_ || again)) gone.push_back(key);
+    // Of one that is new here the answer may be older than what we heard from it.
+    remote->missed = there ? 0 : remote->missed + 1;
+    if (remote->missed >= (remote->listed ? 1 : 3) && (calm_ || again)) gone.push_back(key);
   }
   for (const std::string& key : gone) forget(key);
   for (const cluster::Node& known : membership.nodes) {

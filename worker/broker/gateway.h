@@ -42,6 +42,7 @@ struct RemoteNode {
   base::MonoMs lease_until = 0;  // as far as we have heard
   std::string adopter;           // the node whose host it goes on at
   bool listed = false;           // it has been among the nodes
+  uint32_t missed = 0;           // so often it was not among them, since it was last
   uint64_t told = 0;             // the gateway that everything has been told
   bool synced = false;           // it has told us everything
   uint64_t marked = 0;           // up to where it has what we announced
