@@ -192,10 +192,13 @@ void World::run_guest(Host& host) {
     return end_processes(host);
   }
   if (host.down) {
+    bool known = false;
     for (const auto& [key, node] : redis_.nodes()) {
-      if (!key.starts_with(text("host", host.index, '.')) || node.adopter.empty() || node.gateway != 0) continue;
-      return begin_guest(host, key, node);
+      if (!key.starts_with(text("host", host.index, '.'))) continue;
+      known = true;
+      if (!node.adopter.empty() && node.gateway == 0) return begin_guest(host, key, node);
     }
+    host.buried = !known;  // it has never joined, or Redis has lost it
     return;
   }
   Process* gateway = slots_[gateway_of(host.index)];
