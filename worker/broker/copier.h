@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "shared/bus/frames.h"
@@ -58,7 +59,8 @@ class Copier {
   struct Sent {           // a step of the round
     uint64_t number = 0;  // the last batch of the journal that it brings, or a step before it; 0: none
     size_t bytes = 0;     // of a piece
-    uint64_t us = 0;      // wall clock: what was stored until then is in it, or in a step before it
+    std::vector<std::pair<uint64_t, uint64_t>> queued;  // sid and position of the messages that a batch stores
+    uint64_t us = 0;  // wall clock: what was stored until then is in it, or in a step before it
   };
   void begin();
   void end();

@@ -29,6 +29,7 @@
 #include "worker/broker/retained_sync.h"
 #include "worker/broker/share_receiver.h"
 #include "worker/broker/share_sender.h"
+#include "worker/broker/strays.h"
 
 namespace broker {
 
@@ -96,6 +97,7 @@ class Gateway final : public cluster::Hub::Events {
   const std::string& key() const { return key_; }
   NodeDirectory& directory() { return directory_; }
   NodeCopies& copies() { return copies_; }
+  NodeStrays& strays() { return strays_; }
   // That process, of another host, is a live node's gateway; or, of the node `key`, one of its workers.
   bool may_say_more(std::string_view key, uint64_t incarnation) const;
   RemoteNode* find(std::string_view key);
@@ -187,6 +189,7 @@ class Gateway final : public cluster::Hub::Events {
   NodeExports exports_;
   NodeShares shares_;
   NodeCopies copies_;
+  NodeStrays strays_;
   ShareSender share_sender_;
   ShareReceiver share_receiver_;
   NodeInbox inbox_;
