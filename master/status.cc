@@ -14,7 +14,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerStatus, name, listening, state, pid, me
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ExitCount, group, status, count)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(NodeStatus, key, lease_ms, adopter)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ClusterStatus, node_id, redis, state, ready, lease_ms, waiting_bytes,
-                                   outstanding_bytes, copied_workers, workers, nodes)
+                                   outstanding_bytes, nodes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Status, version, config_file, pid, started, now, load_average, groups, all_ready,
                                    workers, exits, cluster)
 
@@ -93,8 +93,7 @@ std::string cluster_tables(const ClusterStatus& cluster) {
   std::vector<Row> rows = {
       {"node:" + cluster.node_id, "fan-out:" + cluster.state, "lease:" + seconds(cluster.lease_ms)},
       {"waiting:" + human_bytes(cluster.waiting_bytes), "unanswered:" + human_bytes(cluster.outstanding_bytes),
-       "redis:" + cluster.redis},
-      {"copied:" + std::to_string(cluster.copied_workers) + '/' + std::to_string(cluster.workers), "", ""}};
+       "redis:" + cluster.redis}};
   std::string out = align(rows);
   rows = {{"node", "lease", "adopted_by"}};
   for (const NodeStatus& node : cluster.nodes) {

@@ -59,8 +59,6 @@ struct ClusterStatus {
   uint64_t lease_ms = 0;
   uint64_t waiting_bytes = 0;      // for other hosts
   uint64_t outstanding_bytes = 0;  // calls to Redis without an answer
-  uint32_t copied_workers = 0;     // whose copies in Redis are whole
-  uint32_t workers = 0;
   std::vector<NodeStatus> nodes;
   bool operator==(const ClusterStatus&) const = default;
 };

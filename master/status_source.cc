@@ -94,13 +94,7 @@ ClusterStatus StatusSource::cluster() const {
   status.redis = config::mask_passwords(config_.redis.url);
   status.state = name(now);
   status.ready = now == FanOut::up;
-  status.workers = slot;
   if (supervisor_.pid(slot) == 0) return status;
-  for (uint32_t worker = 0; worker < slot; ++worker) {
-    const metrics::PageRef of = pages_.slot(worker);
-    const bool speaks = of.get(Gauge::incarnation) == supervisor_.incarnation(worker);
-    if (speaks && of.get(Gauge::cluster_copy_whole) != 0) ++status.copied_workers;
-  }
   const metrics::PageRef page = pages_.slot(slot);
   status.lease_ms = page.get(Gauge::cluster_lease_ms);
   status.waiting_bytes = page.get(Gauge::cluster_waiting_bytes);
