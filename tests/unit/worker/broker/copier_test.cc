@@ -1,0 +1,193 @@
+// The copy of what a worker stores, its host's life, and what goes after a session: the test is the gateway. The bytes
+// of the frames: a change needs a new kBusVersion.
+#include <algorithm>
+
+#include "tests/support/broker_world.h"
+
+using bus::FrameType;
+using bus::kAckSoon;
+using support::BrokerClient;
+using support::BrokerWorld;
+using support::Lines;
+using support::ScriptedPeer;
+
+namespace {
+
+std::string number(uint64_t value, int size = 8) {
+  std::string hex = " ";
+  char digits[4];
+  for (int i = 0; i < size; ++i, value >>= 8) {
+    std::snprintf(digits, sizeof digits, "%02x", static_cast<unsigned>(value & 0xFF));
+    hex += digits;
+  }
+  return hex + " ";
+}
+std::string text(const std::string& s) {
+  return number(s.size(), 2) + '"' + s + "\" ";
+}
+
+// Worker 0 is the host's only one; slot 1 is its gateway.
+struct Fixture {
+  BrokerWorld world{1, {.mqtt = {}, .clustered = true}};
+  ScriptedPeer gateway{world};
+
+  Fixture() {
+    gateway.send(FrameType::sync_end);
+    REQUIRE(gateway.run());
+    gateway.frames();
+  }
+  Lines frames() {
+    REQUIRE(gateway.run());
+    return gateway.frames();
+  }
+  // The steps that have come, by the hexadecimal digit of their kind; notes the round.
+  std::string steps() {
+    std::string kinds;
+    const std::string prefix = ScriptedPeer::frame(FrameType::copy, "");
+    for (const std::string& line : frames()) {
+      if (!line.starts_with(prefix)) continue;
+      std::string body = line.substr(prefix.size());
+      std::erase(body, ' ');
+      round = 0;
+      for (size_t i = 8; i-- > 0;) round = round << 8 | std::stoul(body.substr(2 * i, 2), nullptr, 16);
+      kinds += body[17];
+      last = body.substr(18);
+    }
+    return kinds;
+  }
+  void copied(uint64_t so_many) { gateway.send(FrameType::copied, number(round) + number(so_many)); }
+  void connect(BrokerClient& client, const std::string& id, uint32_t expiry, uint64_t epoch) {
+    client.connect(id, {.clean = false, .expiry = expiry});
+    frames();
+    gateway.send(FrameType::cluster_granted, number(epoch) + "00" + text(id));
+  }
+  // Everything that is stored has been copied.
+  void whole() {
+    gateway.send(FrameType::copy_state, "01");
+    std::string all = steps();
+    for (int i = 0; i < 3 && !all.ends_with('2'); ++i) all += steps();
+    REQUIRE(all.starts_with('0'));
+    REQUIRE(all.ends_with('2'));
+    done = all.size();
+    copied(done);
+    frames();
+  }
+  // All steps of which it has not been said yet.
+  void copy_all() {
+    for (size_t more = 1; more != 0;) {
+      more = steps().size();
+      done += more;
+      copied(done);
+    }
+  }
+
+  uint64_t round = 0;
+  std::string last;
+  size_t done = 0;
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Fixture, "copier: everything stored, then every batch; what rests on one waits for its copy") {
+  whole();
+  BrokerClient client(world, 0);
+  connect(client, "c", 600, 9);
+  copy_all();
+  CHECK(client.received().size() == 1);
+  client.subscribe("t", 1);
+  CHECK(steps() == "1");
+  CHECK(client.received().empty());  // stored, but not copied
+  ++done;
+  copied(done);
+  copy_all();
+  CHECK(client.received().size() == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "copier: without Redis nothing waits for copies, and another round follows") {
+  whole();
+  const uint64_t first = round;
+  BrokerClient client(world, 0);
+  connect(client, "c", 600, 9);
+  copy_all();
+  client.received();
+  client.subscribe("t", 1);
+  steps();
+  CHECK(client.received().empty());
+  gateway.send(FrameType::copy_state, "00");
+  frames();
+  CHECK(client.received().size() == 1);
+  client.subscribe("u", 1);
+  CHECK(steps().empty());
+  CHECK(client.received().size() == 1);
+  gateway.send(FrameType::copy_state, "01");
+  CHECK(steps().starts_with('0'));
+  CHECK(round > first);
+}
+
+TEST_CASE_FIXTURE(Fixture, "copier: what is refused is begun anew a little later") {
+  gateway.send(FrameType::copy_state, "01");
+  CHECK(steps().starts_with('0'));
+  gateway.send(FrameType::copy_state, "02");
+  CHECK(steps().empty());
+  world.pass(1000);
+  CHECK(steps().starts_with('0'));
+}
+
+TEST_CASE_FIXTURE(Fixture, "copier: retained messages are not copied") {
+  whole();
+  BrokerClient client(world, 0);
+  connect(client, "c", 0, 9);
+  copy_all();
+  client.received();
+  client.publish("t", "kept", 0, true);
+  CHECK(steps().empty());
+}
+
+TEST_CASE_FIXTURE(Fixture, "host_life: in another life what was copied is given up, what is younger stays") {
+  gateway.send(FrameType::life, number(5) + text("a.1"));
+  frames();
+  whole();
+  BrokerClient old(world, 0);
+  connect(old, "old", 600, 1);
+  copy_all();
+  BrokerClient young(world, 0);
+  connect(young, "young", 600, uint64_t{1} << 62);
+  copy_all();
+  CHECK(old.received().size() == 1);
+  CHECK(young.received().size() == 1);
+  gateway.send(FrameType::life, number(6) + text("a.2"));  // Redis has lost everything
+  frames();
+  CHECK_FALSE(old.closed);
+  gateway.send(FrameType::life, number(6) + text("a.3"));
+  frames();
+  CHECK(old.closed);
+  CHECK_FALSE(young.closed);
+}
+
+TEST_CASE_FIXTURE(Fixture, "strays: what a session got while no copy was kept goes after it") {
+  gateway.send(FrameType::life, number(5) + text("a.1"));
+  frames();
+  whole();
+  BrokerClient pub(world, 0);
+  connect(pub, "pub", 0, 8);
+  BrokerClient away(world, 0);
+  connect(away, "away", 600, 9);
+  copy_all();
+  away.subscribe("t", 1);
+  copy_all();
+  away.disconnect();
+  pub.publish("t", "before", 1);
+  copy_all();
+  gateway.send(FrameType::copy_state, "00");
+  frames();
+  pub.publish("t", "x", 1);
+  frames();
+  gateway.send(FrameType::life, number(5) + text("a.2"));
+  const Lines sent = frames();
+  const std::string stray = ScriptedPeer::frame(FrameType::stray, text("away") + "01 00", kAckSoon);
+  Lines strays;
+  std::copy_if(sent.begin(), sent.end(), std::back_inserter(strays),
+               [&](const std::string& line) { return line.starts_with(stray); });
+  REQUIRE(strays.size() == 1);
+  CHECK(strays[0].ends_with("78"));  // x
+}
