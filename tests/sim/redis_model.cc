@@ -156,11 +156,11 @@ RedisModel::Result<Claimed> RedisModel::claim(const Caller& caller, std::string_
   if (const Status status = check(caller); status != Status::ok) return {status, {}};
   Entry& entry = state_.directory[std::string(client)];
   Claimed out;
-  if (entry.claimant != caller.key) entry.before = entry.claimant.empty() ? entry.holder : entry.claimant;
-  out.previous = entry.before;
+  std::erase_if(entry.claims, [&](const auto& c) { return c.second == caller.key; });
+  out.previous = entry.claims.empty() ? entry.holder : entry.claims.back().second;
   entry.epoch = std::max({entry.epoch + 1, at_least, clock_us()});
-  entry.claimant = caller.key;
-  entry.claimed = out.epoch = entry.epoch;
+  out.epoch = entry.epoch;
+  entry.claims.emplace_back(entry.epoch, caller.key);
   return {Status::ok, out};
 }
 
@@ -168,15 +168,13 @@ RedisModel::Result<Held> RedisModel::hold(const Caller& caller, std::string_view
   if (const Status status = check(caller); status != Status::ok) return {status, {}};
   Entry& entry = state_.directory[std::string(client)];
   Held out;
+  std::erase_if(entry.claims, [&](const auto& c) { return c.second == caller.key && c.first <= epoch; });
   if (epoch > entry.held || entry.holder.empty() || entry.holder == caller.key) {
     if (entry.holder != caller.key) out.previous = entry.holder;
     entry.holder = caller.key;
     entry.held = std::max(entry.held, epoch);
     entry.epoch = std::max(entry.epoch, epoch);
-    if (entry.claimed <= epoch) {
-      entry.claimant.clear();
-      entry.claimed = 0;
-    }
+    std::erase_if(entry.claims, [epoch](const auto& c) { return c.first <= epoch; });
   }
   out.holder = entry.holder;
   out.epoch = entry.epoch;
@@ -185,7 +183,7 @@ RedisModel::Result<Held> RedisModel::hold(const Caller& caller, std::string_view
 
 void RedisModel::forget_if_empty(std::string_view client) {
   const auto it = state_.directory.find(client);
-  if (it != state_.directory.end() && it->second.holder.empty() && it->second.claimant.empty()) {
+  if (it != state_.directory.end() && it->second.holder.empty() && it->second.claims.empty()) {
     state_.directory.erase(it);
   }
 }
@@ -195,10 +193,7 @@ RedisModel::Status RedisModel::withdraw(const Caller& caller, std::string_view c
   const auto it = state_.directory.find(client);
   if (it == state_.directory.end()) return Status::ok;
   Entry& entry = it->second;
-  if (entry.claimant == caller.key && entry.claimed == epoch) {
-    entry.claimant.clear();
-    entry.claimed = 0;
-  }
+  std::erase_if(entry.claims, [&](const auto& c) { return c.second == caller.key && c.first == epoch; });
   forget_if_empty(client);
   return Status::ok;
 }
@@ -208,10 +203,9 @@ RedisModel::Status RedisModel::release(const Caller& caller, std::string_view cl
   const auto it = state_.directory.find(client);
   if (it == state_.directory.end()) return Status::ok;
   Entry& entry = it->second;
-  if (!entry.claimant.empty() && entry.claimant != caller.key) return Status::ok;
-  const bool claims = entry.claimant == caller.key && entry.claimed <= epoch;
-  const bool holds = entry.holder == caller.key && entry.held <= epoch && entry.claimed <= epoch;
-  if (claims || holds) state_.directory.erase(it);
+  std::erase_if(entry.claims, [&](const auto& c) { return c.second == caller.key && c.first <= epoch; });
+  if (entry.holder == caller.key && entry.held <= epoch) entry.holder.clear();
+  forget_if_empty(client);
   return Status::ok;
 }
 
@@ -226,7 +220,9 @@ RedisModel::Result<std::vector<cluster::Hub::Mine>> RedisModel::mine(const Calle
   for (const auto& [client, entry] : state_.directory) {
     if (part_of(client) != part) continue;
     if (entry.holder == caller.key) out.push_back({client, entry.held, true});
-    if (entry.claimant == caller.key) out.push_back({client, entry.claimed, false});
+    for (const auto& [epoch, key] : entry.claims) {
+      if (key == caller.key) out.push_back({client, epoch, false});
+    }
   }
   return {Status::ok, out};
 }
