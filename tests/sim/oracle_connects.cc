@@ -29,7 +29,8 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
     connection.refused = connection.turned_away = true;
     trace_.line(connection.name(), " <= CONNACK ", proto::to_string(connack.reason));
     const bool excused = connection.process.store.has_failed() ||
-                         world_.troubled_since(connection.process.host, connection.connect_handed);
+                         world_.troubled_since(connection.process.host, connection.connect_handed) ||
+                         out_of_reach(connection);
     require(excused || connack.reason != proto::ReasonCode::server_unavailable, connection,
             "is refused though the store is well");
     return;
@@ -46,6 +47,8 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
     }
     require(false, connection, text("C7: is accepted while ", other->name(), " of the same client id is live"));
   }
+  // It may have been decided without the other host, which still has the session.
+  if (client.session != nullptr && apart(connection, *client.owner)) alone = false;
   if (!alone) client.split = true;
   if (!client.split) check_session_present(client, connection, connack.session_present);
   connection.connack_sent = trace_.step();

@@ -198,7 +198,7 @@ void World::heal_cluster() {
   redis_.up();
   redis_.set_full(false);
   for (const auto& host : hosts_) {
-    if (host->gone) continue;
+    host->gone = false;
     host->slow = false;
     if (host->partitioned) set_partitioned(host->index, false);
     if (host->paused) pause_host(host->index, false);
