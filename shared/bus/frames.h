@@ -48,7 +48,7 @@ enum class FrameType : uint8_t {
   mark = 31,    // to the gateway: u64 number of an announcement that ends here
   marked = 32,  // from it: every host of the cluster has it
   // Between home workers and the gateway, node_directory.h.
-  cluster_claim = 33,       // u64 least epoch, text client id
+  cluster_claim = 33,       // u64 least epoch, u64 epoch of the session that is here, or 0, text client id
   cluster_granted = 34,     // u64 epoch, u8 Directory::Where, text client id
   cluster_held = 35,        // u64 epoch, u8 Directory::Outcome, text client id
   cluster_registered = 36,  // u64 epoch, u8 ours, text client id
@@ -58,6 +58,7 @@ enum class FrameType : uint8_t {
   reclaim = 39,         // u64 claim: it has come to another worker here meanwhile
   stray = 67,           // to and from it: text client id, u8 qos, u8 retain, message (strays.h)
   life = 66,            // from it: u64 cluster, text key of this host's node
+  redis_lost = 68,      // to the gateway: the worker was in the cluster before Redis lost what it had
   predecessor = 62,     // to the gateway: things are asked for that only its predecessor knew who wants
   claim_refused = 61,   // u64 claim: the session may be on another host, which cannot be asked
   takeover_abort = 60,  // to the holder: u64 claim: the claimant has given up

@@ -62,8 +62,8 @@ struct Entry {
 // Who has, or claims, the session of a client id.
 struct Claimed {
   uint64_t epoch = 0;
-  // Node key: the claimant before, or else the holder; empty: nobody. The caller itself only if it is the holder: who
-  // claims again is told the same as before.
+  // Node key: who claimed it last before the caller and has not got it yet, or else the holder; empty: nobody. The
+  // caller itself only if it is the holder.
   std::string previous;
   bool operator==(const Claimed&) const = default;
 };
@@ -157,10 +157,9 @@ class Hub {
   // This node has it with that epoch (after a claim, or since before the directory knew): holder, unless another holds
   // it with a higher epoch. A newer claim of another stays pending.
   virtual void hold(std::string_view client, uint64_t epoch, Answer<Held> done) = 0;
-  // The claim of that epoch has come to nothing: the holder stays who it is.
+  // The claim of that epoch has come to nothing: the holder stays who it is, and claims of others that are open are.
   virtual void withdraw(std::string_view client, uint64_t epoch, Done done) = 0;
-  // The session has ended: forgets the entry if this node holds or claims it with an epoch up to `epoch`, and no
-  // other claims it.
+  // The session has ended: this node holds or claims it no more, if it did with an epoch up to `epoch`.
   virtual void release(std::string_view client, uint64_t epoch, Done done) = 0;
   // Who holds it now: a node key, or empty.
   virtual void holder(std::string_view client, Answer<std::string> done) = 0;

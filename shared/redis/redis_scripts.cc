@@ -104,24 +104,35 @@ end
 constexpr std::string_view kDirectory = R"lua(
 local function entry(bucket, client)
   local s = call('HGET', P .. 'dir:' .. bucket, client)
-  local e = {epoch = '0', held = '0', claimant = '', previous = '', holder = ''}
+  local e = {epoch = '0', held = '0', claims = {}, holder = ''}
   if s then
-    e.epoch, e.held, e.claimant, e.previous, e.holder = string.match(s, '^(%d+)\n(%d+)\n([^\n]*)\n([^\n]*)\n([^\n]*)$')
+    local claims
+    e.epoch, e.held, claims, e.holder = string.match(s, '^(%d+)\n(%d+)\n([^\n]*)\n([^\n]*)$')
     local function buried(key)
       return key ~= '' and key ~= ARGV[2] and call('ZSCORE', P .. 'buried', key)
     end
-    if buried(e.claimant) then e.claimant = '' end
+    for n, k in string.gmatch(claims, '(%d+) ([^\t]+)\t') do
+      if not buried(k) then e.claims[#e.claims + 1] = {epoch = n, key = k} end
+    end
     if buried(e.holder) then e.holder, e.held = '', '0' end
-    if buried(e.previous) then e.previous = e.holder end
   end
   return e
 end
+-- Forgets claims: those that are not to stay.
+local function claims_that(e, stays)
+  local all = e.claims
+  e.claims = {}
+  for _, c in ipairs(all) do
+    if stays(c) then e.claims[#e.claims + 1] = c end
+  end
+end
 local function put_entry(bucket, client, e)
-  if e.claimant == '' and e.holder == '' then
+  if #e.claims == 0 and e.holder == '' then
     call('HDEL', P .. 'dir:' .. bucket, client)
   else
-    call('HSET', P .. 'dir:' .. bucket, client,
-         e.epoch .. '\n' .. e.held .. '\n' .. e.claimant .. '\n' .. e.previous .. '\n' .. e.holder)
+    local claims = ''
+    for _, c in ipairs(e.claims) do claims = claims .. c.epoch .. ' ' .. c.key .. '\t' end
+    call('HSET', P .. 'dir:' .. bucket, client, e.epoch .. '\n' .. e.held .. '\n' .. claims .. '\n' .. e.holder)
   end
 end
 )lua";
@@ -231,13 +242,12 @@ local key = self()
 if not key then return {1} end
 local bucket, client = ARGV[4], ARGV[5]
 local e = entry(bucket, client)
-if e.claimant ~= key then
-  e.previous = e.claimant ~= '' and e.claimant or e.holder
-  e.claimant = key
-end
+claims_that(e, function(c) return c.key ~= key end)
+local previous = #e.claims ~= 0 and e.claims[#e.claims].key or e.holder
 e.epoch = next_number('epoch', max(ARGV[6], inc(e.epoch)))
+e.claims[#e.claims + 1] = {epoch = e.epoch, key = key}
 put_entry(bucket, client, e)
-return {0, e.epoch, e.previous}
+return {0, e.epoch, previous}
 )lua";
 
 constexpr std::string_view kHold = R"lua(
@@ -246,18 +256,16 @@ if not key then return {1} end
 local bucket, client, epoch = ARGV[4], ARGV[5], ARGV[6]
 local e = entry(bucket, client)
 local previous = ''
+claims_that(e, function(c) return c.key ~= key or less(epoch, c.epoch) end)
 if e.holder == '' or e.holder == key or less(e.held, epoch) then
   if e.holder ~= key then previous = e.holder end
   e.holder = key
   e.held = max(e.held, epoch)
-  if e.claimant ~= '' and not less(epoch, e.epoch) then
-    e.claimant = ''
-    e.previous = ''
-  end
+  claims_that(e, function(c) return less(epoch, c.epoch) end)
   e.epoch = max(e.epoch, epoch)
-  put_entry(bucket, client, e)
   raise('epoch', epoch)
 end
+put_entry(bucket, client, e)
 return {0, e.epoch, e.holder, previous}
 )lua";
 
@@ -265,11 +273,8 @@ constexpr std::string_view kWithdraw = R"lua(
 local key = self()
 if not key then return {1} end
 local e = entry(ARGV[4], ARGV[5])
-if e.claimant == key and e.epoch == ARGV[6] then
-  e.claimant = ''
-  e.previous = ''
-  put_entry(ARGV[4], ARGV[5], e)
-end
+claims_that(e, function(c) return c.key ~= key or c.epoch ~= ARGV[6] end)
+put_entry(ARGV[4], ARGV[5], e)
 return {0}
 )lua";
 
@@ -277,9 +282,9 @@ constexpr std::string_view kRelease = R"lua(
 local key = self()
 if not key then return {1} end
 local e = entry(ARGV[4], ARGV[5])
-local holds = e.holder == key and not less(ARGV[6], e.held)
-local claims = e.claimant == key and not less(ARGV[6], e.epoch)
-if (holds and e.claimant == '') or claims then call('HDEL', P .. 'dir:' .. ARGV[4], ARGV[5]) end
+claims_that(e, function(c) return c.key ~= key or less(ARGV[6], c.epoch) end)
+if e.holder == key and not less(ARGV[6], e.held) then e.holder = '' end
+put_entry(ARGV[4], ARGV[5], e)
 return {0}
 )lua";
 
@@ -298,10 +303,12 @@ for _, client in ipairs(call('HKEYS', P .. 'dir:' .. ARGV[4])) do
     list[#list + 1] = e.held
     list[#list + 1] = 1
   end
-  if e.claimant == key then
-    list[#list + 1] = client
-    list[#list + 1] = e.epoch
-    list[#list + 1] = 0
+  for _, c in ipairs(e.claims) do
+    if c.key == key then
+      list[#list + 1] = client
+      list[#list + 1] = c.epoch
+      list[#list + 1] = 0
+    end
   end
 end
 return {0, list}

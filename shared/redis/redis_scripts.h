@@ -8,7 +8,7 @@
 //   buried            sorted set: keys of nodes that are not needed any more, by time
 //   in:{node}         stream: the inbox. Entries f (from), g (gateway), d (frames); id "N-0"
 //   num:{node}        hash: sender's key -> its gateway and last number; "#" -> the last N
-//   dir:{bucket}      hash: client id -> epoch, holder's epoch, claimant, the claimant's predecessor, holder
+//   dir:{bucket}      hash: client id -> epoch, holder's epoch, claims (epoch and key each, oldest first), holder
 //   retained          hash: topic -> version, value (nothing: it was deleted)
 //   tombstones        sorted set: deleted topics by time
 //   changes           stream: p (id before), t (topic), n (version), v (value, unless it is large); id "N-0"

@@ -132,7 +132,11 @@ class Oracle {
   bool apart(const Connection& a, const Connection& b) const;
   // Redis may have thought that its host is dead.
   bool may_be_fenced(const Connection& connection) const;
-  // The session is on the message's host, or that host must know of the subscription.
+  // Its session may be on another host whose lease had run out, as far as is known where it is.
+  bool out_of_reach(const Connection& connection) const;
+  // Where the client was accepted last, then.
+  uint32_t host_at(const Client& client, Step step) const;
+  // The session is, and was, on the message's host, or that host must know of the subscription.
   bool known_there(const Client& client, const Message& message, bool shared) const;
   // QoS 0 has no second chance.
   bool qos0_excused(const Client& client, const Message& message) const;

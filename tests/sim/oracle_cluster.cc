@@ -26,12 +26,28 @@ bool Oracle::may_be_fenced(const Connection& connection) const {
   return lost != 0 && connection.connect_handed != kNever && lost >= connection.connect_handed;
 }
 
+bool Oracle::out_of_reach(const Connection& connection) const {
+  return std::ranges::any_of(world_.hosts(), [&](const auto& host) {
+    return host->index != connection.process.host && host->lost_lease != 0 &&
+           world_.troubled_since(host->index, connection.connect_handed);
+  });
+}
+
 // --- deliveries ---
+
+uint32_t Oracle::host_at(const Client& client, Step step) const {
+  const Connection* last = nullptr;
+  for (const Connection* c : client.connections) {
+    if (c->connack_sent > step) continue;  // or never
+    if (last == nullptr || c->connack_sent > last->connack_sent) last = c;
+  }
+  return last == nullptr ? client.owner->process.host : last->process.host;
+}
 
 bool Oracle::known_there(const Client& client, const Message& m, bool shared) const {
   const uint32_t x = m.connection->process.host;
   const uint32_t y = client.owner->process.host;
-  if (x == y) return true;
+  if (x == y && x == host_at(client, m.handed)) return true;
   const auto& all = client.session->subscriptions;
   return std::any_of(all.begin(), all.end(), [&](const Subscription& s) {
     return s.shared() == shared && s.binds(m.handed) && s.matches(m.topic) &&

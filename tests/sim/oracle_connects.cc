@@ -32,7 +32,7 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
     const auto lost = [&](const auto& host) { return host->lost_lease >= connection.connect_handed; };
     const bool excused = connection.process.store.has_failed() ||
                          world_.troubled_since(connection.process.host, connection.connect_handed) ||
-                         std::ranges::any_of(world_.hosts(), lost);
+                         std::ranges::any_of(world_.hosts(), lost) || out_of_reach(connection);
     require(excused || connack.reason != proto::ReasonCode::server_unavailable, connection,
             "is refused though the store is well");
     return;
@@ -49,6 +49,8 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
     }
     require(false, connection, text("C7: is accepted while ", other->name(), " of the same client id is live"));
   }
+  // It may have been decided without the other host, which still has the session.
+  if (client.session != nullptr && apart(connection, *client.owner)) alone = false;
   if (!alone) client.split = true;
   if (!client.split) check_session_present(client, connection, connack.session_present);
   connection.connack_sent = trace_.step();

@@ -157,11 +157,11 @@ RedisModel::Result<Claimed> RedisModel::claim(const Caller& caller, std::string_
   Entry& entry = state_.directory[std::string(client)];
   forget_buried(entry);
   Claimed out;
-  if (entry.claimant != caller.key) entry.before = entry.claimant.empty() ? entry.holder : entry.claimant;
-  out.previous = entry.before;
+  std::erase_if(entry.claims, [&](const auto& c) { return c.second == caller.key; });
+  out.previous = entry.claims.empty() ? entry.holder : entry.claims.back().second;
   entry.epoch = std::max({entry.epoch + 1, at_least, clock_us()});
-  entry.claimant = caller.key;
-  entry.claimed = out.epoch = entry.epoch;
+  out.epoch = entry.epoch;
+  entry.claims.emplace_back(entry.epoch, caller.key);
   return {Status::ok, out};
 }
 
@@ -170,15 +170,13 @@ RedisModel::Result<Held> RedisModel::hold(const Caller& caller, std::string_view
   Entry& entry = state_.directory[std::string(client)];
   forget_buried(entry);
   Held out;
+  std::erase_if(entry.claims, [&](const auto& c) { return c.second == caller.key && c.first <= epoch; });
   if (epoch > entry.held || entry.holder.empty() || entry.holder == caller.key) {
     if (entry.holder != caller.key) out.previous = entry.holder;
     entry.holder = caller.key;
     entry.held = std::max(entry.held, epoch);
     entry.epoch = std::max(entry.epoch, epoch);
-    if (entry.claimed <= epoch) {
-      entry.claimant.clear();
-      entry.claimed = 0;
-    }
+    std::erase_if(entry.claims, [epoch](const auto& c) { return c.first <= epoch; });
   }
   out.holder = entry.holder;
   out.epoch = entry.epoch;
@@ -186,14 +184,13 @@ RedisModel::Result<Held> RedisModel::hold(const Caller& caller, std::string_view
 }
 
 void RedisModel::forget_buried(Entry& entry) const {
-  if (state_.buried.contains(entry.claimant)) entry.claimant.clear(), entry.claimed = 0;
+  std::erase_if(entry.claims, [this](const auto& claim) { return state_.buried.contains(claim.second); });
   if (state_.buried.contains(entry.holder)) entry.holder.clear(), entry.held = 0;
-  if (state_.buried.contains(entry.before)) entry.before = entry.holder;
 }
 
 void RedisModel::forget_if_empty(std::string_view client) {
   const auto it = state_.directory.find(client);
-  if (it != state_.directory.end() && it->second.holder.empty() && it->second.claimant.empty()) {
+  if (it != state_.directory.end() && it->second.holder.empty() && it->second.claims.empty()) {
     state_.directory.erase(it);
   }
 }
@@ -204,10 +201,7 @@ RedisModel::Status RedisModel::withdraw(const Caller& caller, std::string_view c
   if (it == state_.directory.end()) return Status::ok;
   Entry& entry = it->second;
   forget_buried(entry);
-  if (entry.claimant == caller.key && entry.claimed == epoch) {
-    entry.claimant.clear();
-    entry.claimed = 0;
-  }
+  std::erase_if(entry.claims, [&](const auto& c) { return c.second == caller.key && c.first == epoch; });
   forget_if_empty(client);
   return Status::ok;
 }
@@ -218,10 +212,9 @@ RedisModel::Status RedisModel::release(const Caller& caller, std::string_view cl
   if (it == state_.directory.end()) return Status::ok;
   Entry& entry = it->second;
   forget_buried(entry);
-  if (!entry.claimant.empty() && entry.claimant != caller.key) return Status::ok;
-  const bool claims = entry.claimant == caller.key && entry.claimed <= epoch;
-  const bool holds = entry.holder == caller.key && entry.held <= epoch && entry.claimed <= epoch;
-  if (claims || holds) state_.directory.erase(it);
+  std::erase_if(entry.claims, [&](const auto& c) { return c.second == caller.key && c.first <= epoch; });
+  if (entry.holder == caller.key && entry.held <= epoch) entry.holder.clear();
+  forget_if_empty(client);
   return Status::ok;
 }
 
@@ -236,7 +229,9 @@ RedisModel::Result<std::vector<cluster::Hub::Mine>> RedisModel::mine(const Calle
   for (const auto& [client, entry] : state_.directory) {
     if (part_of(client) != part) continue;
     if (entry.holder == caller.key) out.push_back({client, entry.held, true});
-    if (entry.claimant == caller.key) out.push_back({client, entry.claimed, false});
+    for (const auto& [epoch, key] : entry.claims) {
+      if (key == caller.key) out.push_back({client, epoch, false});
+    }
   }
   return {Status::ok, out};
 }

@@ -104,11 +104,9 @@ class RedisModel {
     };
     std::map<uint32_t, Copy> copies;  // by slot
   };
-  struct Entry {         // of the directory
-    uint64_t epoch = 0;  // the newest there was
-    std::string claimant;
-    uint64_t claimed = 0;  // its epoch
-    std::string before;    // whom it was told of
+  struct Entry {                                           // of the directory
+    uint64_t epoch = 0;                                    // the newest there was
+    std::vector<std::pair<uint64_t, std::string>> claims;  // with their epochs, oldest first
     std::string holder;
     uint64_t held = 0;  // its epoch
   };

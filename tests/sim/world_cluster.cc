@@ -380,8 +380,9 @@ std::vector<uint32_t> World::workers() const {
 std::string World::residue(size_t retained) const {
   if (!settings_.clustered) return "";
   for (const auto& [client, entry] : redis_.directory()) {
-    return text("the directory has ", client, ", holder '", entry.holder, "' (", entry.held, "), claimant '",
-                entry.claimant, "' (", entry.claimed, ')');
+    std::string claims;
+    for (const auto& [epoch, key] : entry.claims) claims += text(", claimed by '", key, "' (", epoch, ')');
+    return text("the directory has ", client, ", holder '", entry.holder, "' (", entry.held, ')', claims);
   }
   if (redis_.retained_count() != retained) {
     return text(redis_.retained_count(), " retained messages, not ", retained);

@@ -605,8 +605,22 @@ void releasing_what_another_claims(HubWorld& world) {
   const uint64_t epoch = a.own("x");
   const uint64_t claimed = b.claim("x").value.epoch;
   CHECK(a.release("x", epoch) == Status::ok);
+  CHECK(b.holder("x").empty());
   CHECK(b.hold("x", claimed).value.holder == b.key);
   CHECK(a.holder("x") == b.key);
+}
+
+void withdrawing_what_others_claim(HubWorld& world) {
+  Gateway a(world, "a", 1);
+  Gateway b(world, "b", 1);
+  Gateway c(world, "c", 1);
+  const uint64_t first = a.claim("x").value.epoch;
+  const uint64_t second = b.claim("x").value.epoch;
+  CHECK(b.withdraw("x", second) == Status::ok);
+  const auto third = c.claim("x").value;
+  CHECK(third.previous == a.key);  // who is about to have it
+  CHECK(a.withdraw("x", first) == Status::ok);
+  CHECK(b.claim("x").value.previous == c.key);
 }
 
 // --- retained messages ---
@@ -1064,6 +1078,7 @@ const std::vector<HubCheck>& hub_checks() {
       {"a withdrawn claim leaves the holder", withdrawing},
       {"a released entry is forgotten", releasing},
       {"what another claims is not forgotten", releasing_what_another_claims},
+      {"a withdrawn claim leaves those of others", withdrawing_what_others_claim},
       {"versions grow over all topics", versions_grow},
       {"changes arrive in order", changes_arrive},
       {"a change wakes the reader", changes_wake},

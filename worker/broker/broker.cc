@@ -495,7 +495,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       case FrameType::life:
         return from_gateway(peer) && life_.on_life(body);
       case FrameType::cluster_joined:
-        claims_.on_cluster_joined();
+        claims_.on_cluster_joined(peer.id);
         return body.empty();
       case FrameType::claim_refused:
         return claims_.on_claim_refused(peer.id, body);
@@ -508,6 +508,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       case FrameType::cluster_claim:
       case FrameType::cluster_held:
       case FrameType::predecessor:
+      case FrameType::redis_lost:
         return false;  // for a gateway
       case FrameType::departed:
         return departures_.on_departed(peer, body);

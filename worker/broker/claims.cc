@@ -82,13 +82,21 @@ bool Claims::on_claim(const WorkerId& from, std::string_view body) {
 
 void Claims::on_ready() {
   directory_.on_ready();
+  for (const EarlyLeft& left : std::exchange(early_left_, {})) {
+    if (left.holds) {
+      directory_.on_registered(left.id, left.epoch, true);
+    } else {
+      directory_.on_answer(left.id, session::Directory::Where::left, left.epoch, core_.self);
+    }
+  }
   const std::vector<EarlyClaim> early = std::move(early_);
   early_.clear();
   for (const EarlyClaim& claim : early) {
     if (core_.peers->find(claim.from) == nullptr) continue;
     directory_.on_claim(claim.from, claim.id, claim.number, claim.clean, claim.foreign);
   }
-  directory_.register_all();
+  const Peer* gateway = core_.peers->find(core_.gateway_slot());
+  directory_.register_all(gateway == nullptr ? std::nullopt : std::optional(gateway->id));
 }
 
 void Claims::on_recovered() {
@@ -179,11 +187,12 @@ void Claims::refused(const WorkerId& to, uint64_t number) {
 // --- the cluster's directory ---
 
 // Not there: its replacement says when it has joined.
-void Claims::ask(std::string_view id, uint64_t at_least) {
+std::optional<WorkerId> Claims::ask(std::string_view id, uint64_t at_least, uint64_t held) {
   Peer* gateway = core_.peers->find(core_.gateway_slot());
-  if (gateway == nullptr) return;
-  bus::Writer(core_.scratch).put<uint64_t>(at_least).text(id);
+  if (gateway == nullptr) return std::nullopt;
+  bus::Writer(core_.scratch).put<uint64_t>(at_least).put<uint64_t>(held).text(id);
   core_.peers->send(*gateway, bus::FrameType::cluster_claim, bus::kAckSoon, core_.scratch);
+  return gateway->id;
 }
 
 void Claims::settled(std::string_view id, uint64_t epoch, Outcome outcome) {
@@ -198,8 +207,12 @@ bool Claims::on_cluster_granted(const WorkerId& from, std::string_view body) {
   const auto epoch = reader.get<uint64_t>();
   const auto where = reader.get<uint8_t>();
   const std::string_view id = reader.text();
-  if (!reader.at_end() || where > static_cast<uint8_t>(session::Directory::Where::unknown)) return false;
-  directory_.on_answer(id, static_cast<session::Directory::Where>(where), epoch, from);
+  if (!reader.at_end() || where > static_cast<uint8_t>(session::Directory::Where::left)) return false;
+  if (core_.peers->ready()) {
+    directory_.on_answer(id, static_cast<session::Directory::Where>(where), epoch, from);
+  } else {
+    early_left_.push_back({std::string(id), epoch, false});
+  }
   return true;
 }
 
@@ -209,12 +222,16 @@ bool Claims::on_cluster_registered(std::string_view body) {
   const bool ours = reader.get<uint8_t>() != 0;
   const std::string_view id = reader.text();
   if (!reader.at_end()) return false;
-  directory_.on_registered(id, epoch, ours);
+  if (core_.peers->ready()) {
+    directory_.on_registered(id, epoch, ours);
+  } else if (ours) {
+    early_left_.push_back({std::string(id), epoch, true});
+  }
   return true;
 }
 
-void Claims::on_cluster_joined() {
-  if (core_.peers->ready()) directory_.register_all();
+void Claims::on_cluster_joined(const WorkerId& gateway) {
+  if (core_.peers->ready()) directory_.register_all(gateway);
 }
 
 bool Claims::on_held(const WorkerId& from, std::string_view body) {
@@ -411,6 +428,13 @@ bool Claims::on_state_begin(Peer& from, std::string_view body) {
   if (!found) {
     // What was held for a session that its owner's replacement does not have goes with it.
     if (session::Session* half = std::exchange(claim->incoming, nullptr)) core_.sessions->forget(*half);
+    if (client_of(*claim) == nullptr && from.id.slot == core_.gateway_slot()) {
+      // Nobody was told that the session is gone. It may be there still, on a host that cannot be asked.
+      const std::string id = claim->id;
+      claims_.erase(number);
+      report(id, number, Outcome::not_pulled);
+      return reader.at_end();
+    }
     if (session::Session* old = core_.sessions->find(claim->id)) core_.sessions->forget(*old);  // out of date
     finish(claims_.find(number), nullptr);
     return reader.at_end();

@@ -76,7 +76,7 @@ class Claims final : private session::Directory::Replies {
   bool on_cluster_granted(const WorkerId& from, std::string_view body);
   bool on_cluster_registered(std::string_view body);
   // It can reach the other hosts now.
-  void on_cluster_joined();
+  void on_cluster_joined(const WorkerId& gateway);
 
   size_t pending() const { return claims_.size(); }
   size_t directory_size() const { return directory_.size(); }
@@ -109,7 +109,7 @@ class Claims final : private session::Directory::Replies {
   void superseded(const WorkerId& to, uint64_t claim) override;
   void stale(const WorkerId& to, std::string_view id, uint64_t epoch) override;
   void refused(const WorkerId& to, uint64_t claim) override;
-  void ask(std::string_view id, uint64_t at_least) override;
+  std::optional<WorkerId> ask(std::string_view id, uint64_t at_least, uint64_t held) override;
   void settled(std::string_view id, uint64_t epoch, session::Directory::Outcome outcome) override;
 
   void send_claim(uint64_t number, const Claim& claim);
@@ -137,6 +137,12 @@ class Claims final : private session::Directory::Replies {
   uint64_t settled_ = 0;  // the last of them that was, or is being, settled
   Map claims_;
   std::vector<EarlyClaim> early_;
+  struct EarlyLeft {  // what the cluster has of this host, and was shown before this worker was ready
+    std::string id;
+    uint64_t epoch = 0;
+    bool holds = false;
+  };
+  std::vector<EarlyLeft> early_left_;
   // The last sessions that had come from other workers and have ended here, for the replacement of a home that has
   // died: it may be told of what is left of them.
   static constexpr size_t kEndedKept = 4096;

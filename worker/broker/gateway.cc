@@ -35,13 +35,16 @@ Gateway::Gateway(Core& core)
       lease_ms_(static_cast<uint64_t>(core.config.redis.lease * 1000)),
       name_(core.config.redis.node_id),
       routes_(core),
-      directory_(core,
-                 [this](const std::string& id, uint64_t epoch, const std::string& previous) {
-                   if (previous.empty() || previous == key_) return;
-                   std::string body;
-                   bus::Writer(body).put<uint64_t>(epoch).text(id);
-                   node(previous).stream.append(NodeFrame::stale, body);
-                 }),
+      directory_(
+          core,
+          [this](const std::string& id, uint64_t epoch, const std::string& previous) {
+            imports_.on_settled(id, true);
+            if (previous.empty() || previous == key_) return;
+            std::string body;
+            bus::Writer(body).put<uint64_t>(epoch).text(id);
+            node(previous).stream.append(NodeFrame::stale, body);
+          },
+          [this](const std::string& id) { imports_.on_settled(id, false); }),
       imports_(core),
       exports_(core),
       shares_(core, [this](NodeFrame type, std::string_view body) { announce(type, body); }),
@@ -130,6 +133,7 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
   lease_until_ = sent + lease_ms_ - lease_ms_ / kMarginPart;
   const bool redis_lost = cluster_ != 0 && cluster_ != membership.cluster_id;
   cluster_ = membership.cluster_id;
+  if (redis_lost) on_redis_lost();
   if (!joined_) {
     // Another life means other keys: what this process has told the others was told in the name of the former one.
     if (!key_.empty() && key_ != membership.key) return fenced("the life");
@@ -218,6 +222,11 @@ void Gateway::bury() {
       });
     });
   }
+}
+
+// Who renews does so within a lease, and tells then what it has.
+void Gateway::on_redis_lost() {
+  sure_at_ = core_.now() + lease_ms_ + lease_ms_ / 2;
 }
 
 // What this host's `status` says of the cluster.
@@ -486,7 +495,7 @@ void Gateway::run_marks() {
   uint64_t everywhere = announced_;
   if (joined_) {
     for_each([&](const RemoteNode& remote) {
-      if (is_live(remote)) everywhere = std::min(everywhere, remote.marked);
+      if (!is_lost(remote)) everywhere = std::min(everywhere, remote.marked);
     });
   }
   while (!marks_.empty() && marks_.front().announced <= everywhere) {
@@ -509,10 +518,10 @@ void Gateway::on_gateway_changed(RemoteNode& remote) {
 
 bool Gateway::may_say_more(std::string_view key, uint64_t incarnation) const {
   for (const auto& [name, remote] : nodes_) {
-    if (remote->gateway == incarnation) return is_live(*remote);
+    if (remote->gateway == incarnation) return !is_lost(*remote);
   }
   const auto of = nodes_.find(key);
-  return of != nodes_.end() && is_live(*of->second);
+  return of != nodes_.end() && !is_lost(*of->second);
 }
 
 void Gateway::tell_joined() {
@@ -528,6 +537,7 @@ void Gateway::tell_life(Peer& peer) {
 }
 
 void Gateway::on_peer_linked(Peer& peer) {
+  directory_.on_workers_changed();
   exports_.sync_to(peer);
   exports_.on_peer_linked(peer);
   copies_.on_peer_linked(peer);
@@ -536,6 +546,7 @@ void Gateway::on_peer_linked(Peer& peer) {
 }
 
 void Gateway::on_peer_gone(const WorkerId& worker) {
+  directory_.on_workers_changed();
   imports_.on_worker_gone(worker);
   exports_.on_peer_gone(worker);
   copies_.on_peer_gone(worker);
@@ -575,6 +586,9 @@ std::optional<bool> Gateway::on_peer_frame(Peer& from, bus::FrameType type, std:
       return true;  // the directory above has been told
     case FrameType::predecessor:
       had_predecessor_ = true;
+      return body.empty();
+    case FrameType::redis_lost:
+      on_redis_lost();
       return body.empty();
     default:
       return std::nullopt;
@@ -630,8 +644,11 @@ bool Gateway::on_frames(RemoteNode& from, uint64_t gateway, std::string_view fra
     on_gateway_changed(from);
     tell(from);
   }
-  return for_each_node_frame(frames,
-                             [&](NodeFrame type, std::string_view body) { return on_frame(from, type, body, inbox); });
+  // What a gateway that has been replaced wanted of a session, or was passing on, has been begun anew.
+  const bool replaced = gateway < from.gateway;
+  return for_each_node_frame(frames, [&](NodeFrame type, std::string_view body) {
+    return (replaced && dies_with_its_gateway(type)) || on_frame(from, type, body, inbox);
+  });
 }
 
 bool Gateway::on_frame(RemoteNode& from, NodeFrame type, std::string_view body, NodeInbox* inbox) {

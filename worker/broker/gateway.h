@@ -70,6 +70,8 @@ class Gateway final : public cluster::Hub::Events {
   // What its predecessor had accepted from other nodes has been passed on.
   bool recovered() const { return open_ && (!joined() || inbox_.caught_up()); }
   bool joined() const { return joined_; }
+  // Redis has lost what it had, and not everybody may have told it again: what it does not know may be there.
+  bool unsure() const { return core_.now() < sure_at_; }
   // See Broker::bury().
   void bury();
 
@@ -143,6 +145,7 @@ class Gateway final : public cluster::Hub::Events {
   void on_membership(cluster::Status status, const cluster::Membership& membership, base::MonoMs sent,
                      uint64_t session);
   void forget(const std::string& key);
+  void on_redis_lost();
   void adopt(const std::string& key);
   void fenced(const char* what);
   void show() const;
@@ -175,7 +178,8 @@ class Gateway final : public cluster::Hub::Events {
   bool workers_synced_ = false;
   bool open_ = false;
   bool knows_all_ = false;
-  bool calm_ = false;             // whoever is not among the nodes could have joined
+  bool calm_ = false;  // whoever is not among the nodes could have joined
+  base::MonoMs sure_at_ = 0;
   bool had_predecessor_ = false;  // workers ask for what its predecessor knew
   bool fenced_ = false;
   bool burying_ = false;

@@ -5,6 +5,7 @@
 #include "worker/broker/claims.h"
 #include "worker/broker/copier.h"
 #include "worker/broker/journal.h"
+#include "worker/broker/peers.h"
 #include "worker/broker/sessions.h"
 #include "worker/broker/strays.h"
 
@@ -32,6 +33,10 @@ bool HostLife::on_life(std::string_view body) {
   if (!reader.at_end() || key.empty()) return false;
   if (key != key_ || cluster != cluster_) {
     if (!key_.empty() && key != key_ && cluster == cluster_) give_up_what_was_copied();
+    Peer* gateway = core_.peers->find(core_.gateway_slot());
+    if (!key_.empty() && cluster != cluster_ && gateway != nullptr) {
+      core_.peers->send(*gateway, bus::FrameType::redis_lost, bus::kAckSoon, {});
+    }
     key_ = key;
     cluster_ = cluster;
     write();

@@ -3,13 +3,10 @@
 #include <utility>
 
 #include "shared/bus/frames.h"
+#include "worker/broker/gateway.h"
 #include "worker/broker/peers.h"
 
 namespace broker {
-
-namespace {
-constexpr uint64_t kAnyEpoch = (uint64_t{1} << 53) - 1;  // what every Redis script can count to
-}
 
 using cluster::Status;
 using Where = session::Directory::Where;
@@ -25,12 +22,14 @@ void NodeDirectory::answer(const WorkerId& home, std::string_view id, Where wher
 bool NodeDirectory::on_claim(const WorkerId& from, std::string_view body) {
   bus::Reader reader(body);
   const auto at_least = reader.get<uint64_t>();
+  const auto held = reader.get<uint64_t>();
   const std::string id(reader.text());
   if (!reader.at_end()) return false;
   if (!joined_) {
     answer(from, id, Where::unknown, 0);
     return true;
   }
+  if (held != 0) hold({from, id, held});
   core_.page.add(metrics::Counter::cluster_claims);
   core_.env.hub->claim(id, at_least, [this, from, id](Status status, const cluster::Claimed& claimed) {
     on_claimed(from, id, status, claimed);
@@ -41,6 +40,10 @@ bool NodeDirectory::on_claim(const WorkerId& from, std::string_view body) {
 void NodeDirectory::on_claimed(const WorkerId& home, const std::string& id, Status status,
                                const cluster::Claimed& claimed) {
   if (status != Status::ok) return answer(home, id, Where::unknown, 0);
+  if (claimed.previous.empty() && core_.gateway->unsure()) {
+    core_.env.hub->withdraw(id, claimed.epoch, [](Status) {});
+    return answer(home, id, Where::unknown, 0);
+  }
   if (!claimed.previous.empty() && claimed.previous != key_) {
     claimed_[id] = claimed.previous;
     return answer(home, id, Where::elsewhere, claimed.epoch);
@@ -64,47 +67,65 @@ bool NodeDirectory::on_held(const WorkerId& from, std::string_view body) {
   const auto outcome = reader.get<uint8_t>();
   const std::string id(reader.text());
   if (!reader.at_end() || outcome > static_cast<uint8_t>(Outcome::not_pulled)) return false;
-  switch (static_cast<Outcome>(outcome)) {
-    case Outcome::kept:
-    case Outcome::offline:
-      registrations_.push_back({from, id, epoch});
-      run();
-      break;
-    case Outcome::ended:
-      told_(id, epoch, claimed_from(id));  // where it came from it must not stay
-      forget(id);
-      // Whatever this host has claimed so far: a home that died may have left a claim that nobody knows of.
-      if (joined_) core_.env.hub->release(id, kAnyEpoch, [](Status) {});
-      break;
-    case Outcome::not_pulled:
-      forget(id);
-      if (joined_) core_.env.hub->withdraw(id, epoch, [](Status) {});
-      break;
+  if (static_cast<Outcome>(outcome) == Outcome::ended) {
+    told_(id, epoch, claimed_from(id));  // where it came from it must not stay
+    forget(id);
+  } else if (static_cast<Outcome>(outcome) == Outcome::not_pulled) {
+    kept_(id);
+    forget(id);
   }
+  // What waits when the cluster is lost, or is not there, is told anew by the homes when it is back; and what has ended
+  // meanwhile is swept.
+  if (!joined_) return true;
+  refused_.erase(id);
+  settled_.push_back({from, id, epoch, static_cast<Outcome>(outcome)});
+  run();
   return true;
 }
 
-// What waits when the cluster is lost is told anew by the homes when it is back.
 void NodeDirectory::run() {
-  while (joined_ && !registrations_.empty() && core_.env.hub->outstanding() < kMaxOutstanding) {
-    Registration next = std::move(registrations_.front());
-    registrations_.pop_front();
-    register_now(std::move(next));
+  while (joined_ && !settled_.empty() && core_.env.hub->outstanding() < kMaxOutstanding) {
+    const Settled next = std::move(settled_.front());
+    settled_.pop_front();
+    settle(next);
+  }
+  if (!refused_.empty() && core_.now() >= retry_at_) {
+    retry_at_ = core_.now() + static_cast<base::MonoMs>(core_.config.redis.lease * 100);
+    for (auto& [id, refused] : std::exchange(refused_, {})) settled_.push_back(std::move(refused));
+    sweep_soon();  // it may have ended while it was under way
+  }
+  sweep();
+}
+
+void NodeDirectory::settle(const Settled& s) {
+  switch (s.outcome) {
+    case Outcome::kept:
+    case Outcome::offline:
+      return hold(s);
+    case Outcome::ended:
+      return core_.env.hub->release(s.id, s.epoch, [](Status) {});
+    case Outcome::not_pulled:
+      return core_.env.hub->withdraw(s.id, s.epoch, [](Status) {});
   }
 }
 
-void NodeDirectory::register_now(Registration r) {
-  core_.env.hub->hold(r.id, r.epoch, [this, r](Status status, const cluster::Held& held) {
+void NodeDirectory::hold(const Settled& s) {
+  core_.env.hub->hold(s.id, s.epoch, [this, s](Status status, const cluster::Held& held) {
+    if (status == Status::refused) refused_[s.id] = s;
     if (status != Status::ok) return;
     const bool ours = held.holder == key_;
     if (ours) {
-      const std::string from = claimed_from(r.id);
-      forget(r.id);
-      told_(r.id, r.epoch, from.empty() ? held.previous : from);
+      const std::string from = claimed_from(s.id);
+      forget(s.id);
+      told_(s.id, s.epoch, from.empty() ? held.previous : from);
+    } else {
+      kept_(s.id);
+      forget(s.id);
     }
-    Peer* home = core_.peers->find(r.home);
+    Peer* home = core_.peers->find(s.home);
     if (home == nullptr) return;
-    bus::Writer(core_.scratch).put<uint64_t>(ours ? r.epoch : held.epoch).put<uint8_t>(ours).text(r.id);
+    // Not ours: what has this epoch, or a lower one. What has come since is told by itself.
+    bus::Writer(core_.scratch).put<uint64_t>(ours ? s.epoch : s.epoch + 1).put<uint8_t>(ours).text(s.id);
     core_.peers->send(*home, bus::FrameType::cluster_registered, bus::kAckSoon, core_.scratch);
   });
 }
@@ -112,11 +133,46 @@ void NodeDirectory::register_now(Registration r) {
 void NodeDirectory::on_joined(const std::string& key) {
   key_ = key;
   joined_ = true;
+  sweep_soon();
 }
 
 void NodeDirectory::on_lost() {
   joined_ = false;
-  registrations_.clear();
+  settled_.clear();
+  refused_.clear();
+  sweep_at_ = 0;
+}
+
+// --- what is left over ---
+
+void NodeDirectory::sweep_soon() {
+  if (sweep_at_ != 0 && swept_ == 0) return;
+  sweep_at_ = core_.now() + static_cast<base::MonoMs>(core_.config.redis.lease * 1000);
+  swept_ = 0;
+}
+
+// One part of the directory with every call.
+void NodeDirectory::sweep() {
+  if (!joined_ || sweep_at_ == 0 || core_.now() < sweep_at_ || !settled_.empty()) return;
+  if (core_.env.hub->outstanding() >= kMaxOutstanding) return;
+  core_.env.hub->mine(swept_, [this](Status, const std::vector<cluster::Hub::Mine>& all) {
+    for (const cluster::Hub::Mine& mine : all) show(mine);
+  });
+  if (++swept_ < core_.env.hub->directory_parts()) return;
+  sweep_at_ = 0;
+  swept_ = 0;
+}
+
+// The home has it taken out if it knows nothing of it.
+void NodeDirectory::show(const cluster::Hub::Mine& mine) {
+  Peer* home = core_.peers->find(core_.home_of(mine.client));
+  if (home == nullptr) return;
+  if (mine.holds) {
+    bus::Writer(core_.scratch).put<uint64_t>(mine.epoch).put<uint8_t>(1).text(mine.client);
+    core_.peers->send(*home, bus::FrameType::cluster_registered, bus::kAckSoon, core_.scratch);
+  } else {
+    answer(home->id, mine.client, Where::left, mine.epoch);
+  }
 }
 
 std::string NodeDirectory::claimed_from(std::string_view id) const {

@@ -34,12 +34,18 @@ void NodeExports::report(const Export& e, uint64_t number, Outcome outcome) {
   core_.peers->send(*home, bus::FrameType::held, 0, core_.scratch);
 }
 
-void NodeExports::say_nothing(const Export& e) {
+// There is no session (0), or what is there is not to be had with this claim.
+void NodeExports::say(const Export& e, char what) {
   RemoteNode* node = core_.gateway->find(e.node);
   if (node == nullptr) return;
   std::string body;
-  bus::Writer(body).put<uint64_t>(e.token).put<uint8_t>(0);
+  bus::Writer(body).put<uint64_t>(e.token).put<uint8_t>(static_cast<uint8_t>(what));
   node->stream.append(NodeFrame::state_begin, body);
+}
+
+// What the directory says of us and this session is left over, up to the claim.
+void NodeExports::forget_in_directory(const Export& e) {
+  if (core_.gateway->joined()) core_.gateway->hub().release(e.id, e.epoch, [](cluster::Status) {});
 }
 
 void NodeExports::restart(Export& e) {
@@ -232,8 +238,14 @@ bool NodeExports::on_grant(std::string_view body) {
     report(e, number, Outcome::not_pulled);
     exports_.erase(it);
   } else if (!has_holder) {
-    say_nothing(e);
+    say(e, 0);
+    forget_in_directory(e);
     report(e, number, Outcome::ended);
+    exports_.erase(it);
+  } else if (epoch > e.epoch) {
+    // The directory did not know of this session when it decided: the claimant would have it with too low an epoch.
+    say(e, kClaimAnew);
+    report(e, number, Outcome::not_pulled);
     exports_.erase(it);
   } else {
     e.epoch = std::max(e.epoch, epoch);
@@ -280,6 +292,7 @@ bool NodeExports::on_state(const WorkerId& from, bus::FrameType type, std::strin
   node->stream.append(NodeFrame::state_begin, out);
   e.begun = rest.front() != 0;
   if (!e.begun) {
+    forget_in_directory(e);
     report(e, number, Outcome::ended);
     exports_.erase(it);
   }

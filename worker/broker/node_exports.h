@@ -79,7 +79,8 @@ class NodeExports {
   void claim(uint64_t number, const Export& e);
   void pull(uint64_t number, Export& e);
   void report(const Export& e, uint64_t number, session::Directory::Outcome outcome);
-  void say_nothing(const Export& e);
+  void say(const Export& e, char what);
+  void forget_in_directory(const Export& e);
   void restart(Export& e);
   void freeze_if_cut(uint64_t number, Export& e);
   Exports::iterator abort(Exports::iterator it);

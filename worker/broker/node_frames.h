@@ -25,7 +25,7 @@ enum class NodeFrame : uint8_t {
   // Sessions on their way between hosts, node_imports.h and node_exports.h; tokens are the claimant's gateway's.
   pull = 20,            // u64 token, u64 epoch, u8 clean, text client id
   restart = 21,         // u64 token
-  state_begin = 22,     // u64 token, then as on the bus
+  state_begin = 22,     // u64 token, then as on the bus; or u8 kClaimAnew
   state_delivery = 23,  // u64 token, then as on the bus
   state_end = 24,       // u64 token, then as on the bus
   cut_request = 25,     // u64 token, text key of the old owner's node
@@ -39,6 +39,14 @@ enum class NodeFrame : uint8_t {
   shared_publish = 50,  // u64 gateway, u64 token, u8 repeat, text group, text filter, message
   shared_result = 51,   // u64 gateway, u64 token, u8 accepted
 };
+
+// Instead of whether there is a session: what is here is newer than the claim, so the directory has to be asked again.
+inline constexpr char kClaimAnew = 2;
+
+// It means something to the gateway that has sent it, or that it answers, and to no other.
+inline bool dies_with_its_gateway(NodeFrame type) {
+  return type >= NodeFrame::pull && type <= NodeFrame::abort && type != NodeFrame::cut;
+}
 
 inline constexpr size_t kNodeFrameHead = 5;
 

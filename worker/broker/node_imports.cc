@@ -30,6 +30,37 @@ void NodeImports::tell_nothing(const Import& import) {
   send(import, bus::FrameType::state_begin, body);
 }
 
+// It may be on a host of which Redis, which has lost it, has not heard again.
+void NodeImports::tell_not_found(const Import& import) {
+  if (import.clean || !core_.gateway->unsure()) return tell_nothing(import);
+  refuse(import);
+}
+
+void NodeImports::refuse(const Import& import) {
+  std::string body;
+  bus::Writer(body).put<uint64_t>(import.claim);
+  send(import, bus::FrameType::claim_refused, body);
+}
+
+void NodeImports::tell_to_reclaim(const Import& import) {
+  std::string body;
+  bus::Writer(body).put<uint64_t>(import.claim);
+  send(import, bus::FrameType::reclaim, body);
+}
+
+void NodeImports::abort(const std::string& node, uint64_t token) {
+  std::string body;
+  bus::Writer(body).put<uint64_t>(token);
+  core_.gateway->node(node).stream.append(NodeFrame::abort, body);
+}
+
+void NodeImports::on_settled(const std::string& id, bool ours) {
+  const auto it = arrived_.find(id);
+  if (it == arrived_.end()) return;
+  if (!ours) abort(it->second.node, it->second.token);
+  arrived_.erase(it);
+}
+
 // --- workers here ---
 
 bool NodeImports::on_pull(const WorkerId& from, std::string_view body) {
@@ -44,12 +75,19 @@ bool NodeImports::on_pull(const WorkerId& from, std::string_view body) {
   const uint64_t token = next_token_++;
   import.node = core_.gateway->directory().claimed_from(import.id);
   Import& stored = imports_[token] = std::move(import);
-  if (stored.node.empty()) {
-    ask(token);
-  } else {
+  if (!stored.node.empty()) {
     pull(token, stored);
+  } else if (core_.gateway->joined()) {
+    reclaim(token);
   }
   return true;
+}
+
+// Our predecessor knew where it is. Who claimed it before us may not have it yet, so the holder is not the one to ask.
+void NodeImports::reclaim(uint64_t token) {
+  const auto it = imports_.find(token);
+  tell_to_reclaim(it->second);
+  imports_.erase(it);
 }
 
 void NodeImports::ask(uint64_t token) {
@@ -62,12 +100,10 @@ void NodeImports::ask(uint64_t token) {
     Import& found = it->second;
     if (status == Status::ok && holder == core_.gateway->key()) {
       // It has come here meanwhile, to another worker: the home tells which.
-      std::string body;
-      bus::Writer(body).put<uint64_t>(found.claim);
-      send(found, bus::FrameType::reclaim, body);
+      tell_to_reclaim(found);
       imports_.erase(it);
     } else if (status != Status::ok || holder.empty()) {
-      tell_nothing(found);
+      tell_not_found(found);
       imports_.erase(it);
     } else {
       found.node = holder;
@@ -133,7 +169,7 @@ bool NodeImports::on_cut_request(const WorkerId& from, std::string_view body) {
     std::string request;
     bus::Writer(request).put<uint64_t>(it->first).text(import.node);
     core_.gateway->for_each([&](RemoteNode& node) {
-      if (node.gateway == 0 || !core_.gateway->is_live(node)) return;
+      if (node.gateway == 0 || Gateway::is_lost(node)) return;
       node.stream.append(NodeFrame::cut_request, request);
       if (node.key != import.node) import.asked.insert(node.key);
     });
@@ -179,11 +215,7 @@ void NodeImports::on_worker_gone(const WorkerId& worker) {
       ++it;
       continue;
     }
-    if (!import.node.empty()) {
-      std::string body;
-      bus::Writer(body).put<uint64_t>(it->first);
-      core_.gateway->node(import.node).stream.append(NodeFrame::abort, body);
-    }
+    if (!import.node.empty()) abort(import.node, it->first);
     it = imports_.erase(it);
   }
 }
@@ -209,6 +241,11 @@ bool NodeImports::on_state(RemoteNode& from, NodeFrame type, std::string_view bo
       return true;
     case NodeFrame::state_begin:
       if (rest.empty()) return false;
+      if (rest.front() == kClaimAnew) {
+        tell_to_reclaim(import);
+        imports_.erase(it);
+        return true;
+      }
       if (rest.front() == 0) {
         // Not there: it may have moved on before our question came.
         look_again_if_moved(token);
@@ -226,6 +263,7 @@ bool NodeImports::on_state(RemoteNode& from, NodeFrame type, std::string_view bo
       out.append(rest);
       send(import, bus::FrameType::state_end, out);
       core_.page.add(metrics::Counter::cluster_takeovers);
+      arrived_[import.id] = {import.node, token};
       imports_.erase(it);
       return true;
     default:
@@ -239,7 +277,7 @@ void NodeImports::look_again_if_moved(uint64_t token) {
     const auto it = imports_.find(token);
     if (it == imports_.end()) return;
     if (status == Status::ok && (holder.empty() || holder == it->second.node)) {
-      tell_nothing(it->second);
+      tell_not_found(it->second);
       imports_.erase(it);
     } else {
       look_again(token);
@@ -273,6 +311,7 @@ void NodeImports::on_gateway_changed(RemoteNode& node) {
 }
 
 void NodeImports::on_node_gone(const std::string& key) {
+  std::erase_if(arrived_, [&](const auto& item) { return item.second.node == key; });
   std::vector<uint64_t> again;
   for (auto& [token, import] : imports_) {
     if (import.node == key) {
@@ -293,7 +332,7 @@ void NodeImports::run() {
   for (auto it = imports_.begin(); it != imports_.end();) {
     Import& import = it->second;
     const RemoteNode* node = import.node.empty() ? nullptr : core_.gateway->find(import.node);
-    if (node == nullptr || node->gateway == 0 || core_.gateway->is_live(*node)) {
+    if (node == nullptr || node->gateway == 0 || !Gateway::is_lost(*node)) {
       ++it;
       continue;
     }
@@ -301,13 +340,9 @@ void NodeImports::run() {
     if (import.clean) {
       tell_nothing(import);
     } else {
-      std::string body;
-      bus::Writer(body).put<uint64_t>(import.claim);
-      send(import, bus::FrameType::claim_refused, body);
+      refuse(import);
     }
-    std::string body;
-    bus::Writer(body).put<uint64_t>(it->first);
-    core_.gateway->node(import.node).stream.append(NodeFrame::abort, body);
+    abort(import.node, it->first);
     it = imports_.erase(it);
   }
 }
@@ -321,13 +356,11 @@ void NodeImports::on_joined() {
       unknown.push_back(token);
       continue;
     }
-    std::string body;
-    bus::Writer(body).put<uint64_t>(old);
-    core_.gateway->node(again.node).stream.append(NodeFrame::abort, body);
+    abort(again.node, old);
     begin_anew(again);
     pull(token, again);
   }
-  for (const uint64_t token : unknown) ask(token);
+  for (const uint64_t token : unknown) reclaim(token);
 }
 
 }  // namespace broker

@@ -53,6 +53,8 @@ class NodeImports {
   // It has another gateway, or is gone.
   void on_gateway_changed(RemoteNode& node);
   void on_node_gone(const std::string& key);
+  // What came of a session that has come here: it is this host's, or its old owner keeps it.
+  void on_settled(const std::string& id, bool ours);
   // Redis is there again, and may have lost what was said: all is begun anew.
   void on_joined();
 
@@ -81,6 +83,7 @@ class NodeImports {
 
   Imports::iterator find(const WorkerId& worker, uint64_t claim);
   void ask(uint64_t token);
+  void reclaim(uint64_t token);
   void pull(uint64_t token, Import& import);
   // The session is not where it was looked for: elsewhere, nowhere, or here already.
   void look_again(uint64_t token);
@@ -88,11 +91,21 @@ class NodeImports {
   // The state comes once more, from the beginning.
   void begin_anew(Import& import);
   void tell_nothing(const Import& import);
+  void tell_not_found(const Import& import);
+  void refuse(const Import& import);
+  // The worker is to claim it anew, and so its home, which has the cluster say where it is.
+  void tell_to_reclaim(const Import& import);
+  void abort(const std::string& node, uint64_t token);
   void freeze_if_cut(uint64_t token, Import& import);
   void send(const Import& import, bus::FrameType type, std::string_view body);
 
   Core& core_;
   Imports imports_;
+  struct Arrived {  // and not settled
+    std::string node;
+    uint64_t token = 0;
+  };
+  std::map<std::string, Arrived> arrived_;  // by client id
   uint64_t next_token_ = 1;
 };
 

@@ -24,12 +24,18 @@ void Directory::on_claim(const WorkerId& from, std::string_view id, uint64_t num
 void Directory::start(Entries::value_type& item, const Claim& claim) {
   Entry& entry = item.second;
   entry.transferring = claim;
-  entry.asking = clustered_ && !(entry.holder && entry.registered && !entry.serving);
+  entry.asking = entry.asked = clustered_ && !(entry.holder && entry.registered && !entry.serving);
   if (entry.asking) {
-    replies_.ask(item.first, entry.epoch + 1);
+    ask(item);
   } else {
     grant(entry);
   }
+}
+
+void Directory::ask(Entries::value_type& item) {
+  Entry& entry = item.second;
+  const bool ours = entry.holder && !entry.serving;
+  entry.answers = replies_.ask(item.first, entry.epoch + 1, ours ? entry.holder_epoch : 0);
 }
 
 // While the cluster has given this host the id, its epochs go on from the cluster's, and stay below its next one, which
@@ -50,6 +56,10 @@ void Directory::serve(Entries::value_type& item) {
   const bool later = entry.transferring && entry.remote && claim.foreign < entry.epoch;
   if (entry.transferring && !later) return;
   entry.serving = true;
+  // The cluster decided without knowing of it; it does before the claimant claims again.
+  if (entry.holder && claim.foreign <= entry.holder_epoch && !entry.transferring) {
+    replies_.settled(item.first, entry.holder_epoch, Outcome::offline);
+  }
   replies_.grant(claim.from, claim.number, std::max(claim.foreign, entry.holder_epoch + 1), entry.holder);
 }
 
@@ -76,8 +86,13 @@ bool Directory::on_foreign_held(Entries::iterator it, const WorkerId& from, uint
 void Directory::on_answer(std::string_view id, Where where, uint64_t epoch, const WorkerId& gateway) {
   const std::string key(id);
   const auto it = entries_.find(key);
+  if (where == Where::left) {
+    const bool open = it != entries_.end() && (it->second.transferring || it->second.doubt);
+    if (!open) replies_.settled(id, epoch, Outcome::not_pulled);
+    return;
+  }
   if (it == entries_.end() || !it->second.transferring || !it->second.asking) {
-    // Asked twice, or for somebody who has died: that claim is nobody's.
+    // For somebody who has died: that claim is nobody's.
     if (where != Where::unknown) replies_.settled(id, epoch, Outcome::not_pulled);
     return;
   }
@@ -106,33 +121,40 @@ void Directory::on_answer(std::string_view id, Where where, uint64_t epoch, cons
 
 void Directory::on_registered(std::string_view id, uint64_t epoch, bool ours) {
   const auto it = entries_.find(std::string(id));
-  if (it == entries_.end() || !it->second.holder) return;
+  if (it == entries_.end() || !it->second.holder) {
+    const bool open = it != entries_.end() && (it->second.transferring || it->second.doubt);
+    if (ours && !open) replies_.settled(id, epoch, Outcome::ended);
+    return;
+  }
   Entry& entry = it->second;
   if (ours) {
     entry.registered = epoch >= entry.holder_epoch;
     return;
   }
-  // What is being moved now is told again when that is over.
-  if (entry.transferring || entry.holder_epoch >= epoch) return;
+  if (entry.holder_epoch >= epoch) return;
+  if (entry.transferring) {  // what is being moved now is told again when that is over
+    entry.registered = false;
+    return;
+  }
   tell_stale(*it, *entry.holder, epoch);
   entry.holder.reset();
   entry.epoch = std::max(entry.epoch, epoch);
   settle(it);
 }
 
-void Directory::register_all() {
+void Directory::register_all(const std::optional<WorkerId>& gateway) {
   std::vector<std::string> asking;
   for (auto& [id, entry] : entries_) {
     entry.registered = false;
     if (entry.asking) {
-      asking.push_back(id);
+      if (!entry.answers || entry.answers != gateway) asking.push_back(id);
     } else if (entry.holder && !entry.transferring) {
       replies_.settled(id, entry.holder_epoch, Outcome::offline);
     }
   }
   for (const std::string& id : asking) {
     const auto it = entries_.find(id);
-    if (it != entries_.end() && it->second.asking) replies_.ask(id, it->second.epoch + 1);
+    if (it != entries_.end() && it->second.asking) ask(*it);
   }
 }
 
@@ -143,7 +165,7 @@ void Directory::on_held(const WorkerId& from, std::string_view id, uint64_t clai
   if (!entry.transferring || entry.transferring->from != from || entry.transferring->number != claim) return;
   entry.transferring.reset();
   // Whether the cluster has to hear of it: it does if it was asked, or if nobody holds it any more.
-  const bool tell = clustered_ && (!entry.registered || outcome == Outcome::ended);
+  const bool tell = clustered_ && (entry.asked || !entry.registered || outcome == Outcome::ended);
   entry.remote.reset();
   if (outcome != Outcome::not_pulled && entry.holder && *entry.holder != from) {
     tell_stale(*it, *entry.holder, entry.epoch);
@@ -234,6 +256,7 @@ void Directory::on_holding(const WorkerId& from, std::string_view id, uint64_t e
   }
   if (claim != 0) {
     entry.transferring = Claim{from, claim};
+    entry.asked = true;  // for all we know
     entry.epoch = std::max(entry.epoch, epoch);
     return;
   }

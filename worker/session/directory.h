@@ -62,8 +62,10 @@ class Directory {
     virtual void refused(const WorkerId& to, uint64_t claim) = 0;
 
     // --- in a cluster ---
-    // Claims the id for this host; on_answer() is to follow. The epoch must be `at_least` this one.
-    virtual void ask(std::string_view id, uint64_t at_least) = 0;
+    // Claims the id for this host; on_answer() is to follow. The epoch must be `at_least` this one. `held`: with which
+    // this host holds it, for all it knows; the cluster is to hear of that first. 0: it does not. Who was asked; none:
+    // nobody is there, register_all() is to come.
+    virtual std::optional<WorkerId> ask(std::string_view id, uint64_t at_least, uint64_t held) = 0;
     // What became of it: this host holds the id (kept, offline), nobody does any more (ended), or the claim has come to
     // nothing (not_pulled). on_registered() is to follow if this host holds it.
     virtual void settled(std::string_view id, uint64_t epoch, Outcome outcome) = 0;
@@ -93,15 +95,18 @@ class Directory {
   void on_worker_synced(const WorkerId& worker);
 
   // --- in a cluster ---
-  // The answer to ask(): the session is here or nowhere, on another host, or the cluster cannot be asked now.
-  enum class Where : uint8_t { here, elsewhere, unknown };
+  // The answer to ask(): the session is here or nowhere, on another host, or the cluster cannot be asked now. `left` is
+  // none: the cluster has a claim of this host with that epoch, which may be left over.
+  enum class Where : uint8_t { here, elsewhere, unknown, left };
   // `gateway`: who stands for the other hosts.
   void on_answer(std::string_view id, Where where, uint64_t epoch, const WorkerId& gateway);
-  // The cluster agrees that this host holds it; or not: another has it with this, a higher, epoch.
+  // The cluster agrees that this host holds it (and if it does not, it is told so); or not: what has a lower epoch here
+  // is out of date.
   void on_registered(std::string_view id, uint64_t epoch, bool ours);
-  // The cluster is there again, or was never told: nothing is confirmed, all that is held is told, open questions are
-  // asked again.
-  void register_all();
+  // The cluster is there again, or was never told: nothing is confirmed, all that is held is told, and what `gateway`
+  // was not asked is asked again. (What it was it answers: two answers were two claims, and the second the one that
+  // counts.)
+  void register_all(const std::optional<WorkerId>& gateway);
 
   size_t size() const { return entries_.size(); }
 
@@ -120,9 +125,11 @@ class Directory {
     uint64_t past = 0;                 // whatever has an epoch below this is out of date
     std::vector<WorkerId> forgetting;  // were told so, and have not answered
     std::optional<Claim> transferring;
-    bool asking = false;             // the claim waits for on_answer()
-    bool registered = false;         // the cluster has confirmed that this host holds it
-    std::optional<WorkerId> remote;  // the gateway, while a transfer from another host is under way
+    bool asking = false;              // the claim waits for on_answer()
+    bool asked = false;               // the cluster has been asked for `transferring`, and is to hear what came of it
+    std::optional<WorkerId> answers;  // whom it asked
+    bool registered = false;          // the cluster has confirmed that this host holds it
+    std::optional<WorkerId> remote;   // the gateway, while a transfer from another host is under way
     // Claims of other hosts, in the order they came; the first may be under way beside `transferring`, see serve().
     std::vector<Claim> foreign;
     bool serving = false;
@@ -134,6 +141,7 @@ class Directory {
 
   void start(Entries::value_type& item, const Claim& claim);
   void grant(Entry& entry);
+  void ask(Entries::value_type& item);
   void serve(Entries::value_type& item);
   bool on_foreign_held(Entries::iterator it, const WorkerId& from, uint64_t claim, Outcome outcome);
   void tell_stale(Entries::value_type& item, const WorkerId& who, uint64_t epoch);

@@ -40,7 +40,7 @@ struct Gateway {
       if (mark) {  // everybody has the route
         peer.send_raw(FrameType::marked, body);
       } else {  // nobody has that client id
-        peer.send_raw(FrameType::cluster_granted, body.insert(sizeof(uint64_t), 1, '\0'));
+        peer.send_raw(FrameType::cluster_granted, body.replace(sizeof(uint64_t), sizeof(uint64_t), 1, '\0'));
       }
       CHECK(peer.run());
     }

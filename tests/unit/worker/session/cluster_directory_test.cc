@@ -36,7 +36,10 @@ struct Fixture : Directory::Replies {
   void refused(const WorkerId& to, uint64_t claim) override {
     lines.push_back(name(to) + "#" + std::to_string(claim) + " refused");
   }
-  void ask(std::string_view, uint64_t) override { lines.push_back("ask"); }
+  std::optional<WorkerId> ask(std::string_view, uint64_t, uint64_t) override {
+    lines.push_back("ask");
+    return asked;
+  }
   void settled(std::string_view, uint64_t at, Outcome outcome) override {
     epoch = at;
     lines.push_back(name(outcome));
@@ -63,6 +66,7 @@ struct Fixture : Directory::Replies {
   Directory directory;
   Lines lines;
   uint64_t epoch = 0;  // the last one that was told
+  std::optional<WorkerId> asked = kGateway;
 };
 
 }  // namespace
@@ -118,11 +122,40 @@ TEST_CASE("cluster directory: unless it is to be accepted") {
 
 TEST_CASE_FIXTURE(Fixture, "cluster directory: without an answer what was held here last is resumed") {
   registered();
-  directory.register_all();
+  directory.register_all(kGateway);
   CHECK(replies() == Lines{"offline"});
   claim(kB, 2);
   answer(Where::unknown);
   CHECK(replies() == Lines{"ask", "B#2 holder=A"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: a gateway is asked once, its replacement again") {
+  claim(kA, 1);
+  CHECK(replies() == Lines{"ask"});
+  directory.register_all(kGateway);
+  CHECK(replies().empty());
+  directory.register_all(WorkerId{2, 400});
+  CHECK(replies() == Lines{"ask"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: who comes after a question that nobody heard is asked") {
+  asked.reset();
+  claim(kA, 1);
+  replies();
+  directory.register_all(kGateway);
+  CHECK(replies() == Lines{"ask"});
+}
+
+TEST_CASE_FIXTURE(Fixture,
+                  "cluster directory: a claim that came to nothing is given back, whatever was confirmed meanwhile") {
+  registered();
+  directory.register_all(kGateway);
+  claim(kB, 2);
+  directory.on_registered("c", 5000, true);
+  answer(Where::elsewhere, 6000);
+  replies();
+  held(kB, 2, Outcome::not_pulled);
+  CHECK(replies() == Lines{"not pulled", "offline"});
 }
 
 TEST_CASE_FIXTURE(Fixture, "cluster directory: a higher epoch elsewhere makes what is here stale") {
@@ -131,6 +164,41 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: a higher epoch elsewhere makes wh
   CHECK(replies() == Lines{"A stale"});
   directory.on_forgotten(kA, "c");
   CHECK(directory.size() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture,
+                  "cluster directory: what is moving when it is another host's is told again when it has moved") {
+  registered();
+  claim(kB, 2);
+  directory.on_registered("c", 9000, false);
+  replies();
+  held(kB, 2);
+  CHECK(replies() == Lines{"A stale", "kept"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: what the cluster has of this host and nobody knows is given back") {
+  directory.on_registered("c", 5000, true);
+  CHECK(replies() == Lines{"ended"});
+  answer(Where::left, 5001);
+  CHECK(replies() == Lines{"not pulled"});
+  SUBCASE("but not what is under way") {
+    claim(kA, 1);
+    answer(Where::left, 5001);
+    directory.on_registered("c", 5000, true);
+    CHECK(replies() == Lines{"ask"});
+  }
+  SUBCASE("nor what is here") {
+    registered();
+    directory.on_registered("c", 5000, true);
+    CHECK(replies().empty());
+  }
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: who claims with an older epoch than what is here is told of it") {
+  registered();
+  foreign(7, 4000);
+  CHECK(replies() == Lines{"offline", "gateway#7 holder=A"});
+  CHECK(epoch > 4000);
 }
 
 TEST_CASE_FIXTURE(Fixture, "cluster directory: a session that ends is given back") {
@@ -173,7 +241,7 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: another host waits for what the c
 // Two hosts would else wait for each other.
 TEST_CASE_FIXTURE(Fixture, "cluster directory: another host does not wait for what the cluster decides later") {
   registered();
-  directory.register_all();
+  directory.register_all(kGateway);
   claim(kB, 2);
   foreign(7, 6000);
   CHECK(replies() == Lines{"offline", "ask"});

@@ -38,7 +38,10 @@ struct Fixture : Directory::Replies {
   void refused(const WorkerId& to, uint64_t claim) override {
     lines.push_back(name(to) + "#" + std::to_string(claim) + " refused");
   }
-  void ask(std::string_view, uint64_t) override { lines.push_back("asked"); }
+  std::optional<WorkerId> ask(std::string_view, uint64_t, uint64_t) override {
+    lines.push_back("asked");
+    return std::nullopt;
+  }
   void settled(std::string_view, uint64_t, Directory::Outcome) override { lines.push_back("settled"); }
   void claim(const WorkerId& from, uint64_t number) { directory.on_claim(from, "c", number); }
   void held(const WorkerId& from, uint64_t number, Directory::Outcome outcome = Directory::Outcome::kept) {
