@@ -33,6 +33,7 @@ std::string store_health(uint64_t gauge) {
 }
 
 std::string listening(const config::WorkerGroup& group) {
+  if (group.listen.empty()) return "-";  // a guest's
   std::string text = group.listen.front().url;
   if (group.listen.size() > 1) text += " +" + std::to_string(group.listen.size() - 1);
   return text;

@@ -31,7 +31,17 @@ def due(record, subscription):
     if not subscription.acked:
         return []
     return [message for message in acknowledged(record)
-            if message.sends[0].at > subscription.acked and matches(subscription.filter, message.topic)]
+            if message.sends[0].at > owed_from(record, subscription, message)
+            and matches(subscription.filter, message.topic)]
+
+
+def owed_from(record, subscription, message):
+    """A SUBACK while Redis is away holds on its own host; on others when they speak to each other again (C5)."""
+    if record.host_of(message.sends[0].attempt) != record.host_of(subscription.attempt):
+        for trouble in record.troubles:
+            if subscription.acked in trouble:
+                return trouble.over or message.sends[0].at
+    return subscription.acked
 
 
 def delivered(record, client):
@@ -218,7 +228,8 @@ def retained(record):
             yield Violation("alien", f"worker {worker} has a retained message for {topic}")
     for read in record.reads:
         history = values.get(read.topic, [])
-        before = last_acknowledged([message for message in history if message.acked and message.acked < read.asked])
+        before = last_acknowledged([message for message in history if message.acked and message.acked < read.asked
+                                    and record.host_of(message.acked_on) == read.worker // record.workers])
         number = next((message.number for message in history if message.payload == read.payload
                        and (not before or message.number >= before.number or not message.acked)), None)
         if number is None:
@@ -289,7 +300,7 @@ def will_verdict(record, will):
 
 def killed_around(record, attempt):
     """Whether its worker was killed so near to the DISCONNECT that it may not have been handled."""
-    return any(kill.slot in (-1, attempt.served_by) or attempt.served_by is None for kill in record.kills
+    return any(attempt.served_by in (None, *kill.slots) for kill in record.kills
                if attempt.goodbye.time - SETTLED <= kill.at.time <= attempt.ended.time + SETTLED)
 
 

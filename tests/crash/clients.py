@@ -207,7 +207,8 @@ class Publisher(Client):
             message.refused = packet.reason
             self.forget(packet.packet_id)
         else:
-            message.acked = message.acked or self.record.now()
+            if not message.acked:
+                message.acked, message.acked_on = self.record.now(), connection.attempt.number
             if packet.type == Type.PUBACK:
                 self.forget(packet.packet_id)
             else:
@@ -288,7 +289,8 @@ class Subscriber(Client):
             self.unreleased.pop(packet.packet_id, None)
             self.answer(connection, Type.PUBCOMP, packet.packet_id)
         elif packet.type == Type.SUBACK and packet.reasons == [self.subscription.qos]:
-            self.subscription.acked = self.subscription.acked or self.record.now()
+            if not self.subscription.acked:
+                self.subscription.acked, self.subscription.attempt = self.record.now(), connection.attempt.number
             self.subscribed.set()
         else:
             self.unexpected(connection, packet)

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support_py"))
 import checks  # noqa: E402
 import history  # noqa: E402
 import tamper  # noqa: E402
-from world import WORKERS, World  # noqa: E402
+from world import HOST_WORKERS, WORKERS, World  # noqa: E402
 
 
 def run_once(seed, kills, seconds, fault=None, **options):
@@ -33,18 +33,17 @@ def run_once(seed, kills, seconds, fault=None, **options):
         asyncio.run(run())
     finally:
         for world in worlds:
-            world.reaper.broker.kill()
-    broker = world.reaper.broker
+            world.reaper.abandon()
     if world.failure:
-        raise RuntimeError(f"the test failed by itself, {broker.directory} is kept\n{world.failure}")
+        raise RuntimeError(f"the test failed by itself, {world.reaper.directory} is kept\n{world.failure}")
     if fault:
         world.record = tamper.tampered(world.record, fault)
     violations = checks.judge(world.record)
     summary = world.summary(violations)
     if violations:
-        summary["trace"] = str(history.write(broker.directory, world, violations))
+        summary["trace"] = str(history.write(world.reaper.directory, world, violations))
     else:
-        broker.remove()
+        world.reaper.remove()
     return summary, violations, world.record
 
 
@@ -63,7 +62,8 @@ def main():
     parser.add_argument("--kills", type=int, default=100, help="kills in a run")
     parser.add_argument("--seconds", type=float, help="of traffic with kills; else half a second a kill, at least 10")
     parser.add_argument("--runs", type=int, default=1, help="runs, with seeds that follow each other")
-    parser.add_argument("--workers", type=int, default=WORKERS)
+    parser.add_argument("--hosts", type=int, default=1, help="more than one: a cluster, whose hosts and Redis are killed, too")
+    parser.add_argument("--workers", type=int, help=f"of each host; else {WORKERS}, in a cluster {HOST_WORKERS}")
     parser.add_argument("--rate", type=float, default=1.0, help="messages, in times of the usual number")
     parser.add_argument("--sync", choices=["process", "always"], help="store.sync; else the broker's default")
     parser.add_argument("--cut", action="store_true", help="cut the connections of a worker instead of killing it")
@@ -74,7 +74,7 @@ def main():
     broken = 0
     for seed in range(arguments.seed, arguments.seed + arguments.runs):
         summary, violations, _ = run_once(seed, arguments.kills, seconds, arguments.fault, workers=arguments.workers,
-                                          rate=arguments.rate, config=config, cut=arguments.cut)
+                                          hosts=arguments.hosts, rate=arguments.rate, config=config, cut=arguments.cut)
         print(json.dumps(summary), flush=True)
         show(violations)
         broken += bool(violations)

@@ -9,13 +9,14 @@ def write(directory, world, violations):
     path = directory / "trace.txt"
     with open(path, "w") as out:
         print(f"seed {world.seed}, {len(violations)} violations; times are seconds since the start, w0 … are workers,",
-              f"#12 is connection 12\nthe start in the log: {world.reaper.broker.directory}/run/mqtt-master.log\n",
-              file=out)
+              f"#12 is connection 12\nthe start in the logs: {', '.join(map(str, world.reaper.logs()))}\n", file=out)
         for violation in violations:
             print(f"{violation.kind}: {violation.text}", file=out)
         print("\n---- kills", file=out)
         for kill in world.record.kills:
-            print(f"{kill.at} {kill.what} {'' if kill.slot < 0 else f'w{kill.slot} '}{kill.pid}", file=out)
+            print(f"{kill.at} {kill.what} {' '.join(f'w{slot}' for slot in kill.slots)} {kill.pid}", file=out)
+        for trouble in world.record.troubles:
+            print(f"{trouble.begun} Redis away, all in touch again {trouble.over}", file=out)
         for violation in violations[:SHOWN]:
             print(f"\n---- {violation.kind}: {violation.text}", file=out)
             for key in violation.keys:

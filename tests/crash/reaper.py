@@ -11,7 +11,7 @@ from pathlib import Path
 
 from record import Kill
 
-from mm.broker import Broker, alive
+from mm.broker import alive
 
 READY_TIMEOUT = 40.0   # seconds until a worker is ready after it was killed, back-off included
 GROWN = 2.1            # seconds after which a worker's death is none of a series, for which the master waits before a start
@@ -50,12 +50,19 @@ class BrokerEnded(Exception):
     """The master is gone, and nobody killed it."""
 
 
+def family(pid):
+    """The processes below `pid`, and below them: also those of the dead hosts that go on here."""
+    below = children(pid)
+    return below + [grandchild for child in below for grandchild in family(child)]
+
+
 class Reaper:
-    def __init__(self, world, workers, config, cut=False):
+    """Of one host. Its workers are those from number `first` on."""
+
+    def __init__(self, world, broker, first=0, cut=False):
         self.world, self.record = world, world.record
-        self.random = random.Random(f"{world.seed} reaper")
-        self.broker = Broker(workers, config)
-        self.workers, self.cut = workers, cut
+        self.random = random.Random(f"{world.seed} reaper" + (f" {first}" if first else ""))
+        self.broker, self.workers, self.first, self.cut = broker, broker.workers, first, cut
         self.killed = set()    # pids
         self.ready = set()     # pids that were ready once
         self.events, self.log_position = [], 0
@@ -128,20 +135,28 @@ class Reaper:
         self.kill(slot, pid)
 
     async def kill_master(self):
-        family = children(self.broker.process.pid)
-        self.note("master", -1, self.broker.process.pid)
+        await self.die("master")
+        await asyncio.sleep(self.random.choice([0, 0, 0.3, 1.0]))
+        await self.rise()
+
+    async def die(self, what):
+        """The master is killed, and everything with it."""
+        pid = self.broker.process.pid
+        orphans = family(pid)
+        self.note(what, range(self.workers), pid)
         self.broker.process.kill()
-        self.killed.update(family)
+        self.killed.update(orphans)
         await asyncio.to_thread(self.broker.process.wait)
         deadline = time.monotonic() + ORPHAN_TIMEOUT
-        while left := [pid for pid in family if alive(pid)]:
+        while left := [pid for pid in orphans if alive(pid)]:
             if time.monotonic() > deadline:
                 self.record.problem("process", f"workers {left} outlive their master by {ORPHAN_TIMEOUT} s")
                 for pid in left:
                     self.signal(pid, signal.SIGKILL)
                 break
             await asyncio.sleep(0.005)
-        await asyncio.sleep(self.random.choice([0, 0, 0.3, 1.0]))
+
+    async def rise(self):
         began = time.monotonic()
         self.broker.spawn()
         # A worker that dies again and again before all have been ready once makes the master give up: let it start.
@@ -151,12 +166,16 @@ class Reaper:
     def kill(self, slot, pid):
         if pid in self.killed or not alive(pid):
             return
-        self.note("worker", int(slot[0][1:]), pid)
+        self.kill_process("worker", [int(slot[0][1:])], pid)
+
+    def kill_process(self, what, slots, pid):
+        self.note(what, slots, pid)
         self.killed.add(pid)
         self.signal(pid, signal.SIGKILL)
 
-    def note(self, what, slot, pid):
-        self.record.kills.append(Kill(self.record.now(), time.time(), what, slot, pid))
+    def note(self, what, slots, pid):
+        """`slots`: those of this host."""
+        self.record.kills.append(Kill(self.record.now(), time.time(), what, tuple(self.first + slot for slot in slots), pid))
 
     @staticmethod
     def signal(pid, number):
@@ -170,6 +189,9 @@ class Reaper:
     async def start(self):
         await asyncio.to_thread(self.broker.start)
 
+    def port(self, worker):
+        return self.broker.port(worker)
+
     async def healed(self):
         """Wait until every slot has a worker that is ready."""
         deadline = time.monotonic() + READY_TIMEOUT
@@ -177,7 +199,8 @@ class Reaper:
             if self.broker.process.poll() is not None:
                 raise BrokerEnded(f"the master ended with {self.broker.process.returncode}\n{self.broker.diagnosis()}")
             if time.monotonic() > deadline:
-                self.record.problem("process", f"not all workers are ready {READY_TIMEOUT} s after the last kill")
+                self.record.problem("process", f"not all workers of {self.broker.directory} are ready {READY_TIMEOUT} s "
+                                    "after the last kill")
                 return
             await asyncio.sleep(0.05)
 
@@ -196,11 +219,25 @@ class Reaper:
             self.record.problem("process", f"no clean stop: {error}")
             self.broker.kill()
 
+    def abandon(self):
+        """An end, whatever comes of it."""
+        self.broker.kill()
+
+    def remove(self):
+        self.broker.remove()
+
     # ------------------------------------------------------------ the log
+
+    @property
+    def directory(self):
+        return self.broker.directory
+
+    def logs(self):
+        return [self.broker.directory / "run/mqtt-master.log"]
 
     def new_events(self):
         """The lines since the last call: (wall clock seconds, part, text)."""
-        path = self.broker.directory / "run/mqtt-master.log"
+        path = self.logs()[0]
         if not path.exists():
             return []
         with open(path, "rb") as log:
@@ -220,19 +257,19 @@ class Reaper:
         for seconds, part, text in self.events:
             if text.startswith("client connected"):
                 port = text.rsplit(":", 1)[1]
-                ports.setdefault(int(port), []).append((seconds, int(part[1:].split("/")[0])))
-            elif text.startswith("worker ready worker="):
-                slot = int(re.search(r"worker=w(\d+)/", text).group(1))
-                ready.setdefault(slot, []).append(seconds)
+                ports.setdefault(int(port), []).append((seconds, self.first + int(part[1:].split("/")[0])))
+            elif found := re.match(r"worker ready worker=w(\d+)/", text):
+                ready.setdefault(self.first + int(found.group(1)), []).append(seconds)
             elif text.startswith("worker ended") and int(re.search(r"pid=(\d+)", text).group(1)) not in self.killed:
                 self.record.problem("process", f"a worker ended by itself: {text}")
         wall = time.time() - self.record.now().time
         for attempt in self.record.attempts:
-            if attempt.accepted:
+            if attempt.accepted and attempt.worker - self.first in range(self.workers):
                 near = [(abs(seconds - wall - attempt.accepted.time), worker)
                         for seconds, worker in ports.get(attempt.local_port, ())]
                 attempt.served_by = min(near)[1] if near and min(near)[0] < 5 else None
         for kill in self.record.kills:
-            again = [seconds - kill.wall for seconds in ready.get(kill.slot, ()) if seconds > kill.wall - 0.001]
-            if again:
+            again = [seconds - kill.wall for slot in kill.slots[:1] for seconds in ready.get(slot, ())
+                     if seconds > kill.wall - 0.001]
+            if kill.what == "worker" and again:
                 self.record.worst_replacement = max(self.record.worst_replacement, again[0])

@@ -65,7 +65,8 @@ class Message:
     retain: bool
     sends: list = field(default_factory=list)
     acked: Moment | None = None
-    refused: int | None = None  # reason code
+    acked_on: int | None = None  # the attempt
+    refused: int | None = None   # reason code
 
     @property
     def deletes(self):
@@ -91,6 +92,7 @@ class Subscription:
     qos: int
     group: str = ""
     acked: Moment | None = None
+    attempt: int | None = None  # that got the SUBACK
 
 
 @dataclass
@@ -106,9 +108,19 @@ class Will:
 class Kill(NamedTuple):
     at: Moment
     wall: float
-    what: str    # "worker" or "master"
-    slot: int    # -1: the master
+    what: str     # "worker", "master", "gateway", ...
+    slots: tuple  # the workers that died of it
     pid: int
+
+
+@dataclass
+class Trouble:
+    """A time in which the hosts could not speak to each other for certain: Redis was away."""
+    begun: Moment
+    over: Moment | None = None
+
+    def __contains__(self, moment):
+        return self.begun < moment and (self.over is None or moment < self.over)
 
 
 class Read(NamedTuple):
@@ -121,8 +133,8 @@ class Read(NamedTuple):
 
 
 class Record:
-    def __init__(self, seed):
-        self.seed = seed
+    def __init__(self, seed, workers=1):
+        self.seed, self.workers = seed, workers  # of a host
         self.began, self._order = time.monotonic(), itertools.count()
         self.attempts = []
         self.messages = {}                # key -> Message
@@ -131,6 +143,7 @@ class Record:
         self.late = []                    # (client, Receipt): read from a connection after a newer one was accepted
         self.wills = {}                   # key -> Will
         self.kills = []
+        self.troubles = []                # of a cluster
         self.reads = []
         self.final = {}                   # worker -> {topic: payload}
         self.problems = []                # violations seen on the spot
@@ -138,6 +151,10 @@ class Record:
 
     def now(self):
         return Moment(next(self._order), time.monotonic() - self.began)
+
+    def host_of(self, attempt):
+        """Which host served an attempt: workers are numbered through all of them."""
+        return self.attempts[attempt].worker // self.workers
 
     def problem(self, kind, text, keys=(), clients=()):
         self.problems.append(Violation(kind, f"{self.now()}: {text}", tuple(keys), tuple(clients)))

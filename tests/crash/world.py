@@ -6,12 +6,15 @@ import traceback
 
 import checks
 from clients import Publisher, Reader, RetainedReaders, Rival, Subscriber, WillClient, any_of
+from cluster_reaper import ClusterReaper
 from reaper import BrokerEnded, Reaper
 from record import Record
 
+from mm.broker import Broker
 from mm.packets import V311
 
 WORKERS = 4
+HOST_WORKERS = 2  # of each host, if there are several
 CONFIG = {
     "log_level": "debug",   # which says who serves a client
     "stall_timeout": 60,    # a busy machine is no stuck worker
@@ -23,10 +26,14 @@ RETAINED = 20.0   # seconds until all workers show the retained messages that th
 
 
 class World:
-    def __init__(self, seed, kills, seconds, workers=WORKERS, rate=1.0, config=None, cut=False):
-        self.seed, self.kills, self.seconds, self.workers = seed, kills, seconds, workers
-        self.record = Record(seed)
-        self.reaper = Reaper(self, workers, {**CONFIG, **(config or {})}, cut)
+    def __init__(self, seed, kills, seconds, workers=None, rate=1.0, config=None, cut=False, hosts=1):
+        """`workers` of each of the hosts."""
+        workers = workers or (WORKERS if hosts == 1 else HOST_WORKERS)
+        self.seed, self.kills, self.seconds, self.workers = seed, kills, seconds, hosts * workers
+        self.record = Record(seed, workers)
+        config = {**CONFIG, **(config or {})}
+        self.reaper = (Reaper(self, Broker(workers, config), cut=cut) if hosts == 1 else
+                       ClusterReaper(self, hosts, workers, config))
         self.finishing = asyncio.Event()  # nothing new is published, nobody is killed
         self.draining = asyncio.Event()   # every subscriber is there and stays
         self.over = asyncio.Event()
@@ -79,7 +86,7 @@ class World:
         ]
 
     def port(self, worker):
-        return self.reaper.broker.port(worker)
+        return self.reaper.port(worker)
 
     def progress(self):
         self.last_progress = time.monotonic()
@@ -110,7 +117,7 @@ class World:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             if self.failure:
-                self.reaper.broker.kill()
+                self.reaper.abandon()
             else:
                 await self.reaper.stop()
         self.reaper.read_log()
@@ -193,7 +200,7 @@ class World:
         fired = {receipt.key for receipt in record.receipts["watch-online"]}
         return {
             "seed": self.seed, "seconds": round(record.now().time, 1),
-            "kills": {what: sum(kill.what == what for kill in record.kills) for what in ("worker", "master")},
+            "kills": dict(collections.Counter(kill.what for kill in record.kills)),
             "published": len(messages), "acknowledged": len(acked),
             "refused": sum(message.refused is not None for message in messages),
             "delivered": sum(receipt.delivered for receipts in record.receipts.values() for receipt in receipts),

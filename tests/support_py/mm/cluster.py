@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 
@@ -25,11 +26,21 @@ ADOPTION_TIMEOUT = 60.0
 JOIN_TIMEOUT = 30.0
 
 
+def ask_status(path, timeout=5.0):
+    """What the master behind this control socket says of itself; None: nothing."""
+    with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(timeout)
+        connection.connect(str(path))
+        connection.sendall(b'{"command":"status"}\n')
+        return json.loads(connection.makefile("rb").readline())
+    return None
+
+
 class Host(Broker):
-    def __init__(self, name, redis_url, workers=2, config=None, address="127.0.0.1", inside=()):
+    def __init__(self, name, redis_url, workers=2, config=None, address="127.0.0.1", inside=(), directory=None):
         self.name, self.address, self._inside = name, address, list(inside)
         redis = {"url": redis_url, "node_id": name, "lease": LEASE}
-        super().__init__(workers, merged({"redis": redis}, config))
+        super().__init__(workers, merged({"redis": redis}, config), directory=directory)
 
     def __repr__(self):
         return self.name
@@ -46,6 +57,25 @@ class Host(Broker):
         with contextlib.suppress(ValueError):
             return json.loads(done.stdout)
         return None
+
+    def ask(self):
+        """The same from the control socket itself, without another process."""
+        return ask_status(self.directory / "run/mqtt-master.sock")
+
+    def guests(self):
+        """Status of each dead host that goes on here, and answers."""
+        return [status for socket in self.directory.glob("run/*/mqtt-master.sock") if (status := ask_status(socket))]
+
+    def copied(self):
+        """Whether Redis has everything that this host, and whoever goes on here, has acknowledged."""
+        own = (self.ask() or {}).get("cluster", {})
+        if not own.get("ready") or not own["copied"]:
+            return False
+        here = {f"{node['key']}@{node['adopter']}" for node in own["nodes"]
+                if node["adopter"].rsplit(".", 1)[0] == self.name}
+        whole = {guest["cluster"]["node_id"] for guest in self.guests()
+                 if guest["cluster"]["ready"] and guest["cluster"]["copied"]}
+        return here <= whole
 
     def cluster_status(self):
         return (self.status() or {}).get("cluster", {"state": "no answer", "ready": False, "nodes": []})

@@ -26,9 +26,9 @@ class RedisError(Exception):
 
 
 class Redis:
-    def __init__(self, address="127.0.0.1", inside=(), password=None, appendonly="no", **options):
+    def __init__(self, address="127.0.0.1", inside=(), password=None, appendonly="no", directory=None, **options):
         """`inside` is put before the command line (a network namespace). `options` are Redis's ("_" for "-")."""
-        self.directory = Path(tempfile.mkdtemp(prefix="mm-redis-"))
+        self.directory = Path(directory or tempfile.mkdtemp(prefix="mm-redis-"))
         self.address, self.port, self.password = address, free_ports(1)[0], password
         self._inside = list(inside)
         self._options = {"port": self.port, "bind": address, "unixsocket": self.directory / "socket",
