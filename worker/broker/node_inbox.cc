@@ -33,8 +33,8 @@ void NodeInbox::read() {
 void NodeInbox::on_read(cluster::Status status, const std::vector<cluster::Entry>& entries, uint64_t session) {
   if (session != session_) return;
   if (status != cluster::Status::ok) {
-    asked_ = false;
-    reading_ = reading_ && status == cluster::Status::refused;
+    asked_ = false;  // asked again by poke(): only this read may be lost, and the hub be up
+    reading_ = reading_ && status != cluster::Status::fenced;
     return;
   }
   for (const cluster::Entry& entry : entries) {
