@@ -109,7 +109,24 @@ void NodeDirectory::settle(const Settled& s) {
   }
 }
 
+void NodeDirectory::note_stale(const std::string& id, uint64_t epoch) {
+  const auto [it, added] = stale_.try_emplace(id, epoch);
+  it->second = std::max(it->second, epoch);
+  if (added) stale_order_.push_back(id);
+  if (stale_order_.size() <= kMaxStale) return;
+  stale_.erase(stale_order_.front());
+  stale_order_.pop_front();
+}
+
 void NodeDirectory::hold(const Settled& s) {
+  if (const auto it = stale_.find(s.id); it != stale_.end() && s.epoch < it->second) {
+    // It comes from a store, and its worker had not told of it when we heard.
+    if (Peer* home = core_.peers->find(s.home)) {
+      bus::Writer(core_.scratch).put<uint64_t>(it->second).put<uint8_t>(0).text(s.id);
+      core_.peers->send(*home, bus::FrameType::cluster_registered, bus::kAckSoon, core_.scratch);
+    }
+    return;
+  }
   core_.env.hub->hold(s.id, s.epoch, [this, s](Status status, const cluster::Held& held) {
     if (status == Status::refused) refused_[s.id] = s;
     if (status != Status::ok) return;

@@ -19,6 +19,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 
 #include "shared/cluster/hub.h"
 #include "worker/broker/core.h"
@@ -52,7 +53,11 @@ class NodeDirectory {
   std::string claimed_from(std::string_view id) const;
   void forget(std::string_view id) { claimed_.erase(std::string(id)); }
 
+  // Another host has that session, with that epoch: what is here, and may not have been told yet, is older.
+  void note_stale(const std::string& id, uint64_t epoch);
+
  private:
+  static constexpr size_t kMaxStale = 65536;
   static constexpr size_t kMaxOutstanding = 4 * 1024 * 1024;  // of the hub, when registering
   struct Settled {
     WorkerId home;
@@ -73,6 +78,8 @@ class NodeDirectory {
   const Kept kept_;
   std::string key_;
   bool joined_ = false;
+  std::unordered_map<std::string, uint64_t> stale_;  // the newest kMaxStale
+  std::deque<std::string> stale_order_;
   std::map<std::string, std::string> claimed_;  // id -> node, until it is settled
   std::deque<Settled> settled_;                 // to be told the cluster
   std::map<std::string, Settled> refused_;      // for want of room in Redis

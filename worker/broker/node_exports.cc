@@ -190,6 +190,7 @@ bool NodeExports::on_stale(RemoteNode& from, std::string_view body) {
   const auto epoch = reader.get<uint64_t>();
   const std::string id(reader.text());
   if (!reader.at_end()) return false;
+  core_.gateway->directory().note_stale(id, epoch);
   for (auto it = exports_.begin(); it != exports_.end(); ++it) {
     Export& e = it->second;
     if (e.id != id || e.node != from.key || e.aborted || !e.granted) continue;
