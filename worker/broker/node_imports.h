@@ -37,7 +37,7 @@ struct RemoteNode;
 
 class NodeImports {
  public:
-  explicit NodeImports(Core& core) : core_(core) {}
+  explicit NodeImports(Core& core) : core_(core), next_token_(core.self.incarnation) {}
 
   // --- workers here ---
   bool on_pull(const WorkerId& from, std::string_view body);
@@ -93,7 +93,7 @@ class NodeImports {
 
   Core& core_;
   Imports imports_;
-  uint64_t next_token_ = 1;
+  uint64_t next_token_;  // no predecessor has used it: answers to that may still come
 };
 
 }  // namespace broker
