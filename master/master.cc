@@ -128,6 +128,8 @@ void Master::watch_signals() {
 }
 
 void Master::stop(bool graceful, const char* why) {
+  // That its node is gone the host's master hears as well, and says so.
+  if (options_.guest && supervisor_.stopping()) return;
   log_.info(supervisor_.stopping() ? "stopping at once" : "stopping", {{"because", why}, {"graceful", int{graceful}}});
   act(supervisor_.on_stop(graceful));
 }

@@ -372,8 +372,9 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     sys_.forget_published();
   }
 
-  void on_peer_synced(const WorkerId& peer, bool partial) override {
-    if (!partial) {
+  void on_peer_synced(const WorkerId& peer, Told told) override {
+    core_.tree.set_unknown(peer.slot, told == Told::unheard);
+    if (told == Told::all) {
       core_.tree.drop_kept(peer.slot);
       if (gateway_) gateway_->on_worker_synced(peer.slot);
       interest_.on_peer_synced(peer.slot);

@@ -283,6 +283,7 @@ void Gateway::forget(const std::string& key) {
   routes_.remove(remote.interest);
   shares_.remove(remote.interest.id, remote.members);
   by_id_[remote.interest.id] = nullptr;
+  release_waiting(remote);
   const NodeStream::Abandoned left = remote.stream.abandon();
   nodes_.erase(it);
   share_sender_.on_forgotten(key);
@@ -300,7 +301,7 @@ void Gateway::forget(const std::string& key) {
     for (const TicketId ticket : left.tickets) core_.tickets->done(ticket);
     return;
   }
-  knows_all_ = false;
+  knows_all_ = heard_all_ = false;
   auto open = std::make_shared<size_t>(messages.size());
   for (const bus::MessageRef& message : messages) {
     core_.tickets->begin([this, open, tickets = left.tickets] {
@@ -378,30 +379,43 @@ void Gateway::on_workers_synced() {
   open_if_known();
 }
 
+// Everybody may send everything here while a host that is down (a predecessor knew what it wants, or another host) has
+// not said what it wants: that would be lost.
+Told Gateway::told() const {
+  if (heard_all_) return Told::all;
+  return knows_all_ ? Told::unheard : Told::partial;
+}
+
 // Whoever is live has told what it wants, and what is retained is here; or nobody can be asked; or somebody is not able
 // to say it.
 void Gateway::open_if_known() {
-  if (knows_all_ || !workers_synced_) return;
+  if (heard_all_ || !workers_synced_) return;
   const bool late = core_.now() >= started_ + lease_ms_;
   const RemoteNode* silent = nullptr;
   for (const auto& [key, remote] : nodes_) {
     if (is_live(*remote) && !remote->synced) silent = remote.get();
   }
   // What a predecessor knew may have been lost with Redis: then everybody has the time to come back.
-  const bool told = joined_ && silent == nullptr;
-  const bool all = told && (!had_predecessor_ || calm_);
+  const bool live_told = joined_ && silent == nullptr;
+  const bool all = live_told && (!had_predecessor_ || calm_);
   const bool retained = !joined_ || retained_.synchronised();
-  if (!open_ && !(told && retained) && !(!joined_ && down_) && !late) return;
+  if (!open_ && !(live_told && retained) && !(!joined_ && down_) && !late) return;
   if (!open_ && late && silent != nullptr) log(2, "a node has not told what it wants", {{"node", silent->key}});
-  knows_all_ = all;
+  knows_all_ = knows_all_ || all;
+  heard_all_ = all && std::ranges::all_of(
+                          nodes_, [](const auto& entry) { return !entry.second->listed || entry.second->synced; });
   if (knows_all_) {
-    for (auto& [message, ticket] : std::exchange(held_, {})) {
-      core_.tickets->resume(ticket);
-      forward(message);
+    for (const Waiting& held : std::exchange(held_, {})) {
+      if (!held.message) {
+        if (RemoteNode* to = find(held.to)) append_cut(*to, held.cut);
+        continue;
+      }
+      core_.tickets->resume(held.ticket);
+      forward(held.message);
       core_.tickets->end_resumed();
     }
   }
-  if (!open_ || knows_all_) core_.peers->finish_sync(!knows_all_);
+  if (!open_ || knows_all_) core_.peers->finish_sync(told());
   if (std::exchange(open_, true)) return;
   show();
   if (core_.env.on_ready) core_.env.on_ready();
@@ -599,7 +613,7 @@ std::optional<bool> Gateway::on_peer_frame(Peer& from, bus::FrameType type, std:
 
 void Gateway::forward(const bus::MessageRef& message) {
   if (!knows_all_ && in_stream(*message)) {  // what waited for a gateway: nobody knows yet for whom
-    held_.emplace_back(message, core_.tickets->wait());
+    held_.push_back({message, core_.tickets->wait(), {}, {}});
     return;
   }
   targets_.clear();
@@ -607,15 +621,49 @@ void Gateway::forward(const bus::MessageRef& message) {
     if (std::ranges::find(targets_, s.subscriber) == targets_.end()) targets_.push_back(s.subscriber);
   }
   const int64_t shift = expiry_shift();
+  const auto unheard = [this](const RemoteNode& remote) { return !heard_all_ && remote.listed && !remote.synced; };
   for (const uint32_t id : targets_) {
     RemoteNode& remote = *by_id_[id];
     core_.page.add(metrics::Counter::cluster_messages_sent);
     if (in_stream(*message)) {
+      if (unheard(remote)) continue;
       remote.stream.append(NodeFrame::publish, {}, *message, shift);
       remote.stream.wait(core_.tickets->wait());
     } else {
       send_datagram(remote, NodeFrame::publish, {}, *message);
     }
+  }
+  if (heard_all_ || !in_stream(*message)) return;
+  for_each([&](RemoteNode& remote) {
+    if (unheard(remote)) remote.waiting.push_back({message, core_.tickets->wait(), {}, {}});
+  });
+}
+
+void Gateway::release_waiting(RemoteNode& remote) {
+  for (const Waiting& waiting : std::exchange(remote.waiting, {})) {
+    if (!waiting.message) {
+      remote.stream.append(NodeFrame::cut, waiting.cut);
+      continue;
+    }
+    core_.tickets->resume(waiting.ticket);
+    const bool wanted =
+        std::ranges::any_of(core_.publisher->match(waiting.message->topic()).local,
+                            [&](const router::LocalSubscription& s) { return s.subscriber == remote.interest.id; });
+    if (wanted) {
+      remote.stream.append(NodeFrame::publish, {}, *waiting.message, expiry_shift());
+      remote.stream.wait(core_.tickets->wait());
+    }
+    core_.tickets->end_resumed();
+  }
+}
+
+void Gateway::append_cut(RemoteNode& to, std::string_view body) {
+  if (!held_.empty()) {
+    held_.push_back({{}, kNoTicket, to.key, std::string(body)});
+  } else if (!to.waiting.empty()) {
+    to.waiting.push_back({{}, kNoTicket, {}, std::string(body)});
+  } else {
+    to.stream.append(NodeFrame::cut, body);
   }
 }
 
@@ -644,10 +692,12 @@ bool Gateway::on_frames(RemoteNode& from, uint64_t gateway, std::string_view fra
     on_gateway_changed(from);
     tell(from);
   }
-  // What a gateway that has been replaced wanted of a session, or was passing on, has been begun anew.
+  // What a gateway that has been replaced wanted, or was passing on, has been begun anew; an answer to what it asked
+  // would be taken for one to its successor.
   const bool replaced = gateway < from.gateway;
   return for_each_node_frame(frames, [&](NodeFrame type, std::string_view body) {
-    return (replaced && dies_with_its_gateway(type)) || on_frame(from, type, body, inbox);
+    const bool asks = type == NodeFrame::pull || type == NodeFrame::mark;
+    return (replaced && (asks || dies_with_its_gateway(type))) || on_frame(from, type, body, inbox);
   });
 }
 
@@ -669,7 +719,10 @@ bool Gateway::on_frame(RemoteNode& from, NodeFrame type, std::string_view body, 
       if (!reader.at_end()) return false;
       routes_.end_sync(from.interest);
       shares_.end_sync(from.interest.id, from.members);
-      if (gateway == core_.self.incarnation) from.synced = true;
+      if (gateway == core_.self.incarnation) {
+        from.synced = true;
+        release_waiting(from);
+      }
       open_if_known();
       return true;
     }

@@ -34,6 +34,15 @@
 namespace broker {
 
 struct Peer;
+enum class Told : uint8_t;
+
+// A message that waits until it is known who wants it; or, without one, a cut that goes behind it to the node `to`.
+struct Waiting {
+  bus::MessageRef message;
+  TicketId ticket = kNoTicket;
+  std::string to;
+  std::string cut;
+};
 
 // Another host of the cluster, as far as this gateway knows it.
 struct RemoteNode {
@@ -51,6 +60,8 @@ struct RemoteNode {
   NodeMembers members;
   NodeStream stream;
   std::string datagrams;  // QoS 0 of this turn
+  // It is down, and has not told this gateway what it wants: who goes on with it will. All that it may want.
+  std::vector<Waiting> waiting;
 };
 
 class Gateway final : public cluster::Hub::Events {
@@ -67,6 +78,7 @@ class Gateway final : public cluster::Hub::Events {
   bool open() const { return open_; }
   // It is open, and knows what every live node wants. Until then messages for what only its predecessor knew wait here.
   bool knows_all() const { return knows_all_; }
+  Told told() const;
   // What its predecessor had accepted from other nodes has been passed on.
   bool recovered() const { return open_ && (!joined() || inbox_.caught_up()); }
   bool joined() const { return joined_; }
@@ -91,6 +103,8 @@ class Gateway final : public cluster::Hub::Events {
                                     const base::BufferRef& attachment);
   // A message that a worker here has accepted, for the nodes that want it. Uses the current ticket.
   void forward(const bus::MessageRef& message);
+  // The end of a stream of messages to that node: behind all that was accepted before.
+  void append_cut(RemoteNode& to, std::string_view body);
 
   RetainedSync& retained() { return retained_; }
 
@@ -156,6 +170,7 @@ class Gateway final : public cluster::Hub::Events {
   void announce(NodeFrame type, std::string_view body);
   void withdraw(const std::vector<std::string>& filters);
   void open_if_known();
+  void release_waiting(RemoteNode& node);
   void send_marks();
   void run_marks();
   bool on_frame(RemoteNode& from, NodeFrame type, std::string_view body, NodeInbox* inbox);
@@ -178,7 +193,8 @@ class Gateway final : public cluster::Hub::Events {
   bool workers_synced_ = false;
   bool open_ = false;
   bool knows_all_ = false;
-  bool calm_ = false;  // whoever is not among the nodes could have joined
+  bool heard_all_ = false;  // ... and what those want that are down
+  bool calm_ = false;       // whoever is not among the nodes could have joined
   base::MonoMs sure_at_ = 0;
   bool had_predecessor_ = false;  // workers ask for what its predecessor knew
   bool fenced_ = false;
@@ -207,8 +223,8 @@ class Gateway final : public cluster::Hub::Events {
     uint64_t announced = 0;
   };
   std::deque<Mark> marks_;
-  std::vector<std::pair<bus::MessageRef, TicketId>> held_;  // until it knows all
-  std::vector<uint32_t> targets_;                           // scratch
+  std::vector<Waiting> held_;      // until it knows all
+  std::vector<uint32_t> targets_;  // scratch
   std::vector<RemoteNode*> by_id_;
   Timer timer_;
 };

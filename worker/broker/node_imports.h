@@ -37,7 +37,7 @@ struct RemoteNode;
 
 class NodeImports {
  public:
-  explicit NodeImports(Core& core) : core_(core) {}
+  explicit NodeImports(Core& core) : core_(core), next_token_(core.self.incarnation) {}
 
   // --- workers here ---
   bool on_pull(const WorkerId& from, std::string_view body);
@@ -106,7 +106,7 @@ class NodeImports {
     uint64_t token = 0;
   };
   std::map<std::string, Arrived> arrived_;  // by client id
-  uint64_t next_token_ = 1;
+  uint64_t next_token_;  // no predecessor has used it: answers to that may still come
 };
 
 }  // namespace broker

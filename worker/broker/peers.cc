@@ -16,10 +16,12 @@ class Peers::Handler final : public bus::FrameHandler {
   Handler(Peers& peers, Peer& peer) : peers_(peers), peer_(peer) {}
   bool on_frame(uint8_t type, uint8_t flags, std::string_view body, const base::BufferRef& attachment) override {
     if (type == static_cast<uint8_t>(bus::FrameType::sync_end)) {
+      const auto told = static_cast<Told>(body.empty() ? 0 : body[0]);
+      if (body.size() > 1 || told > Told::unheard) return false;
       peer_.synced = true;
-      peers_.events_.on_peer_synced(peer_.id, !body.empty());
+      peers_.events_.on_peer_synced(peer_.id, told);
       peers_.check_ready();
-      return body.size() <= 1;
+      return true;
     }
     if (type == static_cast<uint8_t>(bus::FrameType::stored)) return peers_.on_stored(peer_, body);
     return peers_.events_.on_peer_frame(peer_, static_cast<bus::FrameType>(type), flags, body, attachment);
@@ -65,20 +67,20 @@ bus::Link* Peers::link(PeerId id) {
   if (!is_current(id) || core_.departures->pending(id.slot)) return nullptr;
   place = std::make_unique<Peer>(WorkerId{id.slot, id.incarnation}, *core_.env.pool);
   const bool all = events_.on_peer_linked(*place);
-  if (all) end_sync(*place, core_.gateway != nullptr && !core_.gateway->knows_all());
+  if (all) end_sync(*place, core_.gateway != nullptr ? core_.gateway->told() : Told::all);
   return &place->link;
 }
 
-void Peers::end_sync(Peer& peer, bool partial) {
-  peer.told = true;
-  peer.told_all = !partial;
-  send(peer, bus::FrameType::sync_end, bus::kAckSoon, partial ? std::string_view("\1") : std::string_view());
+void Peers::end_sync(Peer& peer, Told told) {
+  peer.told = told;
+  const char body = static_cast<char>(told);
+  send(peer, bus::FrameType::sync_end, bus::kAckSoon, {&body, told == Told::all ? 0u : 1u});
   note_announced(peer, announcement_);
 }
 
-void Peers::finish_sync(bool partial) {
-  for_each([this, partial](Peer& peer) {
-    if (partial ? !peer.told : !peer.told_all) end_sync(peer, partial);
+void Peers::finish_sync(Told told) {
+  for_each([this, told](Peer& peer) {
+    if (peer.told != Told::all && peer.told != told) end_sync(peer, told);
   });
 }
 

@@ -12,6 +12,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -24,13 +25,16 @@
 
 namespace broker {
 
+// What a sync_end says: everything has been told; or, a gateway's, that it does not know yet what all hosts want:
+// neither can that of its predecessor be forgotten, nor (`unheard`) is it known what else some host wants that is down.
+enum class Told : uint8_t { all, partial, unheard };
+
 struct Peer {
   Peer(WorkerId peer_id, base::ChunkPool& pool) : id(peer_id), link(pool) {}
   WorkerId id;
   bus::Link link;
-  bool synced = false;    // its sync_end has come
-  bool told = false;      // ours has been sent,
-  bool told_all = false;  // and was not partial
+  bool synced = false;       // its sync_end has come
+  std::optional<Told> told;  // what ours said
   // What its predecessor had accepted has been routed again, and is here; everybody has read what it holds.
   bool recovered = false;
   bool pending_flush = false;  // in Peers::dirty_
@@ -70,9 +74,8 @@ class PeerEvents {
   // A new incarnation: append everything it must know to its link. False: there is more to come, finish_sync() ends it.
   virtual bool on_peer_linked(Peer& peer) = 0;
   virtual void on_peer_gone(const WorkerId& peer) = 0;
-  // It has told everything there is to know of it; or, a gateway, `partial`: all that it knows, but not what all hosts
-  // want.
-  virtual void on_peer_synced(const WorkerId& peer, bool partial) = 0;
+  // It has told all that it knows; not the first time, if it was not everything then.
+  virtual void on_peer_synced(const WorkerId& peer, Told told) = 0;
   virtual bool on_peer_frame(Peer& peer, bus::FrameType type, uint8_t flags, std::string_view body,
                              const base::BufferRef& attachment) = 0;
   // What the dead peer had not confirmed.
@@ -94,9 +97,8 @@ class Peers {
   void progress(PeerId id);
   void end_of_turn();
   bool ready() const { return ready_; }
-  // A gateway: says that everything has been told, to those to whom that was not said when they were linked; or,
-  // `partial`, that more cannot be told now.
-  void finish_sync(bool partial);
+  // A gateway: says so to those to whom that, or `all`, has not been said.
+  void finish_sync(Told told);
   // Every slot has a worker, and everything that a dead one of any slot had accepted has come as far as here.
   bool all_recovered() const;
 
@@ -148,7 +150,7 @@ class Peers {
  private:
   class Handler;
   bool on_stored(Peer& peer, std::string_view body);
-  void end_sync(Peer& peer, bool partial);
+  void end_sync(Peer& peer, Told told);
   void check_ready();
   void run_marks(Peer& peer);
   void forget_long_dead();

@@ -72,7 +72,7 @@ ShareSender::Verdict ShareSender::choose(const Far& far, RemoteNode*& node) {
   const router::SharedGroup* workers = shares_.workers_of(far.group);
   const bool here = workers != nullptr && !workers->empty();
   const Verdict otherwise = here ? Verdict::refuse : Verdict::wait;
-  if (nodes == nullptr) return gateway_.knows_all() ? Verdict::refuse : otherwise;
+  if (nodes == nullptr) return gateway_.told() == Told::all ? Verdict::refuse : otherwise;
   router::PeerSet refused = far.refused;
   for (const router::SharedGroup::Remote& remote : nodes->remotes()) {
     RemoteNode* candidate = gateway_.by_id(remote.peer);

@@ -77,7 +77,7 @@ bool SharedDispatch::on_known(Peer& from, std::string_view body) {
   const std::string_view filter = reader.text();
   if (!reader.at_end()) return false;
   const Given key = key_of({incarnation, sequence}, name, filter);
-  if (!given_.contains(key)) {
+  if (!given_.contains(key) && !has_mark({incarnation, sequence}, name, filter)) {
     send_result(from.id, token, SharedResult::refused);
     return true;
   }

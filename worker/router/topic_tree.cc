@@ -151,6 +151,17 @@ bool TopicTree::has_kept(uint32_t peer) const {
   return false;
 }
 
+void TopicTree::set_unknown(uint32_t peer, bool unknown) {
+  CHECK(peer < kMaxPeers);
+  if (unknown_.contains(peer) == unknown) return;
+  if (unknown) {
+    unknown_.insert(peer);
+  } else {
+    unknown_.erase(peer);
+  }
+  ++generation_;
+}
+
 // --- shared groups ---
 
 SharedGroup& TopicTree::group(std::string_view filter, std::string_view name) {
@@ -232,6 +243,10 @@ void TopicTree::match(std::string_view topic, MatchResult& result) const {
   t.levels.clear();
   t.branches.clear();
   t.branches.push_back({kRoot, 0});
+  unknown_.for_each([&](uint32_t peer) {
+    result.peers.insert(peer);
+    result.durable_peers.insert(peer);
+  });
   while (!t.branches.empty()) {
     auto [id, depth] = t.branches.back();
     t.branches.pop_back();

@@ -118,6 +118,8 @@ class TopicTree {
   // ...which has set everything it wants: forgets what it has not.
   void drop_kept(uint32_t peer);
   bool has_kept(uint32_t peer) const;
+  // Whether it may want anything: then every topic matches it, as if a durable session stood behind.
+  void set_unknown(uint32_t peer, bool unknown);
 
   // --- shared groups ---
   // Finds or creates the group at this filter. It is owned by the tree and stays until release_group().
@@ -155,6 +157,7 @@ class TopicTree {
   struct Impl;
   std::unique_ptr<Impl> impl_;
   std::vector<std::unique_ptr<SharedGroup>> all_groups_;  // each knows its index
+  PeerSet unknown_;
   uint64_t generation_ = 0;
 };
 
