@@ -13,7 +13,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerStatus, name, listening, state, pid, me
                                    clients, sessions, subscriptions, busy, store, store_bytes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ExitCount, group, status, count)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(NodeStatus, key, lease_ms, adopter)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ClusterStatus, node_id, redis, state, ready, lease_ms, waiting_bytes,
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ClusterStatus, node_id, redis, state, ready, copied, lease_ms, waiting_bytes,
                                    outstanding_bytes, nodes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Status, version, config_file, pid, started, now, load_average, groups, all_ready,
                                    workers, exits, cluster)
@@ -90,10 +90,10 @@ std::string seconds(uint64_t ms) {
 }
 
 std::string cluster_tables(const ClusterStatus& cluster) {
-  std::vector<Row> rows = {
-      {"node:" + cluster.node_id, "fan-out:" + cluster.state, "lease:" + seconds(cluster.lease_ms)},
-      {"waiting:" + human_bytes(cluster.waiting_bytes), "unanswered:" + human_bytes(cluster.outstanding_bytes),
-       "redis:" + cluster.redis}};
+  std::vector<Row> rows = {{"node:" + cluster.node_id, "fan-out:" + cluster.state, "lease:" + seconds(cluster.lease_ms),
+                            std::string("copied:") + (cluster.copied ? "yes" : "no")},
+                           {"waiting:" + human_bytes(cluster.waiting_bytes),
+                            "unanswered:" + human_bytes(cluster.outstanding_bytes), "redis:" + cluster.redis}};
   std::string out = align(rows);
   rows = {{"node", "lease", "adopted_by"}};
   for (const NodeStatus& node : cluster.nodes) {

@@ -56,6 +56,9 @@ struct ClusterStatus {
   std::string redis;    // its URL, without the password
   std::string state;    // name(FanOut)
   bool ready = false;   // FanOut::up
+  // Redis has all that this host has acknowledged: copies of what its workers store, and their retained messages. While
+  // it has not, the host's death for good may lose some (its restart does not).
+  bool copied = false;
   uint64_t lease_ms = 0;
   uint64_t waiting_bytes = 0;      // for other hosts
   uint64_t outstanding_bytes = 0;  // calls to Redis without an answer

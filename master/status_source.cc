@@ -84,6 +84,17 @@ FanOut StatusSource::fan_out() const {
   return page.get(Gauge::cluster_ready) == 0 ? FanOut::joining : FanOut::up;
 }
 
+bool StatusSource::copied() const {
+  using metrics::Gauge;
+  for (uint32_t slot = 0; slot < config_.slot_count(); ++slot) {
+    const metrics::PageRef page = pages_.slot(slot);
+    const bool ready =
+        supervisor_.state(slot) == SlotState::ready && page.get(Gauge::incarnation) == supervisor_.incarnation(slot);
+    if (!ready || page.get(Gauge::cluster_copy_whole) == 0 || page.get(Gauge::retained_unconfirmed) != 0) return false;
+  }
+  return true;
+}
+
 ClusterStatus StatusSource::cluster() const {
   using metrics::Gauge;
   ClusterStatus status;
@@ -94,6 +105,7 @@ ClusterStatus StatusSource::cluster() const {
   status.redis = config::mask_passwords(config_.redis.url);
   status.state = name(now);
   status.ready = now == FanOut::up;
+  status.copied = copied();
   if (supervisor_.pid(slot) == 0) return status;
   const metrics::PageRef page = pages_.slot(slot);
   status.lease_ms = page.get(Gauge::cluster_lease_ms);

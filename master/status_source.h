@@ -29,6 +29,7 @@ class StatusSource {
 
  private:
   WorkerStatus worker(uint32_t slot) const;
+  bool copied() const;
   ClusterStatus cluster() const;
 
   const config::Config& config_;

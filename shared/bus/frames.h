@@ -56,8 +56,9 @@ enum class FrameType : uint8_t {
   // To the claimant of a session that another host holds, node_imports.h.
   restart = 38,         // u64 claim: its state begins anew
   reclaim = 39,         // u64 claim: it has come to another worker here meanwhile
+  stray = 67,           // to and from it: text client id, u8 qos, u8 retain, message (strays.h)
   life = 66,            // from it: u64 cluster, text key of this host's node
-  redis_lost = 67,      // to the gateway: the worker was in the cluster before Redis lost what it had
+  redis_lost = 68,      // to the gateway: the worker was in the cluster before Redis lost what it had
   predecessor = 62,     // to the gateway: things are asked for that only its predecessor knew who wants
   claim_refused = 61,   // u64 claim: the session may be on another host, which cannot be asked
   takeover_abort = 60,  // to the holder: u64 claim: the claimant has given up

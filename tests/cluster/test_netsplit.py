@@ -53,6 +53,28 @@ def test_host_that_is_cut_off_past_its_lease_closes_what_was_taken_over(split):
     moved.expect_nothing()
 
 
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_was_accepted_while_cut_off_goes_after_the_session(split, qos):
+    """At least once holds for what was acknowledged, though the session went on elsewhere meanwhile."""
+    c = split()
+    a, b = c
+    publisher = b.connect("p")
+    away = b.connect("c", **DURABLE)
+    away.subscribe("q", qos=qos)
+    away.disconnect()
+    publisher.publish("q", b"before", qos=qos)
+    c.partition(b)
+    b.fan_out("redis down")
+    publisher.publish("q", b"apart", qos=qos)
+    a.sees(a)
+    moved = returned(a, "c")
+    moved.receive(payload=b"before")
+    c.heal(b)
+    moved.receive(payload=b"apart", timeout=30)
+    c.settled()
+    moved.expect_nothing()
+
+
 def test_both_sides_change_retained_messages(split):
     c = split()
     a, b = c

@@ -11,6 +11,7 @@ def test_status_shows_nodes_leases_and_the_gateway(shared_cluster):
     assert a.live_nodes() == {"host-0", "host-1"}
     assert all(0 < node["lease_ms"] <= 2000 for node in cluster["nodes"])
     assert 0 < cluster["lease_ms"] <= 2000
+    eventually(lambda: a.cluster_status()["copied"], "Redis has all that it has acknowledged")
     gateway = next(row for row in a.status()["workers"] if row["name"] == "gateway")
     assert gateway["state"] == "ready" and gateway["pid"] == a.gateway_pid() and gateway["listening"] == "-"
 

@@ -25,7 +25,10 @@ struct Host {
   bool fenced = false;     // its gateway has ended itself, and another is to begin
   bool paused = false;     // all of it stands still
   bool down = false;       // nothing of it runs
-  bool gone = false;       // ... and never will
+  bool gone = false;       // ... and never will, but as a guest of another host
+  uint32_t guest_of = 0;   // ... which is this one
+  bool buried = false;     // ... until it had nothing left
+  Step uncopied = 0;       // since when the copies of its workers are not whole; kNever: they are
   base::MonoMs until = 0;  // when what is wrong may end
   Step lost_lease = 0;     // when its lease had run out last, or another had adopted it, as Redis knows it; 0: never
   std::string adopted;     // the life of it that another has adopted last

@@ -121,8 +121,10 @@ void Oracle::doubt_host(const Host& host, Step since) {
   }
 }
 
+// For good: what goes on elsewhere is what was copied.
 void Oracle::host_died(Host& host) {
-  const Step since = world_.trouble_begin(host.index);
+  Step since = world_.trouble_begin(host.index);
+  if (host.gone) since = std::min(since, host.uncopied);
   if (since != kNever) doubt_host(host, since);
 }
 

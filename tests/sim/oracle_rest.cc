@@ -101,11 +101,13 @@ void Oracle::check_shared(const Message& m, Missing& missing) {
     if (m.qos != proto::QoS::at_least_once && last_death_ != 0 && world_.end_of_mourning(last_death_) >= m.handed) {
       continue;  // it may have been given to a member who was dead already
     }
-    // A member's worker that had accepted it died with it. Before the PUBACK the publisher's worker still has it; of
-    // a publisher that has gone nobody sees when that would have been.
+    // A member's worker that had accepted it died with it. Before the PUBACK the publisher's worker still has it (but
+    // over hosts its being accepted may have been on its way when the member's worker died); of a publisher that has
+    // gone nobody sees when that would have been.
     const bool maybe_acked = m.connection != nullptr && m.connection->over();
     const Step acked = m.acked == kNever && maybe_acked ? m.connection->over_at() : m.acked;
-    if (m.qos == proto::QoS::at_least_once && acked <= last_death_ && !durable_members) continue;
+    const Step accepted = world_.hosts().size() > 1 ? m.handed : acked;
+    if (m.qos == proto::QoS::at_least_once && accepted <= last_death_ && !durable_members) continue;
     if (session->shaken >= m.handed) continue;
     if (!known_there(client, m, true) || shared_excused(m)) continue;
     if (m.qos == proto::QoS::at_most_once && dropped_qos0() > 0) {

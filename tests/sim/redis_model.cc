@@ -155,6 +155,7 @@ RedisModel::Status RedisModel::trim(const Caller& caller, uint64_t id) {
 RedisModel::Result<Claimed> RedisModel::claim(const Caller& caller, std::string_view client, uint64_t at_least) {
   if (const Status status = check(caller); status != Status::ok) return {status, {}};
   Entry& entry = state_.directory[std::string(client)];
+  forget_buried(entry);
   Claimed out;
   std::erase_if(entry.claims, [&](const auto& c) { return c.second == caller.key; });
   out.previous = entry.claims.empty() ? entry.holder : entry.claims.back().second;
@@ -167,6 +168,7 @@ RedisModel::Result<Claimed> RedisModel::claim(const Caller& caller, std::string_
 RedisModel::Result<Held> RedisModel::hold(const Caller& caller, std::string_view client, uint64_t epoch) {
   if (const Status status = check(caller); status != Status::ok) return {status, {}};
   Entry& entry = state_.directory[std::string(client)];
+  forget_buried(entry);
   Held out;
   std::erase_if(entry.claims, [&](const auto& c) { return c.second == caller.key && c.first <= epoch; });
   if (epoch > entry.held || entry.holder.empty() || entry.holder == caller.key) {
@@ -181,6 +183,11 @@ RedisModel::Result<Held> RedisModel::hold(const Caller& caller, std::string_view
   return {Status::ok, out};
 }
 
+void RedisModel::forget_buried(Entry& entry) const {
+  std::erase_if(entry.claims, [this](const auto& c) { return state_.buried.contains(c.second); });
+  if (state_.buried.contains(entry.holder)) entry.holder.clear(), entry.held = 0;
+}
+
 void RedisModel::forget_if_empty(std::string_view client) {
   const auto it = state_.directory.find(client);
   if (it != state_.directory.end() && it->second.holder.empty() && it->second.claims.empty()) {
@@ -193,6 +200,7 @@ RedisModel::Status RedisModel::withdraw(const Caller& caller, std::string_view c
   const auto it = state_.directory.find(client);
   if (it == state_.directory.end()) return Status::ok;
   Entry& entry = it->second;
+  forget_buried(entry);
   std::erase_if(entry.claims, [&](const auto& c) { return c.second == caller.key && c.first == epoch; });
   forget_if_empty(client);
   return Status::ok;
@@ -203,6 +211,7 @@ RedisModel::Status RedisModel::release(const Caller& caller, std::string_view cl
   const auto it = state_.directory.find(client);
   if (it == state_.directory.end()) return Status::ok;
   Entry& entry = it->second;
+  forget_buried(entry);
   std::erase_if(entry.claims, [&](const auto& c) { return c.second == caller.key && c.first <= epoch; });
   if (entry.holder == caller.key && entry.held <= epoch) entry.holder.clear();
   forget_if_empty(client);
@@ -211,7 +220,7 @@ RedisModel::Status RedisModel::release(const Caller& caller, std::string_view cl
 
 std::string RedisModel::holder(std::string_view client) const {
   const auto it = state_.directory.find(client);
-  return it == state_.directory.end() ? "" : it->second.holder;
+  return it == state_.directory.end() || state_.buried.contains(it->second.holder) ? "" : it->second.holder;
 }
 
 RedisModel::Result<std::vector<cluster::Hub::Mine>> RedisModel::mine(const Caller& caller, uint32_t part) const {
@@ -382,6 +391,7 @@ RedisModel::Result<std::string> RedisModel::adopt(const Caller& caller, const st
   if (const Status status = check(caller, false); status != Status::ok) return {status, {}};
   const auto it = state_.nodes.find(node);
   if (it == state_.nodes.end() || node == caller.key) return {Status::ok, {}};
+  if (may_adopt && !may_adopt(node)) return {Status::ok, {}};
   Node& dead = it->second;
   const uint64_t now = clock_.now_ms();
   const bool over = dead.lease_until + lease_ms <= now;

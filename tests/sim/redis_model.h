@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -116,6 +117,9 @@ class RedisModel {
   uint64_t cluster_id() const { return state_.cluster_id; }
   bool lease_over(const Node& node) const { return node.lease_until <= clock_.now_ms(); }
 
+  // Whether that node may be adopted at all. A world knows who is dead for good, and has others come back.
+  std::function<bool(const std::string& node)> may_adopt;
+
   // --- bounds; a scenario makes them small ---
   size_t max_changes = 64;            // that changes() can go back
   uint64_t tombstone_ms = 3'600'000;  // that a deletion is kept
@@ -153,6 +157,8 @@ class RedisModel {
   uint64_t clock_us() const { return kEpochUs + clock_.now_ms() * 1000; }
   uint64_t next_id(uint64_t last) const;
   void forget_if_empty(std::string_view client);
+  // A node that has been buried is nobody.
+  void forget_buried(Entry& entry) const;
   void keep(const cluster::Retained& item);
   void sweep_tombstones();
   void restarted();

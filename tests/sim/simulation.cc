@@ -145,7 +145,7 @@ void Simulation::heal() {
   }
   world.heal_cluster();
   for (uint32_t place = 0; place < world.slots(); ++place) {
-    if (world.live(place) == nullptr && !world.host_of(place).gone) world.start(place);
+    if (world.live(place) == nullptr && !world.host_of(place).down) world.start(place);
   }
   for (const auto& wire : world.wires()) {
     for (Wire::Side& side : wire->sides) side.held = false;

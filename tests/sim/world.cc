@@ -38,6 +38,10 @@ World::World(const Settings& settings, base::Random& random, Trace& trace)
   disks_.resize(slots_.size());
   for (uint32_t place = 0; place < slots(); ++place) pages_.push_back(std::make_unique<metrics::Page>());
   for (uint32_t place = 0; place < slots(); ++place) start(place);
+  redis_.may_adopt = [this](const std::string& node) {
+    return std::ranges::any_of(
+        hosts_, [&](const auto& host) { return host->gone && node.starts_with(text("host", host->index, '.')); });
+  };
 }
 
 World::~World() {
@@ -75,6 +79,8 @@ broker::Environment World::environment(Process& process) {
   e.link_credit = settings_.link_credit;
   e.flush_link = [this, &process](uint32_t, bus::Link& link) { flush_link(process, link); };
   e.on_fenced = [&process] { process.fenced = true; };
+  e.adopts = process.is_gateway && !host.gone;
+  e.on_buried = [&host] { host.buried = true; };
   e.on_ready = [this, &process] {
     process.ready = true;
     trace_.line("!! ", process.name(), " is ready");
@@ -240,7 +246,7 @@ uint64_t World::total(metrics::Gauge gauge) const {
 bool World::quiet() const {
   for (uint32_t place = 0; place < slots(); ++place) {
     const Process* process = slots_[place];
-    if (hosts_[place / per_host()]->gone) continue;
+    if (hosts_[place / per_host()]->buried) continue;
     if (process == nullptr || !process->runs() || !process->ready || process->wants_turn() || !process->inbox.empty()) {
       return false;
     }

@@ -136,6 +136,12 @@ class World {
   void note_troubles();
   void end_troubles();
   void note_lease(Host& host);
+  void note_copies(Host& host);
+  // Of a host that is dead for good: its node goes on at another one when that has adopted it, and ends when it has
+  // nothing left.
+  void run_guest(Host& host);
+  void begin_guest(Host& host, const std::string& key, const RedisModel::Node& node);
+  void end_processes(Host& host);
   void note_open(const Process& gateway);
   bool cluster_quiet() const;
   void collect_hub(const Process& process, std::vector<Event>& out) const;

@@ -168,12 +168,85 @@ void World::kill_host(uint32_t index, bool for_good) {
   const auto other_stays = [&host](const auto& other) { return other.get() != &host && !other->gone; };
   host.gone = for_good && std::any_of(hosts_.begin(), hosts_.end(), other_stays);
   trace_.line("!! host ", index, host.gone ? " dies for good" : " dies");
-  host.down = true;
   host.paused = false;
-  for (Process* process : std::vector<Process*>(slots_)) {
-    if (process != nullptr && process->host == index) kill(*process);
-  }
+  end_processes(host);
   if (on_host_death) on_host_death(host);
+  for (const auto& guest : hosts_) {
+    if (guest->gone && !guest->down && guest->guest_of == index) end_processes(*guest);
+  }
+}
+
+void World::end_processes(Host& host) {
+  host.down = true;
+  for (Process* process : std::vector<Process*>(slots_)) {
+    if (process != nullptr && process->host == host.index) kill(*process);
+  }
+}
+
+// --- guests ---
+
+void World::run_guest(Host& host) {
+  if (host.buried) {
+    if (host.down) return;
+    trace_.line("!! nothing is left of host ", host.index);
+    return end_processes(host);
+  }
+  if (host.down) {
+    bool known = false;
+    for (const auto& [key, node] : redis_.nodes()) {
+      if (!key.starts_with(text("host", host.index, '.'))) continue;
+      known = true;
+      if (!node.adopter.empty() && node.gateway == 0) return begin_guest(host, key, node);
+    }
+    host.buried = !known;  // it has never joined, or Redis has lost it
+    return;
+  }
+  Process* gateway = slots_[gateway_of(host.index)];
+  if (gateway == nullptr || !gateway->ready || page(gateway->place).get(metrics::Gauge::cluster_ready) == 0) return;
+  for (uint32_t place = host.index * per_host(); place < gateway->place; ++place) {
+    const Process* worker = slots_[place];
+    if (worker == nullptr || !worker->ready || page(place).get(metrics::Gauge::sessions) != 0) return;
+  }
+  for (const auto gauge : {metrics::Gauge::cluster_waiting_bytes, metrics::Gauge::cluster_inbox_bytes}) {
+    if (page(gateway->place).get(gauge) != 0) return;
+  }
+  gateway->broker->bury();
+  gateway->dirty = true;
+}
+
+void World::begin_guest(Host& host, const std::string& key, const RedisModel::Node& node) {
+  const auto at = std::ranges::find_if(
+      hosts_, [&](const auto& other) { return node.adopter.starts_with(text(other->config.redis.node_id, '.')); });
+  if (at == hosts_.end() || (*at)->down) return;
+  host.guest_of = (*at)->index;
+  host.config.redis.node_id = key + '@' + node.adopter;
+  trace_.line("!! ", key, " goes on at host ", host.guest_of);
+  for (uint32_t slot = 0; slot + 1 < per_host(); ++slot) {
+    store::MemoryStore::Disk& disk = disks_[host.index * per_host() + slot];
+    disk.clear();
+    const auto copy = node.copies.find(slot);
+    if (copy == node.copies.end()) continue;
+    for (const auto& [record, value] : copy->second.round != 0 ? copy->second.records : copy->second.next) {
+      if (record[0] != 'M' || record == "Malive") disk[record] = value;
+    }
+  }
+  host.down = false;
+  host.partitioned = (*at)->partitioned;
+  for (uint32_t place = host.index * per_host(); place < (host.index + 1) * per_host(); ++place) start(place);
+}
+
+// A copy that is not whole is as good as none for who dies now.
+void World::note_copies(Host& host) {
+  bool whole = true;
+  for (uint32_t place = host.index * per_host(); place + 1 < (host.index + 1) * per_host(); ++place) {
+    const Process* worker = slots_[place];
+    whole = whole && worker != nullptr && page(place).get(metrics::Gauge::cluster_copy_whole) != 0;
+  }
+  if (whole) {
+    host.uncopied = kNever;
+  } else if (host.uncopied == kNever) {
+    host.uncopied = trace_.step();
+  }
 }
 
 void World::revive_host(uint32_t index) {
@@ -198,7 +271,7 @@ void World::heal_cluster() {
   redis_.up();
   redis_.set_full(false);
   for (const auto& host : hosts_) {
-    host->gone = false;
+    if (host->gone && host->down) continue;
     host->slow = false;
     if (host->partitioned) set_partitioned(host->index, false);
     if (host->paused) pause_host(host->index, false);
@@ -218,13 +291,13 @@ bool World::troubled(uint32_t index) const {
 }
 
 void World::note_lease(Host& host) {
-  const auto name = host.config.redis.node_id + '.';
+  const auto name = text("host", host.index, '.');
   bool leased = false;
   std::string adopted;
   for (const auto& [key, node] : redis_.nodes()) {
     if (!key.starts_with(name)) continue;
     if (!node.adopter.empty()) adopted = std::max(adopted, key);
-    leased = leased || (node.adopter.empty() && !redis_.lease_over(node));
+    leased = leased || (node.gateway != 0 && !redis_.lease_over(node));
   }
   if (!leased) host.lost_lease = trace_.step();
   if (adopted <= host.adopted) return;
@@ -236,6 +309,11 @@ void World::note_lease(Host& host) {
 void World::note_troubles() {
   for (const auto& host : hosts_) {
     note_lease(*host);
+    if (host->gone) {
+      run_guest(*host);
+      continue;
+    }
+    if (!host->down) note_copies(*host);
     if (!troubled(host->index)) continue;
     calm_since_ = clock_.now_ms();
     if (host->troubles.empty() || host->troubles.back().end != kNever)
@@ -331,7 +409,7 @@ std::string World::unrest() const {
     if (process->hub == nullptr) continue;
     if (!process->hub->connected() || !process->hub->idle()) out += text(process->name(), " talks to Redis; ");
     const auto node = redis_.nodes().find(process->hub->key());
-    if (node == redis_.nodes().end() || !node->second.adopter.empty()) {
+    if (node == redis_.nodes().end()) {
       out += text(process->hub->key(), " is not a live node; ");
     } else if (!node->second.inbox.empty()) {
       out += text(process->hub->key(), " has ", node->second.inbox.size(), " entries in its inbox, ",
@@ -354,11 +432,11 @@ bool World::cluster_quiet() const {
   if (!redis_.is_up() || redis_.full() || clock_.now_ms() < calm_since_ + 2 * settings_.lease_ms) return false;
   size_t nodes = 0;
   for (const auto& host : hosts_) {
-    if (host->gone) continue;
+    if (host->buried) continue;
     const Process* gateway = slots_[gateway_of(host->index)];
     if (host->partitioned || gateway == nullptr || !gateway->hub->connected() || !gateway->hub->idle()) return false;
     const auto node = redis_.nodes().find(gateway->hub->key());
-    if (node == redis_.nodes().end() || !node->second.adopter.empty() || !node->second.inbox.empty()) return false;
+    if (node == redis_.nodes().end() || !node->second.inbox.empty()) return false;
     ++nodes;
   }
   return nodes == redis_.nodes().size();

@@ -894,6 +894,22 @@ void buried(HubWorld& world) {
   CHECK(a.join("a", 2, kLong).value.fresh);
 }
 
+void buried_is_nobody(HubWorld& world) {
+  Gateway a(world, "a", 1);
+  Gateway b(world, "b", 1);
+  a.own("held");
+  a.own("claimed");
+  const uint64_t epoch = b.claim("claimed").value.epoch;
+  CHECK(a.bury() == Status::ok);
+  CHECK(b.holder("held").empty());
+  CHECK(b.claim("held").value.previous.empty());
+  CHECK(b.claim("claimed").value.previous.empty());
+  CHECK(b.holder("claimed").empty());
+  const auto held = b.hold("claimed", epoch + 1).value;
+  CHECK(held.holder == b.key);
+  CHECK(held.previous.empty());
+}
+
 void next_adopter(HubWorld& world) {
   Gateway a(world, "a", 1, kShort);
   Gateway b(world, "b", 1);
@@ -1077,6 +1093,7 @@ const std::vector<HubCheck>& hub_checks() {
       {"an adopted node goes on under another name", adopted_node_goes_on},
       {"an adopted node comes back as another", adopted_node_comes_back},
       {"a buried node leaves nothing", buried},
+      {"what a buried node held is nobody's", buried_is_nobody},
       {"the next adopter takes over", next_adopter},
       {"a node finds what it holds and claims", what_is_mine},
       {"a cut loses answers, and repeating mends it", cut_and_back},

@@ -21,6 +21,7 @@
 #include "worker/broker/retained_service.h"
 #include "worker/broker/sessions.h"
 #include "worker/broker/shared_dispatch.h"
+#include "worker/broker/strays.h"
 #include "worker/broker/sys_topics.h"
 #include "worker/broker/takeovers.h"
 #include "worker/broker/tickets.h"
@@ -51,6 +52,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         journal_(core_),
         copier_(core_),
         life_(core_),
+        strays_(core_),
         records_(core_),
         outbox_(core_),
         accepted_(core_),
@@ -68,6 +70,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     core_.journal = &journal_;
     core_.copier = &copier_;
     core_.life = &life_;
+    core_.strays = &strays_;
     core_.records = &records_;
     core_.session_shared.recorder = &records_;
     core_.outbox = &outbox_;
@@ -365,7 +368,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     takeovers_.on_peer_gone(peer);
     if (gateway_) gateway_->on_peer_gone(peer);
     departures_.on_peer_gone(peer);
-    if (peer.slot == core_.gateway_slot()) copier_.on_gateway_gone();
+    copier_.on_gateway_gone(peer);
     sys_.forget_published();
   }
 
@@ -486,6 +489,9 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         return claims_.on_cluster_granted(peer.id, body);
       case FrameType::cluster_registered:
         return claims_.on_cluster_registered(body);
+      case FrameType::stray:
+        if (gateway_) return gateway_->strays().on_worker_stray(body);
+        return from_gateway(peer) && strays_.on_stray(body);
       case FrameType::life:
         return from_gateway(peer) && life_.on_life(body);
       case FrameType::cluster_joined:
@@ -532,7 +538,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       case FrameType::copied:
         return from_gateway(peer) && copier_.on_copied(body);
       case FrameType::copy_state:
-        return from_gateway(peer) && copier_.on_state(body);
+        return from_gateway(peer) && copier_.on_state(peer.id, body);
       case FrameType::retain_state:
         return from_gateway(peer) && retained_.home().on_state(body);
       case FrameType::retain_ordered:
@@ -618,6 +624,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   Journal journal_;
   Copier copier_;
   HostLife life_;
+  Strays strays_;
   Records records_;
   Outbox outbox_;
   Accepted accepted_;

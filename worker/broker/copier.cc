@@ -6,6 +6,7 @@
 #include "shared/store/record.h"
 #include "worker/broker/journal.h"
 #include "worker/broker/peers.h"
+#include "worker/broker/strays.h"
 
 namespace broker {
 
@@ -29,6 +30,13 @@ void Copier::begin() {
 }
 
 void Copier::end() {
+  if (whole_) {
+    std::unordered_map<uint64_t, uint64_t> not_copied;
+    for (const Sent& sent : sent_) {
+      for (const auto& [sid, position] : sent.queued) not_copied.emplace(sid, position);
+    }
+    core_.strays->on_copies_ended(not_copied);
+  }
   round_ = 0;
   whole_ = read_ = false;
   sent_.clear();
@@ -44,8 +52,8 @@ void Copier::send(CopyStep step, const store::Batch& batch, Sent sent) {
   if (gateway == nullptr) return;
   ++steps_;
   sent.us = core_.env.clock->wall_us();
-  sent_.push_back(sent);
   under_way_ += sent.bytes;
+  sent_.push_back(std::move(sent));
   bus::Writer(core_.scratch).put<uint64_t>(round_).put<uint8_t>(static_cast<uint8_t>(step)).bytes(batch.view());
   core_.peers->send(*gateway, bus::FrameType::copy, 0, core_.scratch);
 }
@@ -53,19 +61,23 @@ void Copier::send(CopyStep step, const store::Batch& batch, Sent sent) {
 void Copier::add(const store::Batch& batch, uint64_t number) {
   if (round_ == 0) return;
   store::Batch copied;
+  Sent sent{number, 0, {}, 0};
   batch.for_each([&](bool erase, std::string_view key, std::string_view value) {
     if (!is_copied(key)) return;
     if (erase) {
       copied.erase(key);
     } else {
       copied.put(key, value);
+      if (whole_ && key[0] == static_cast<char>(store::Kind::delivery)) {
+        if (const auto parts = store::parse_key(key)) sent.queued.emplace_back(parts->sid, parts->number);
+      }
     }
     if (read_) return;
     keys_[number].emplace_back(key);
     ++fresh_[std::string(key)];
   });
   if (!copied.empty()) {
-    send(CopyStep::batch, copied, {number, 0});
+    send(CopyStep::batch, copied, std::move(sent));
   } else if (sent_.empty()) {
     copied_ = number;
   } else {
@@ -96,7 +108,7 @@ void Copier::run() {
   const bool more = core_.env.store->read_on(after_, kPiece, [&](std::string_view key, std::string_view value) {
     if (is_copied(key) && !fresh_.contains(std::string(key))) piece.put(key, value);
   });
-  if (!piece.empty()) send(CopyStep::batch, piece, {0, piece.bytes()});
+  if (!piece.empty()) send(CopyStep::batch, piece, {0, piece.bytes(), {}, 0});
   if (more) return;
   read_ = true;
   keys_.clear();
@@ -105,10 +117,11 @@ void Copier::run() {
   finish_ = steps_;
 }
 
-bool Copier::on_state(std::string_view body) {
+bool Copier::on_state(const WorkerId& gateway, std::string_view body) {
   bus::Reader reader(body);
   const auto state = static_cast<CopyState>(reader.get<uint8_t>());
   if (!reader.at_end() || state > CopyState::failed) return false;
+  gateway_ = gateway;
   there_ = state != CopyState::away;
   begin_at_ = state == CopyState::failed ? core_.now() + kRetryMs : 0;
   end();
@@ -131,13 +144,15 @@ bool Copier::on_copied(std::string_view body) {
   }
   if (read_ && done >= finish_ && !std::exchange(whole_, true)) {
     core_.page.set(metrics::Gauge::cluster_copy_whole, 1);
+    core_.strays->on_copies_whole();
   }
   if (whole_) copied_us_ = std::max(copied_us_, until);
   core_.journal->run_completed();
   return true;
 }
 
-void Copier::on_gateway_gone() {
+void Copier::on_gateway_gone(const WorkerId& gateway) {
+  if (gateway != gateway_) return;
   there_ = false;
   end();
 }

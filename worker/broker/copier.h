@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "shared/bus/frames.h"
@@ -42,9 +43,10 @@ class Copier {
   bool waits_for(uint64_t number) const { return whole_ && number > copied_; }
 
   // --- the gateway ---
-  bool on_state(std::string_view body);
+  bool on_state(const WorkerId& gateway, std::string_view body);
   bool on_copied(std::string_view body);
-  void on_gateway_gone();
+  // It may have been replaced already.
+  void on_gateway_gone(const WorkerId& gateway);
 
   // A piece of what is stored. Once a turn.
   void run();
@@ -57,7 +59,8 @@ class Copier {
   struct Sent {           // a step of the round
     uint64_t number = 0;  // the last batch of the journal that it brings, or a step before it; 0: none
     size_t bytes = 0;     // of a piece
-    uint64_t us = 0;      // wall clock: what was stored until then is in it, or in a step before it
+    std::vector<std::pair<uint64_t, uint64_t>> queued;  // sid and position of the messages that a batch stores
+    uint64_t us = 0;  // wall clock: what was stored until then is in it, or in a step before it
   };
   void begin();
   void end();
@@ -65,6 +68,7 @@ class Copier {
   static bool is_copied(std::string_view key);
 
   Core& core_;
+  WorkerId gateway_;    // that said so
   bool there_ = false;  // the gateway can copy
   uint64_t round_ = 0;  // 0: none
   bool whole_ = false;  // all there was when the round began has arrived

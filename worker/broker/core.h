@@ -48,6 +48,7 @@ class Departures;
 class Journal;
 class Copier;
 class HostLife;
+class Strays;
 class Records;
 class Outbox;
 class Accepted;
@@ -112,6 +113,7 @@ struct Core {
   Journal* journal = nullptr;
   Copier* copier = nullptr;
   HostLife* life = nullptr;
+  Strays* strays = nullptr;
   Records* records = nullptr;
   Outbox* outbox = nullptr;
   Accepted* accepted = nullptr;

@@ -49,10 +49,13 @@ Gateway::Gateway(Core& core)
       exports_(core),
       shares_(core, [this](NodeFrame type, std::string_view body) { announce(type, body); }),
       copies_(core, *core.env.hub),
+      strays_(core),
       share_sender_(core, *this, shares_),
       share_receiver_(core, *this, shares_),
       inbox_(*core.env.hub,
              [this](const cluster::Entry& entry, NodeInbox& inbox) {
+               core_.page.add(metrics::Counter::cluster_batches_received);
+               core_.page.add(metrics::Counter::cluster_bytes_received, entry.frames.size());
                if (!on_frames(node(entry.from), entry.gateway, entry.frames, &inbox)) {
                  log(3, "malformed entry in the inbox", {{"from", entry.from}});
                }
@@ -142,6 +145,7 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     imports_.on_joined();
     tell_joined();
     copies_.on_joined();
+    strays_.on_joined();
     inbox_end_ = membership.inbox_end;
     if (workers_synced_) inbox_.open(key_, inbox_end_);
   }
@@ -151,14 +155,15 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
   // does as another.
   std::vector<std::string> gone;
   for (const auto& [key, remote] : nodes_) {
-    if (!remote->listed) continue;
     bool there = false;
     bool again = false;
     for (const cluster::Node& n : membership.nodes) {
       there = there || n.key == key;
       again = again || name_of(n.key) == name_of(key);
     }
-    if (!there && (calm_ || again)) gone.push_back(key);
+    // Of one that is new here the answer may be older than what we heard from it.
+    remote->missed = there ? 0 : remote->missed + 1;
+    if (remote->missed >= (remote->listed ? 1 : 3) && (calm_ || again)) gone.push_back(key);
   }
   for (const std::string& key : gone) forget(key);
   for (const cluster::Node& known : membership.nodes) {
@@ -243,6 +248,7 @@ void Gateway::show() const {
 void Gateway::fenced(const char* what) {
   if (fenced_) return;
   fenced_ = true;
+  core_.page.add(metrics::Counter::cluster_fenced);
   log(2, "this host's life in the cluster has ended: beginning another", {{"found by", what}});
   if (core_.env.on_fenced) core_.env.on_fenced();
 }
@@ -344,6 +350,7 @@ void Gateway::end_of_turn() {
         hub_.datagram(key, remote->datagrams);
       } else {
         core_.page.add(metrics::Counter::publish_dropped_bus);
+        core_.page.add(metrics::Counter::cluster_dropped_qos0);
       }
       remote->datagrams.clear();
     }
@@ -352,6 +359,10 @@ void Gateway::end_of_turn() {
       RemoteNode* there = find(to);
       if (status == Status::fenced) return fenced("a batch");
       if (there == nullptr) return;
+      if (status == Status::ok) {
+        core_.page.add(metrics::Counter::cluster_batches_sent);
+        core_.page.add(metrics::Counter::cluster_bytes_sent, there->stream.under_way_bytes());
+      }
       for (const TicketId ticket : there->stream.on_sent(number, status)) core_.tickets->done(ticket);
     });
   }
@@ -598,6 +609,7 @@ void Gateway::forward(const bus::MessageRef& message) {
   const int64_t shift = expiry_shift();
   for (const uint32_t id : targets_) {
     RemoteNode& remote = *by_id_[id];
+    core_.page.add(metrics::Counter::cluster_messages_sent);
     if (in_stream(*message)) {
       remote.stream.append(NodeFrame::publish, {}, *message, shift);
       remote.stream.wait(core_.tickets->wait());
@@ -610,6 +622,7 @@ void Gateway::forward(const bus::MessageRef& message) {
 void Gateway::send_datagram(RemoteNode& to, NodeFrame type, std::string_view prefix, const bus::Message& message) {
   if (!joined_ || to.datagrams.size() >= kMaxOutstanding) {
     core_.page.add(metrics::Counter::publish_dropped_bus);
+    core_.page.add(metrics::Counter::cluster_dropped_qos0);
     return;
   }
   append_node_frame_head(to.datagrams, type, prefix.size() + bus::message_size(message));
@@ -700,6 +713,8 @@ bool Gateway::on_frame(RemoteNode& from, NodeFrame type, std::string_view body, 
     case NodeFrame::state_delivery:
     case NodeFrame::state_end:
       return imports_.on_state(from, type, body);
+    case NodeFrame::stray:
+      return strays_.on_node_stray(body);
     case NodeFrame::cut_sent:
       return imports_.on_cut_sent(from, body);
     // In the inbox of a node that this one has adopted: who asked asks another, or has had its answer.
@@ -715,6 +730,7 @@ bool Gateway::on_publish(std::string_view body, NodeInbox* inbox) {
   bus::Reader reader(body);
   const bus::MessageRef message = bus::read_message(reader, base::BufferRef(), expiry_shift());
   if (!message) return false;
+  core_.page.add(metrics::Counter::cluster_messages_received);
   if (inbox == nullptr) {
     if (in_stream(*message)) return false;
     core_.tickets->begin_unwatched();

@@ -29,6 +29,7 @@
 #include "worker/broker/retained_sync.h"
 #include "worker/broker/share_receiver.h"
 #include "worker/broker/share_sender.h"
+#include "worker/broker/strays.h"
 
 namespace broker {
 
@@ -42,6 +43,7 @@ struct RemoteNode {
   base::MonoMs lease_until = 0;  // as far as we have heard
   std::string adopter;           // the node whose host it goes on at
   bool listed = false;           // it has been among the nodes
+  uint32_t missed = 0;           // so often it was not among them, since it was last
   uint64_t told = 0;             // the gateway that everything has been told
   bool synced = false;           // it has told us everything
   uint64_t marked = 0;           // up to where it has what we announced
@@ -97,6 +99,7 @@ class Gateway final : public cluster::Hub::Events {
   const std::string& key() const { return key_; }
   NodeDirectory& directory() { return directory_; }
   NodeCopies& copies() { return copies_; }
+  NodeStrays& strays() { return strays_; }
   // That process, of another host, is a live node's gateway; or, of the node `key`, one of its workers.
   bool may_say_more(std::string_view key, uint64_t incarnation) const;
   RemoteNode* find(std::string_view key);
@@ -190,6 +193,7 @@ class Gateway final : public cluster::Hub::Events {
   NodeExports exports_;
   NodeShares shares_;
   NodeCopies copies_;
+  NodeStrays strays_;
   ShareSender share_sender_;
   ShareReceiver share_receiver_;
   NodeInbox inbox_;

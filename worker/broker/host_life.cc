@@ -7,6 +7,7 @@
 #include "worker/broker/journal.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/sessions.h"
+#include "worker/broker/strays.h"
 
 namespace broker {
 
@@ -20,6 +21,7 @@ bool HostLife::restore(std::string_view value) {
 }
 
 void HostLife::on_restored(session::Session& session, uint64_t wall_ms, uint64_t alive_ms) {
+  if (core_.config.is_guest()) core_.page.add(metrics::Counter::sessions_adopted);
   if (!core_.config.clustered()) return core_.sessions->on_restored(session, wall_ms, alive_ms);
   restored_.push_back({session.id(), session.sid, wall_ms, alive_ms});
 }
@@ -52,6 +54,7 @@ void HostLife::give_up_what_was_copied() {
   });
   for (const std::string& id : gone) {
     if (session::Session* session = core_.sessions->find(id)) {
+      core_.strays->send_after(*session);
       core_.claims->release(*session);
       core_.sessions->forget(*session);
     }

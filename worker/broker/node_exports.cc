@@ -284,6 +284,7 @@ bool NodeExports::on_state(const WorkerId& from, bus::FrameType type, std::strin
   out.append(rest);
   if (type == bus::FrameType::state_end) {
     node->stream.append(NodeFrame::state_end, out);
+    core_.page.add(metrics::Counter::cluster_takeovers);
     e.done = true;
     return true;
   }

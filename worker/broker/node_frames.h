@@ -34,6 +34,7 @@ enum class NodeFrame : uint8_t {
   freeze = 28,          // u64 token, u32 n, n times u64 whose cut comes
   abort = 29,           // u64 token
   stale = 30,           // u64 epoch, text client id: it is safe here
+  stray = 31,           // text client id, u8 qos, u8 retain, message: for a session that is there now
   // A message for a member of the node, and what became of it. `gateway` is the one that asks; its tokens are its own.
   shared_publish = 50,  // u64 gateway, u64 token, u8 repeat, text group, text filter, message
   shared_result = 51,   // u64 gateway, u64 token, u8 accepted

@@ -262,6 +262,7 @@ bool NodeImports::on_state(RemoteNode& from, NodeFrame type, std::string_view bo
     case NodeFrame::state_end:
       out.append(rest);
       send(import, bus::FrameType::state_end, out);
+      core_.page.add(metrics::Counter::cluster_takeovers);
       arrived_[import.id] = {import.node, token};
       imports_.erase(it);
       return true;

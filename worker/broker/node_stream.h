@@ -41,6 +41,7 @@ class NodeStream {
     std::vector<TicketId> tickets;
   };
   Abandoned abandon();
+  size_t under_way_bytes() const { return under_way_.frames.size(); }
   // Not in the inbox yet.
   size_t waiting_bytes() const;
 

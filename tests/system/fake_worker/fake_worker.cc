@@ -96,7 +96,7 @@ class FakeWorker {
     page_.set(metrics::Gauge::redis_up, behaviour_ != "no_redis");
     page_.set(metrics::Gauge::cluster_ready, behaviour_ != "no_redis");
     if (boot_.config.is_gateway(boot_.slot))
-      channel_->send(control::Nodes{{{"one.1", 9000, ""}, {"two.1", 0, "one.1"}}});
+      channel_->send(control::Nodes{"", false, {{"one.1", 9000, ""}, {"two.1", 0, "one.1"}}});
     channel_->send(control::Ready{boot_.incarnation});
     if (behaviour_ == "crash_ready") std::abort();
     if (behaviour_ == "deaf") channel_.reset();

@@ -1,0 +1,53 @@
+// In a cluster: messages of sessions that went on elsewhere while this host was cut off.
+//
+// What a session got here after its copy was not kept any more is in its queue here only. When the host learns that the
+// session is another's now, it is sent after it, to the end of its queue (DESIGN section 7, netsplit: at least once).
+//
+//   worker ──stray──> gateway ──holder(client)──> stream of that node ──> its gateway ──stray──> the worker that has it
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include "worker/broker/core.h"
+
+namespace broker {
+
+// At a worker.
+class Strays {
+ public:
+  explicit Strays(Core& core) : core_(core) {}
+
+  // The session goes on elsewhere, and is about to be forgotten here.
+  void send_after(session::Session& session);
+  // From now on no copies are kept. `not_copied`: by sid, from which position on it had not been copied yet.
+  void on_copies_ended(const std::unordered_map<uint64_t, uint64_t>& not_copied);
+  void on_copies_whole();
+  // From the gateway: for a session of this host.
+  bool on_stray(std::string_view body);
+
+ private:
+  Core& core_;
+};
+
+// At a gateway.
+class NodeStrays {
+ public:
+  explicit NodeStrays(Core& core) : core_(core) {}
+
+  bool on_worker_stray(std::string_view body);
+  bool on_node_stray(std::string_view body);
+  void on_joined();
+
+ private:
+  void ask(std::string id, std::string body);
+
+  Core& core_;
+  std::deque<std::pair<std::string, std::string>> waiting_;  // client id, body; until Redis is there
+};
+
+}  // namespace broker
