@@ -102,22 +102,6 @@ end
 )lua";
 
 constexpr std::string_view kDirectory = R"lua(
-local function entry(bucket, client)
-  local s = call('HGET', P .. 'dir:' .. bucket, client)
-  local e = {epoch = '0', held = '0', claims = {}, holder = ''}
-  if s then
-    local claims
-    e.epoch, e.held, claims, e.holder = string.match(s, '^(%d+)\n(%d+)\n([^\n]*)\n([^\n]*)$')
-    local function buried(key)
-      return key ~= '' and key ~= ARGV[2] and call('ZSCORE', P .. 'buried', key)
-    end
-    for n, k in string.gmatch(claims, '(%d+) ([^\t]+)\t') do
-      if not buried(k) then e.claims[#e.claims + 1] = {epoch = n, key = k} end
-    end
-    if buried(e.holder) then e.holder, e.held = '', '0' end
-  end
-  return e
-end
 -- Forgets claims: those that are not to stay.
 local function claims_that(e, stays)
   local all = e.claims
@@ -125,6 +109,19 @@ local function claims_that(e, stays)
   for _, c in ipairs(all) do
     if stays(c) then e.claims[#e.claims + 1] = c end
   end
+end
+local function entry(bucket, client)
+  local s = call('HGET', P .. 'dir:' .. bucket, client)
+  local e = {epoch = '0', held = '0', claims = {}, holder = ''}
+  if s then
+    local claims
+    e.epoch, e.held, claims, e.holder = string.match(s, '^(%d+)\n(%d+)\n([^\n]*)\n([^\n]*)$')
+    for n, k in string.gmatch(claims, '(%d+) ([^\t]+)\t') do e.claims[#e.claims + 1] = {epoch = n, key = k} end
+    local function stays(k) return k == ARGV[2] or not call('ZSCORE', P .. 'buried', k) end
+    claims_that(e, function(c) return stays(c.key) end)
+    if e.holder ~= '' and not stays(e.holder) then e.holder, e.held = '', '0' end
+  end
+  return e
 end
 local function put_entry(bucket, client, e)
   if #e.claims == 0 and e.holder == '' then

@@ -260,6 +260,7 @@ int main(int argc, char** argv) {
       failures += run_scenarios(options, sim::cluster_scenarios());
       failures += run_scenarios(options, sim::retained_scenarios());
       failures += run_scenarios(options, sim::shared_scenarios());
+      failures += run_scenarios(options, sim::roaming_scenarios());
     }
   }
   if (options.seeds > 0 && options.scenario.empty()) failures += run_seeds(options);

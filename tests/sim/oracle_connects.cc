@@ -28,11 +28,9 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
   if (connack.reason != proto::ReasonCode::success) {
     connection.refused = connection.turned_away = true;
     trace_.line(connection.name(), " <= CONNACK ", proto::to_string(connack.reason));
-    // Or its session may be at a host that is dead, and has not gone on elsewhere yet.
-    const auto lost = [&](const auto& host) { return host->lost_lease >= connection.connect_handed; };
     const bool excused = connection.process.store.has_failed() ||
                          world_.troubled_since(connection.process.host, connection.connect_handed) ||
-                         std::ranges::any_of(world_.hosts(), lost) || out_of_reach(connection);
+                         out_of_reach(connection);
     require(excused || connack.reason != proto::ReasonCode::server_unavailable, connection,
             "is refused though the store is well");
     return;

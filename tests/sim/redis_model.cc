@@ -184,7 +184,7 @@ RedisModel::Result<Held> RedisModel::hold(const Caller& caller, std::string_view
 }
 
 void RedisModel::forget_buried(Entry& entry) const {
-  std::erase_if(entry.claims, [this](const auto& claim) { return state_.buried.contains(claim.second); });
+  std::erase_if(entry.claims, [this](const auto& c) { return state_.buried.contains(c.second); });
   if (state_.buried.contains(entry.holder)) entry.holder.clear(), entry.held = 0;
 }
 

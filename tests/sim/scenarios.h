@@ -21,5 +21,6 @@ const std::vector<Scenario>& scenarios();
 const std::vector<Scenario>& cluster_scenarios();
 const std::vector<Scenario>& retained_scenarios();
 const std::vector<Scenario>& shared_scenarios();
+const std::vector<Scenario>& roaming_scenarios();
 
 }  // namespace sim

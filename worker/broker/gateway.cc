@@ -471,6 +471,7 @@ void Gateway::on_worker_left(uint32_t slot) {
 
 void Gateway::on_worker_synced(uint32_t slot) {
   withdraw(routes_.on_worker_synced(slot));
+  imports_.on_worker_synced(slot);
 }
 
 void Gateway::on_worker_shares_gone(const WorkerId& worker) {

@@ -29,8 +29,8 @@ bool NodeDirectory::on_claim(const WorkerId& from, std::string_view body) {
     answer(from, id, Where::unknown, 0);
     return true;
   }
-  if (held != 0) hold({from, id, held});
   core_.page.add(metrics::Counter::cluster_claims);
+  if (held != 0) hold({from, id, held});
   core_.env.hub->claim(id, at_least, [this, from, id](Status status, const cluster::Claimed& claimed) {
     on_claimed(from, id, status, claimed);
   });

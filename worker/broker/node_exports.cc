@@ -100,6 +100,7 @@ bool NodeExports::on_cut_request(RemoteNode& from, std::string_view body) {
   if (it == exports_.end() || !it->second.begun) return true;
   Export& e = it->second;
   e.cut_requested = true;
+  if (!e.freezing) e.wanted.reset();  // it was of the round before
   e.asked.clear();
   e.streams.clear();
   core_.peers->for_each([&](Peer& peer) {

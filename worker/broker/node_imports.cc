@@ -126,7 +126,13 @@ void NodeImports::begin_anew(Import& import) {
     bus::Writer(body).put<uint64_t>(import.claim);
     send(import, bus::FrameType::restart, body);
   }
-  import.begun = import.frozen = import.freeze = import.cut_requested = false;
+  import.begun = false;
+  new_round(import);
+}
+
+// What the worker has said, or is about to say, it has said of the round before: it begins another with a cut_request.
+void NodeImports::new_round(Import& import) {
+  import.frozen = import.freeze = import.cut_requested = false;
   import.cuts.clear();
   import.asked.clear();
 }
@@ -165,6 +171,7 @@ bool NodeImports::on_cut_request(const WorkerId& from, std::string_view body) {
   if (it != imports_.end() && !it->second.node.empty()) {
     Import& import = it->second;
     import.cut_requested = true;
+    import.freeze = import.frozen = false;
     import.asked.clear();
     std::string request;
     bus::Writer(request).put<uint64_t>(it->first).text(import.node);
@@ -207,7 +214,19 @@ void NodeImports::freeze_if_cut(uint64_t token, Import& import) {
   core_.gateway->node(import.node).stream.append(NodeFrame::freeze, body);
 }
 
+// If it has stored the session its replacement tells so. If not the old owner is to go on.
+void NodeImports::on_worker_synced(uint32_t slot) {
+  for (auto& [id, arrived] : arrived_) {
+    if (arrived.worker.slot == slot && arrived.gone) {
+      arrived.abort_at = core_.now() + static_cast<base::MonoMs>(core_.config.redis.lease * 1000);
+    }
+  }
+}
+
 void NodeImports::on_worker_gone(const WorkerId& worker) {
+  for (auto& [id, arrived] : arrived_) {
+    if (arrived.worker == worker) arrived.gone = true;
+  }
   for (auto it = imports_.begin(); it != imports_.end();) {
     Import& import = it->second;
     if (import.worker != worker) {
@@ -251,6 +270,7 @@ bool NodeImports::on_state(RemoteNode& from, NodeFrame type, std::string_view bo
         look_again_if_moved(token);
         return true;
       }
+      new_round(import);
       import.begun = true;
       out.append(rest);
       send(import, bus::FrameType::state_begin, out);
@@ -263,7 +283,7 @@ bool NodeImports::on_state(RemoteNode& from, NodeFrame type, std::string_view bo
       out.append(rest);
       send(import, bus::FrameType::state_end, out);
       core_.page.add(metrics::Counter::cluster_takeovers);
-      arrived_[import.id] = {import.node, token};
+      arrived_[import.id] = {import.node, token, import.worker};
       imports_.erase(it);
       return true;
     default:
@@ -329,6 +349,11 @@ void NodeImports::on_node_gone(const std::string& key) {
 
 void NodeImports::run() {
   if (!core_.gateway->joined()) return;
+  std::vector<std::string> unclaimed;
+  for (const auto& [id, arrived] : arrived_) {
+    if (arrived.abort_at != 0 && core_.now() >= arrived.abort_at) unclaimed.push_back(id);
+  }
+  for (const std::string& id : unclaimed) on_settled(id, false);
   for (auto it = imports_.begin(); it != imports_.end();) {
     Import& import = it->second;
     const RemoteNode* node = import.node.empty() ? nullptr : core_.gateway->find(import.node);

@@ -46,6 +46,7 @@ class NodeImports {
   bool on_cut_request(const WorkerId& from, std::string_view body);
   bool on_freeze(const WorkerId& from, std::string_view body);
   void on_worker_gone(const WorkerId& worker);
+  void on_worker_synced(uint32_t slot);
 
   // --- nodes ---
   bool on_state(RemoteNode& from, NodeFrame type, std::string_view body);
@@ -90,6 +91,7 @@ class NodeImports {
   void look_again_if_moved(uint64_t token);
   // The state comes once more, from the beginning.
   void begin_anew(Import& import);
+  static void new_round(Import& import);
   void tell_nothing(const Import& import);
   void tell_not_found(const Import& import);
   void refuse(const Import& import);
@@ -104,9 +106,12 @@ class NodeImports {
   struct Arrived {  // and not settled
     std::string node;
     uint64_t token = 0;
+    WorkerId worker;
+    bool gone = false;  // the worker
+    base::MonoMs abort_at = 0;
   };
   std::map<std::string, Arrived> arrived_;  // by client id
-  uint64_t next_token_;  // no predecessor has used it: answers to that may still come
+  uint64_t next_token_;                     // no predecessor has used it: answers to that may still come
 };
 
 }  // namespace broker

@@ -1,0 +1,117 @@
+// Directed runs of a client that goes from host to host and back while something dies. Places are those of
+// cluster_scenarios.cc.
+#include "tests/sim/scenarios.h"
+#include "tests/sim/stage.h"
+
+namespace sim {
+namespace {
+
+void publish(Stage& stage) {
+  for (const char* name : {"pub0", "pub1"}) stage.publish_all(name, "t/0");
+}
+
+// At host 0 with a session, which host 1 claims, then host 0 again, then host 1. `fault` comes in the middle of that.
+void roam(Simulation& s, uint64_t variant, const std::function<void(Stage&)>& fault) {
+  Stage stage(s);
+  stage.join("c", 0, {"t/#"});
+  stage.join("pub0", 1);
+  stage.join("pub1", 4);
+  publish(stage);
+  stage.connect("c", 3 + variant % 2);
+  s.steps(variant);
+  publish(stage);
+  fault(stage);
+  stage.connect("c", variant % 2);
+  s.steps(variant % 30);
+  publish(stage);
+  stage.connect("c", 4 - variant % 2);
+  s.steps(variant % 20);
+  publish(stage);
+}
+
+void a_gateway_dies(Simulation& s, uint64_t variant) {
+  roam(s, variant, [&](Stage& stage) {
+    const uint64_t gateway = variant % 4 < 2 ? 2 : 5;
+    stage.kill(gateway);
+    s.steps(30);
+    s.world.start(static_cast<uint32_t>(gateway));
+  });
+}
+
+void both_gateways_die(Simulation& s, uint64_t variant) {
+  roam(s, variant, [&](Stage& stage) {
+    for (const uint64_t gateway : {2, 5}) stage.kill(gateway);
+    s.steps(30);
+    for (const uint32_t gateway : {2U, 5U}) s.world.start(gateway);
+  });
+}
+
+void a_worker_dies(Simulation& s, uint64_t variant) {
+  roam(s, variant, [&](Stage& stage) {
+    constexpr uint64_t kWorkers[] = {0, 1, 3, 4};
+    stage.kill(kWorkers[variant % 4]);
+    s.steps(30);
+    s.world.start(static_cast<uint32_t>(kWorkers[variant % 4]));
+  });
+}
+
+void the_way_to_redis_breaks(Simulation& s, uint64_t variant) {
+  roam(s, variant, [&](Stage& stage) { stage.cut_hub(variant % 4 / 2); });
+}
+
+void redis_is_emptied(Simulation& s, uint64_t variant) {
+  roam(s, variant, [&](Stage&) { s.world.execute({EventKind::redis_empty}); });
+}
+
+void redis_has_no_room(Simulation& s, uint64_t variant) {
+  roam(s, variant, [&](Stage&) {
+    s.world.execute({EventKind::redis_full});
+    s.steps(60);
+    s.world.execute({EventKind::redis_room});
+  });
+}
+
+// Who claimed in between gives up: what was claimed before that is still about to come.
+void claimants_give_up(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("c", variant % 2 == 0 ? 0 : 4, {"t/#"});
+  stage.join("pub0", 1);
+  stage.join("pub1", 4);
+  for (uint64_t round = 0; round < 4; ++round) {
+    for (const uint64_t place : {uint64_t{0}, 3 + variant % 2, uint64_t{1}, uint64_t{4}}) {
+      stage.connect("c", place);
+      s.steps((variant * (place + 3) + round * 7) % 25);
+      if (stage["c"].connections().empty() || (variant + place) % 3 == 0) continue;
+      stage["c"].drop(*stage["c"].connections().back(), true);
+      s.steps(variant % 11);
+    }
+    publish(stage);
+  }
+}
+
+Settings two_hosts() {
+  Settings settings;
+  settings.hosts = 2;
+  settings.workers = 2;
+  settings.clients = 0;
+  settings.clustered = true;
+  settings.retained = false;
+  return settings;
+}
+
+}  // namespace
+
+const std::vector<Scenario>& roaming_scenarios() {
+  static const std::vector<Scenario> all{
+      {"a-gateway-dies-while-a-client-roams", 60, two_hosts(), a_gateway_dies},
+      {"both-gateways-die-while-a-client-roams", 40, two_hosts(), both_gateways_die},
+      {"a-worker-dies-while-a-client-roams", 60, two_hosts(), a_worker_dies},
+      {"the-way-to-redis-breaks-while-a-client-roams", 60, two_hosts(), the_way_to_redis_breaks},
+      {"redis-is-emptied-while-a-client-roams", 40, two_hosts(), redis_is_emptied},
+      {"redis-is-full-while-a-client-roams", 40, two_hosts(), redis_has_no_room},
+      {"claimants-of-two-hosts-give-up", 60, two_hosts(), claimants_give_up},
+  };
+  return all;
+}
+
+}  // namespace sim
