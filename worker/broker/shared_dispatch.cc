@@ -514,7 +514,8 @@ void SharedDispatch::answer(const Question& question, router::SharedGroup& group
   core_.tickets->begin(
       [this, to = question.from, token = question.token] { send_result(to, token, SharedResult::accepted); });
   // A gateway asks again, too, and those behind it: after the death of all here they ask who goes on with the store.
-  if (once && (question.asked_again || is_gateway(question.from.slot))) write_mark(message->once(), group.name(), group.filter());
+  if (once && (question.asked_again || is_gateway(question.from.slot)))
+    write_mark(message->once(), group.name(), group.filter());
   give(session, group, message);
   core_.tickets->end();
 }
