@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "shared/store/record.h"
+#include "worker/broker/host_life.h"
 #include "worker/broker/journal.h"
 #include "worker/broker/peers.h"
 
@@ -36,6 +37,7 @@ void Copier::end() {
   keys_.clear();
   fresh_.clear();
   core_.page.set(metrics::Gauge::cluster_copy_whole, 0);
+  core_.life->on_copy_ended();
   core_.journal->run_completed();
 }
 
@@ -132,6 +134,7 @@ bool Copier::on_copied(std::string_view body) {
   }
   if (read_ && done >= finish_ && !std::exchange(whole_, true)) {
     core_.page.set(metrics::Gauge::cluster_copy_whole, 1);
+    core_.life->note_copied();
   }
   if (whole_) copied_us_ = std::max(copied_us_, until);
   core_.journal->run_completed();
