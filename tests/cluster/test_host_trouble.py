@@ -132,6 +132,36 @@ def test_host_that_comes_back_after_it_was_adopted(cluster):
     moved.expect_closed(Reason.SESSION_TAKEN_OVER)
 
 
+def test_host_that_comes_back_gives_up_what_was_new_when_it_died(cluster):
+    """A session that had moved a moment before is in the copy, too: what is published meanwhile is there, not here."""
+    c = cluster(hosts=2)
+    a, b = c
+    b.connect("c", 0, **DURABLE).subscribe("q", qos=1)
+    c.copied()
+    b.connect("c", 1, **DURABLE)
+    b.kill()
+    a.sees(a)
+    a.connect("p").publish("q", b"meanwhile", qos=1)
+    b.start()
+    returned(b, "c", 1).receive(payload=b"meanwhile", timeout=30)
+
+
+def test_gateway_that_begins_while_a_host_is_down_loses_nothing_for_it(cluster):
+    """Nobody can tell it what that host's sessions want until somebody goes on with it."""
+    c = cluster(hosts=2)
+    a, b = c
+    b.connect("c", **DURABLE).subscribe("q", qos=1)
+    c.copied()
+    b.kill()
+    a.kill_gateway()
+    a.kill_workers(0)
+    publisher = a.connect("p", timeout=ADOPTION_TIMEOUT)
+    for number in range(5):
+        publisher.publish("q", b"%d" % number, qos=1)
+    client = returned(a, "c")
+    assert [client.receive(timeout=30).payload for _ in range(5)] == [b"%d" % number for number in range(5)]
+
+
 def test_host_that_stops_and_starts_within_its_lease_keeps_its_sessions(cluster):
     c = cluster(hosts=2)
     a, b = c

@@ -47,6 +47,13 @@ def run_once(seed, kills, seconds, fault=None, **options):
     return summary, violations, world.record
 
 
+def unbroken(seed, kills, seconds, **options):
+    """(summary, record) of a run that must break no contract."""
+    summary, violations, record = run_once(seed, kills, seconds, **options)
+    assert not violations, f"MM_SEED={seed}: {summary}\n" + "\n".join(f"{v.kind}: {v.text}" for v in violations[:40])
+    return summary, record
+
+
 def show(violations, most=8):
     """Some of each kind."""
     shown = collections.Counter()

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "shared/store/record.h"
+#include "worker/broker/host_life.h"
 #include "worker/broker/journal.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/strays.h"
@@ -44,6 +45,7 @@ void Copier::end() {
   keys_.clear();
   fresh_.clear();
   core_.page.set(metrics::Gauge::cluster_copy_whole, 0);
+  core_.life->on_copy_ended();
   core_.journal->run_completed();
 }
 
@@ -145,6 +147,7 @@ bool Copier::on_copied(std::string_view body) {
   if (read_ && done >= finish_ && !std::exchange(whole_, true)) {
     core_.page.set(metrics::Gauge::cluster_copy_whole, 1);
     core_.strays->on_copies_whole();
+    core_.life->note_copied();
   }
   if (whole_) copied_us_ = std::max(copied_us_, until);
   core_.journal->run_completed();

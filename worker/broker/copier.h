@@ -39,6 +39,7 @@ class Copier {
   void on_stored(uint64_t number);
   // Wall clock: everything that was stored here until then is in a whole copy; 0: never was.
   uint64_t copied_us() const { return copied_us_; }
+  bool whole() const { return whole_; }
   // It is stored, and not complete before it is copied.
   bool waits_for(uint64_t number) const { return whole_ && number > copied_; }
 

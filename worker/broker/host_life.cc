@@ -10,12 +10,18 @@
 #include "worker/broker/strays.h"
 
 namespace broker {
+namespace {
+
+constexpr uint64_t kWhole = UINT64_MAX;  // LifeRecord::copied_us
+
+}  // namespace
 
 bool HostLife::restore(std::string_view value) {
   store::LifeRecord record;
   if (!store::decode(value, record)) return false;
   cluster_ = record.cluster;
-  copied_us_ = record.copied_us;
+  found_whole_ = record.copied_us == kWhole;
+  copied_us_ = found_whole_ ? core_.env.clock->wall_us() : record.copied_us;
   key_ = record.key;
   return true;
 }
@@ -75,17 +81,23 @@ void HostLife::go_on() {
 }
 
 void HostLife::note_copied() {
-  if (!known_ || core_.copier->copied_us() <= copied_us_ || core_.journal->batch() == noted_) return;
+  const bool whole = known_ && core_.copier->whole() && !noted_whole_;
+  if (!whole && !found_whole_) return;
+  noted_whole_ = noted_whole_ || whole;
   write();
-  noted_ = core_.journal->batch() + 1;  // not again for this
+}
+
+void HostLife::on_copy_ended() {
+  if (std::exchange(noted_whole_, false)) write();
 }
 
 void HostLife::write() {
+  found_whole_ = false;
   copied_us_ = std::max(copied_us_, core_.copier->copied_us());
   std::string key;
   std::string value;
   store::meta_key(key, "life");
-  store::encode(value, store::LifeRecord{cluster_, copied_us_, key_});
+  store::encode(value, store::LifeRecord{cluster_, noted_whole_ ? kWhole : copied_us_, key_});
   core_.journal->put(key, value);
 }
 

@@ -29,8 +29,10 @@ class HostLife {
   void on_restored(session::Session& session, uint64_t wall_ms, uint64_t alive_ms);
   // From the gateway.
   bool on_life(std::string_view body);
-  // Now and then.
+  // The copy is whole; and now and then.
   void note_copied();
+  // It is not any more: what is stored from now on is not in it.
+  void on_copy_ended();
 
  private:
   struct Restored {
@@ -48,7 +50,9 @@ class HostLife {
   uint64_t cluster_ = 0;
   std::string key_;         // of the node; empty: never told
   uint64_t copied_us_ = 0;  // wall clock: what was stored until then was in a whole copy
-  uint64_t noted_ = 0;      // the journal's batch behind the last note
+  // The store says that all in it is: whoever finds that there knows that it was so until the end of its writer.
+  bool noted_whole_ = false;
+  bool found_whole_ = false;  // and that has to be taken back
   std::vector<Restored> restored_;
 };
 

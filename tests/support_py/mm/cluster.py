@@ -199,6 +199,17 @@ class Cluster:
             host.fan_out(timeout=timeout).sees(*live, timeout=timeout)
         return self
 
+    def copied(self, timeout=40.0):
+        """Waits until Redis has all that was acknowledged; what workers show of it is up to a second old."""
+        seen = []
+
+        def steady():
+            whole = all(host.copied() for host in self.hosts if host.running())
+            seen[:] = [*seen, time.monotonic()] if whole else []
+            return whole and seen[-1] - seen[0] > 1.2
+        eventually(steady, "Redis has all that was acknowledged", timeout)
+        return self
+
     def without(self, host):
         return [other for other in self.hosts if other is not host]
 
