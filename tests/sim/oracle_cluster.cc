@@ -80,12 +80,18 @@ bool Oracle::shared_excused(const Message& m) const {
          std::ranges::any_of(world_.hosts(), [&](const auto& host) { return host->lost_lease >= m.handed; });
 }
 
+// A change that Redis had not heard of is in its host's stores only.
+bool Oracle::gone_with_its_host(const Message& m) const {
+  const uint32_t x = m.connection->process.host;
+  return world_.host(x).gone && world_.troubled_at(x, m.handed);
+}
+
 // A change that was made while its host was troubled may get its place in the order later.
 bool Oracle::ordered_by_redis(const Message& later, const Message& earlier) const {
   const uint32_t x = later.connection->process.host;
   const uint32_t y = earlier.connection->process.host;
   const auto late = [this](const Message& m) { return world_.troubled_at(m.connection->process.host, m.handed); };
-  if (world_.host(x).gone && late(later)) return false;
+  if (gone_with_its_host(later)) return false;
   if (later.qos == proto::QoS::at_most_once && world_.troubled_since(x, later.handed)) return false;
   return x == y || !late(earlier);
 }

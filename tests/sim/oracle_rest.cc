@@ -169,6 +169,7 @@ std::vector<std::string> Oracle::retained_candidates(std::string_view topic) con
     if (!beaten) out.push_back(m.payload());
     const bool undropped =
         m.qos != proto::QoS::at_most_once || world_.total(metrics::Counter::publish_dropped_bus) == 0;
+    if (gone_with_its_host(m)) continue;
     all_sure = all_sure || m.acked != kNever || (m.accepted && !m.refused && m.connection->process.alive && undropped);
   }
   if (!all_sure) out.push_back("");

@@ -186,7 +186,7 @@ const std::vector<Scenario>& retained_scenarios() {
       {"gaps-in-the-changes", 40, some_hosts(2), gaps_in_the_changes},
       // Variant 32 fails: an order that Redis refused is repeated behind later changes that the home had decided
       // itself.
-      {"redis-is-full", 32, some_hosts(2), redis_is_full},
+      {"redis-is-full", 64, some_hosts(2), redis_is_full},
       {"lost-answers-of-changes", 80, some_hosts(2), lost_answers_of_changes},
   };
   return all;

@@ -60,16 +60,18 @@ void Directory::serve(Entries::value_type& item) {
   if (entry.holder && claim.foreign <= entry.holder_epoch && !entry.transferring) {
     replies_.settled(item.first, entry.holder_epoch, Outcome::offline);
   }
-  replies_.grant(claim.from, claim.number, std::max(claim.foreign, entry.holder_epoch + 1), entry.holder);
+  entry.served = std::max(claim.foreign, entry.holder_epoch + 1);
+  replies_.grant(claim.from, claim.number, entry.served, entry.holder);
 }
 
 bool Directory::on_foreign_held(Entries::iterator it, const WorkerId& from, uint64_t claim, Outcome outcome) {
   Entry& entry = it->second;
   if (!entry.serving || entry.foreign.front().from != from || entry.foreign.front().number != claim) return false;
-  const uint64_t epoch = std::max(entry.foreign.front().foreign, entry.holder_epoch + 1);
+  const uint64_t epoch = entry.served;
   entry.foreign.erase(entry.foreign.begin());
   entry.serving = false;
-  if (outcome == Outcome::ended && entry.holder) {
+  // (It may have gone on here with a higher one, while the cluster could not be asked.)
+  if (outcome == Outcome::ended && entry.holder && entry.holder_epoch < epoch) {
     tell_stale(*it, *entry.holder, epoch);
     entry.holder.reset();
     entry.registered = false;
@@ -252,6 +254,7 @@ void Directory::on_holding(const WorkerId& from, std::string_view id, uint64_t e
   if (claim != 0 && foreign) {
     entry.foreign.push_back(Claim{from, claim, false, epoch});
     entry.serving = true;
+    entry.served = epoch;
     return;
   }
   if (claim != 0) {

@@ -133,6 +133,7 @@ class Directory {
     // Claims of other hosts, in the order they came; the first may be under way beside `transferring`, see serve().
     std::vector<Claim> foreign;
     bool serving = false;
+    uint64_t served = 0;  // the epoch with which it goes there: what is here with a lower one is out of date then
     std::optional<WorkerId> doubt;  // a claimant that died: it may have stored the session, its replacement will tell
     size_t older = 0;               // how many of `waiting` came before the transferring one
     std::vector<Claim> waiting;     // in the order they came

@@ -219,6 +219,21 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: another host gets what this one h
   CHECK(directory.size() == 0);
 }
 
+TEST_CASE_FIXTURE(
+    Fixture, "cluster directory: what has gone on here with a higher epoch does not end with what was given away") {
+  registered();
+  directory.register_all(kGateway);
+  foreign(7, 6000);
+  claim(kB, 2);
+  answer(Where::unknown);
+  held(kB, 2);
+  CHECK(epoch > 6000);
+  replies();
+  held(kGateway, 7, Outcome::ended);
+  CHECK(replies().empty());
+  CHECK(directory.size() == 1);
+}
+
 TEST_CASE_FIXTURE(Fixture, "cluster directory: a host that gives up leaves it where it is") {
   registered();
   foreign(7, 6000);
