@@ -176,7 +176,7 @@ def test_another_number_of_workers_takes_everything_along(tmp_path, counts):
     assert contents(stores.records()) == contents(records)
     assert stores.run("check")[:2] == (0, "ok\n")
     assert len(json.loads(stores.run("info", "--json")[1])) == after
-    assert sorted(p.name for p in (tmp_path / "data").iterdir()) == ["lock", "store"]
+    assert sorted(p.name for p in (tmp_path / "data").iterdir()) == ["incarnation", "lock", "store"]
 
 
 # -------------------------------------------------------------------- stores that keep a broker from starting
