@@ -18,6 +18,7 @@
 #include "master/master.h"
 #include "master/restore.h"
 #include "master/worker_process.h"
+#include "shared/base/home.h"
 #include "shared/config/dump.h"
 #include "shared/config/load.h"
 #include "shared/store/rebuild.h"
@@ -33,10 +34,8 @@ constexpr const char* kNameFile = "/name";
 
 // A directory's name for any node's: 8 hexadecimal digits.
 std::string directory_of(std::string_view name) {
-  uint32_t hash = 2166136261U;  // FNV-1a
-  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619U;
   char text[9];
-  std::snprintf(text, sizeof text, "%08x", hash);
+  std::snprintf(text, sizeof text, "%08x", base::home_of(name, 1U << 31));
   return text;
 }
 

@@ -96,6 +96,8 @@ void host_stands_still_past_its_lease(Simulation& s, uint64_t variant) {
   publish_rounds(s, stage, 1, 1);
 }
 
+}  // namespace
+
 Settings two_hosts() {
   Settings settings;
   settings.hosts = 2;
@@ -106,8 +108,6 @@ Settings two_hosts() {
   settings.retained = false;
   return settings;
 }
-
-}  // namespace
 
 const std::vector<Scenario>& cluster_scenarios() {
   static const std::vector<Scenario> all{

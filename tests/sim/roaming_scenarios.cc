@@ -89,13 +89,9 @@ void claimants_give_up(Simulation& s, uint64_t variant) {
   }
 }
 
-Settings two_hosts() {
-  Settings settings;
-  settings.hosts = 2;
-  settings.workers = 2;
-  settings.clients = 0;
-  settings.clustered = true;
-  settings.retained = false;
+Settings roaming_clients() {
+  Settings settings = two_hosts();
+  settings.roaming = true;
   return settings;
 }
 
@@ -103,13 +99,13 @@ Settings two_hosts() {
 
 const std::vector<Scenario>& roaming_scenarios() {
   static const std::vector<Scenario> all{
-      {"a-gateway-dies-while-a-client-roams", 60, two_hosts(), a_gateway_dies},
-      {"both-gateways-die-while-a-client-roams", 40, two_hosts(), both_gateways_die},
-      {"a-worker-dies-while-a-client-roams", 60, two_hosts(), a_worker_dies},
-      {"the-way-to-redis-breaks-while-a-client-roams", 60, two_hosts(), the_way_to_redis_breaks},
-      {"redis-is-emptied-while-a-client-roams", 40, two_hosts(), redis_is_emptied},
-      {"redis-is-full-while-a-client-roams", 40, two_hosts(), redis_has_no_room},
-      {"claimants-of-two-hosts-give-up", 60, two_hosts(), claimants_give_up},
+      {"a-gateway-dies-while-a-client-roams", 60, roaming_clients(), a_gateway_dies},
+      {"both-gateways-die-while-a-client-roams", 40, roaming_clients(), both_gateways_die},
+      {"a-worker-dies-while-a-client-roams", 60, roaming_clients(), a_worker_dies},
+      {"the-way-to-redis-breaks-while-a-client-roams", 60, roaming_clients(), the_way_to_redis_breaks},
+      {"redis-is-emptied-while-a-client-roams", 40, roaming_clients(), redis_is_emptied},
+      {"redis-is-full-while-a-client-roams", 40, roaming_clients(), redis_has_no_room},
+      {"claimants-of-two-hosts-give-up", 60, roaming_clients(), claimants_give_up},
   };
   return all;
 }

@@ -17,7 +17,9 @@ struct Scenario {
 };
 
 const std::vector<Scenario>& scenarios();
-// Those of several hosts.
+// Two hosts with two workers each, whose clients stay with their host: places 0, 1, gateway 2; 3, 4, gateway 5.
+Settings two_hosts();
+// Scenarios of several hosts.
 const std::vector<Scenario>& cluster_scenarios();
 const std::vector<Scenario>& retained_scenarios();
 const std::vector<Scenario>& shared_scenarios();

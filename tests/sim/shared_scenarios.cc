@@ -7,17 +7,6 @@ namespace {
 
 constexpr const char* kGroup = "$share/flock/g/+";
 
-// Places of two hosts with two workers each: 0, 1, gateway 2; 3, 4, gateway 5.
-Settings two_hosts() {
-  Settings settings;
-  settings.clustered = true;
-  settings.hosts = 2;
-  settings.workers = 2;
-  settings.clients = 0;
-  settings.roaming = settings.retained = false;
-  return settings;
-}
-
 // 0, gateway 1; 2, gateway 3; 4, gateway 5.
 Settings three_hosts() {
   Settings settings = two_hosts();

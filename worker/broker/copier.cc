@@ -14,7 +14,6 @@ namespace broker {
 using bus::CopyState;
 using bus::CopyStep;
 
-// The layout is written by who makes a store of it.
 bool Copier::is_copied(std::string_view key) {
   return !key.empty() && key[0] != static_cast<char>(store::Kind::retained);
 }

@@ -21,6 +21,11 @@ constexpr uint64_t kMarginPart = 10;
 // For as long a node that has been adopted may take to begin.
 constexpr uint64_t kGuestMs = 60'000;
 
+// Within which everybody has had the time to join, or to renew and tell what it has.
+constexpr uint64_t calm_after(uint64_t lease_ms) {
+  return lease_ms + lease_ms / 2;
+}
+
 std::string_view name_of(std::string_view key) {
   return key.substr(0, key.rfind('.'));
 }
@@ -150,7 +155,7 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     if (workers_synced_) inbox_.open(key_, inbox_end_);
   }
   retained_.on_joined(membership.cluster_id);
-  calm_ = membership.calm_ms >= lease_ms_ + lease_ms_ / 2;
+  calm_ = membership.calm_ms >= calm_after(lease_ms_);
   // Who is not there has been buried; or Redis has lost it, and it joins again: for that it has some time, or else it
   // does as another.
   std::vector<std::string> gone;
@@ -226,7 +231,7 @@ void Gateway::bury() {
 
 // Who renews does so within a lease, and tells then what it has.
 void Gateway::on_redis_lost() {
-  sure_at_ = core_.now() + lease_ms_ + lease_ms_ / 2;
+  sure_at_ = core_.now() + calm_after(lease_ms_);
 }
 
 // What this host's `status` says of the cluster.

@@ -81,39 +81,41 @@ bool Strays::on_stray(std::string_view body) {
 // --- at a gateway ---
 
 bool NodeStrays::on_worker_stray(std::string_view body) {
-  bus::Reader reader(body);
-  const std::string_view id = reader.text();
-  if (!reader.ok()) return false;
-  ask(std::string(id), std::string(body));
+  std::string_view id;
+  session::Delivery delivery;
+  if (!get_stray(body, id, delivery, 0)) return false;
+  ask(std::string(body));
   return true;
 }
 
-void NodeStrays::ask(std::string id, std::string body) {
+void NodeStrays::ask(std::string body) {
   if (!core_.gateway->joined()) {
-    waiting_.emplace_back(std::move(id), std::move(body));
+    waiting_.push_back(std::move(body));
     return;
   }
-  core_.env.hub->holder(id, [this, id, body = std::move(body)](cluster::Status status, const std::string& holder) {
+  const std::string id(bus::Reader(body).text());
+  core_.env.hub->holder(id, [this, body = std::move(body)](cluster::Status status, const std::string& holder) {
     if (status == cluster::Status::lost) {
-      waiting_.emplace_back(id, body);
+      waiting_.push_back(body);
       return;
     }
-    std::string_view same;
+    if (status != cluster::Status::ok || holder.empty()) return;
+    if (holder == core_.gateway->key()) return tell_workers(body);
+    std::string_view of;
     session::Delivery delivery;
-    if (status != cluster::Status::ok || holder.empty() || !get_stray(body, same, delivery, 0)) return;
-    if (holder == core_.gateway->key()) {
-      core_.peers->for_each(
-          [&](Peer& worker) { core_.peers->send(worker, bus::FrameType::stray, bus::kAckSoon, body); });
-      return;
-    }
     std::string frame;
-    put_stray(frame, id, delivery, core_.gateway->expiry_shift());
+    get_stray(body, of, delivery, 0);
+    put_stray(frame, of, delivery, core_.gateway->expiry_shift());
     core_.gateway->node(holder).stream.append(NodeFrame::stray, frame);
   });
 }
 
+void NodeStrays::tell_workers(std::string_view body) {
+  core_.peers->for_each([&](Peer& worker) { core_.peers->send(worker, bus::FrameType::stray, bus::kAckSoon, body); });
+}
+
 void NodeStrays::on_joined() {
-  for (auto& [id, body] : std::exchange(waiting_, {})) ask(std::move(id), std::move(body));
+  for (std::string& body : std::exchange(waiting_, {})) ask(std::move(body));
 }
 
 bool NodeStrays::on_node_stray(std::string_view body) {
@@ -122,7 +124,7 @@ bool NodeStrays::on_node_stray(std::string_view body) {
   if (!get_stray(body, id, delivery, core_.gateway->expiry_shift())) return false;
   std::string frame;
   put_stray(frame, id, delivery, 0);
-  core_.peers->for_each([&](Peer& worker) { core_.peers->send(worker, bus::FrameType::stray, bus::kAckSoon, frame); });
+  tell_workers(frame);
   return true;
 }
 

@@ -11,7 +11,6 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <utility>
 
 #include "worker/broker/core.h"
 
@@ -44,10 +43,11 @@ class NodeStrays {
   void on_joined();
 
  private:
-  void ask(std::string id, std::string body);
+  void ask(std::string body);
+  void tell_workers(std::string_view body);
 
   Core& core_;
-  std::deque<std::pair<std::string, std::string>> waiting_;  // client id, body; until Redis is there
+  std::deque<std::string> waiting_;  // bodies, until Redis is there
 };
 
 }  // namespace broker

@@ -3,28 +3,18 @@
 #include <algorithm>
 
 #include "tests/support/broker_world.h"
+#include "tests/support/dialect.h"
 
 using bus::FrameType;
 using bus::kAckSoon;
 using support::BrokerClient;
 using support::BrokerWorld;
 using support::Lines;
+using support::number;
 using support::ScriptedPeer;
+using support::text;
 
 namespace {
-
-std::string number(uint64_t value, int size = 8) {
-  std::string hex = " ";
-  char digits[4];
-  for (int i = 0; i < size; ++i, value >>= 8) {
-    std::snprintf(digits, sizeof digits, "%02x", static_cast<unsigned>(value & 0xFF));
-    hex += digits;
-  }
-  return hex + " ";
-}
-std::string text(const std::string& s) {
-  return number(s.size(), 2) + '"' + s + "\" ";
-}
 
 // Worker 0 is the host's only one; slot 1 is its gateway.
 struct Fixture {

@@ -3,13 +3,16 @@
 #include <doctest/doctest.h>
 
 #include "tests/support/broker_world.h"
+#include "tests/support/dialect.h"
 
 using bus::FrameType;
 using bus::kAckSoon;
 using support::BrokerClient;
 using support::BrokerWorld;
 using support::Lines;
+using support::number;
 using support::ScriptedPeer;
+using support::text;
 
 namespace {
 
@@ -20,20 +23,7 @@ constexpr const char* kEpoch = " 000ab953240a0600 ";  // of the first grant: the
 std::string frame(FrameType type, const std::string& dialect, uint8_t flags = 0) {
   return ScriptedPeer::frame(type, dialect, flags);
 }
-// A text behind its length, as bus::Writer writes it. REQUIRES: shorter than 10 bytes.
-std::string text(const std::string& s) {
-  return " 0" + std::to_string(s.size()) + "00 \"" + s + "\" ";
-}
 
-std::string number(uint64_t value, int size = 8) {
-  std::string hex = " ";
-  char text[4];
-  for (int i = 0; i < size; ++i, value >>= 8) {
-    std::snprintf(text, sizeof text, "%02x", static_cast<unsigned>(value & 0xFF));
-    hex += text;
-  }
-  return hex + " ";
-}
 // A message of worker 0, as message_codec_test has it.
 std::string message(uint64_t sequence, int qos, const std::string& topic, const std::string& publisher,
                     const std::string& payload, int flags = 0) {

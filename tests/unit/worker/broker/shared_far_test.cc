@@ -1,30 +1,21 @@
 // Shared groups over hosts at a worker: the test is the gateway. The bytes of its frames: a change needs a new
 // kBusVersion.
 #include "tests/support/broker_world.h"
+#include "tests/support/dialect.h"
 
 using bus::FrameType;
 using bus::kAckSoon;
 using support::BrokerClient;
 using support::BrokerWorld;
 using support::Lines;
+using support::number;
 using support::ScriptedPeer;
+using support::text;
 
 namespace {
 
 constexpr uint64_t kIncarnation = 101;  // worker 0's
 
-std::string number(uint64_t value, int size = 8) {
-  std::string hex = " ";
-  char digits[4];
-  for (int i = 0; i < size; ++i, value >>= 8) {
-    std::snprintf(digits, sizeof digits, "%02x", static_cast<unsigned>(value & 0xFF));
-    hex += digits;
-  }
-  return hex + " ";
-}
-std::string text(const std::string& s) {
-  return number(s.size(), 2) + '"' + s + "\" ";
-}
 std::string message(uint64_t origin, uint64_t sequence, int qos) {
   return number(origin) + number(sequence) + number(0) + number(1, 4) + number(0, 4) + number(0, 4) + number(1, 2) +
          number(3, 2) + number(static_cast<uint64_t>(qos), 1) + number(0, 1) + "\"t\" \"pub\" \"x\"";
