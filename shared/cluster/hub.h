@@ -3,9 +3,10 @@
 //
 // Every call is asynchronous: it is sent behind the calls before it, and its completion comes from run_completions(),
 // in the order of the calls, never from inside a call. (read() and changes(), which wait, are neither in order with
-// other calls nor behind them.) Each is atomic where it is carried out. When the connection breaks every call that has
-// no answer yet completes with Status::lost: it may have been carried out or not. All calls may be repeated: what was
-// carried out before is not done twice (numbers, epochs and versions see to that).
+// other calls nor behind them; a node's inbox may be on another server than all else, and then send() and trim() are in
+// order with what is done to that inbox only.) Each is atomic where it is carried out. When the connection breaks every
+// call that has no answer yet completes with Status::lost: it may have been carried out or not. All calls may be
+// repeated: what was carried out before is not done twice (numbers, epochs and versions see to that).
 //
 // A node is a host. It has a name (configuration) and a life, together its key ("name.life"). Everything that belongs
 // to a node is kept under its key, and every call that writes for a node checks, in the same atomic step, that the
@@ -36,6 +37,7 @@ struct Node {
   uint64_t gateway = 0;       // incarnation of the process that speaks for it; 0: it has been adopted, and none yet
   uint64_t remaining_ms = 0;  // of its lease; 0: it has run out
   std::string adopter;        // key of the node whose host it goes on at; empty: at its own
+  std::string inbox;          // address of the server that has its inbox; empty: the one that has all else
   bool operator==(const Node&) const = default;
 };
 
@@ -129,6 +131,8 @@ class Hub {
   virtual bool up() const = 0;
   // Bytes of calls without an answer.
   virtual size_t outstanding() const = 0;
+  // Servers that have nothing but inboxes and are not there: what goes to and comes from these is lost meanwhile.
+  virtual uint32_t missing_servers() const { return 0; }
 
   // --- membership ---
   // Registers this node's gateway and takes its lease. `name` is the node's; `gateway` grows with every process.

@@ -272,7 +272,7 @@ class Loader {
     if (!given_.contains("redis.url")) redis.url = kDefaultRedisUrl;
     const auto parsed = parse_redis_url(redis.url);
     const auto* url = std::get_if<RedisUrl>(&parsed);
-    if (url != nullptr && url->host.empty() && redis.sentinels.empty()) {
+    if (url != nullptr && url->server.host.empty() && redis.sentinels.empty()) {
       problem("redis.url", "it names no host, expected one, or \"redis.sentinels\" that know it");
     }
     if (redis.node_id.empty()) redis.node_id = node_id_of(environment_.host);

@@ -63,6 +63,11 @@ bool parse_host_port(std::string_view text, uint16_t default_port, HostPort& to)
   return rest.empty() || (rest[0] == ':' && parse_number(rest.substr(1), to.port) && to.port != 0);
 }
 
+std::string to_text(const HostPort& server) {
+  const bool v6 = server.host.find(':') != std::string::npos;
+  return (v6 ? "[" + server.host + "]" : server.host) + ":" + std::to_string(server.port);
+}
+
 std::variant<RedisUrl, std::string> parse_redis_url(std::string_view url) {
   RedisUrl out;
   if (url.starts_with("rediss://"))
@@ -90,10 +95,7 @@ std::variant<RedisUrl, std::string> parse_redis_url(std::string_view url) {
     out.password = *password;
     rest = rest.substr(at + 1);
   }
-  HostPort place;
-  if (!parse_host_port(rest, out.port, place)) return expected("host or port is malformed");
-  out.host = place.host;
-  out.port = place.port;
+  if (!parse_host_port(rest, kRedisPort, out.server)) return expected("host or port is malformed");
   return out;
 }
 

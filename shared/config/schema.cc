@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "shared/config/redis_url.h"
+
 namespace config {
 namespace {
 
@@ -24,6 +26,11 @@ EnumRef enum_ref(Enum& value, std::span<const std::string_view> names) {
 
 bool not_empty(std::string_view text) {
   return !text.empty() && text.size() <= 64;
+}
+
+bool is_server(std::string_view text) {
+  HostPort server;
+  return text.empty() || (parse_host_port(text, kRedisPort, server) && !server.host.empty());
 }
 
 bool is_node_id(std::string_view text) {
@@ -134,6 +141,14 @@ constexpr Option kOptions[] = {
        return TextRef{&t.config.redis.sentinel_master, not_empty, "a text of 1 to 64 bytes"};
      },
      0, 0, "", "what the Sentinels call it"},
+    {"redis.inbox",
+     [](Target t) -> Ref {
+       return TextRef{&t.config.redis.inbox, is_server, "\"HOST\" or \"HOST:PORT\""};
+     },
+     0, 0, "",
+     "another Redis server that holds what the other hosts send this one; everybody must reach it, with the "
+     "credentials "
+     "and the database of \"redis.url\""},
     {"redis.prefix",
      [](Target t) -> Ref {
        return TextRef{&t.config.redis.prefix, not_empty, "a text of 1 to 64 bytes"};

@@ -114,14 +114,16 @@ std::optional<Status> to_status(const Reply& reply) {
   return kStatuses[code];
 }
 
-std::optional<Membership> to_membership(const Reply& reply) {
+std::optional<Joined> to_joined(const Reply& reply) {
   Fields fields(reply, 1);
-  Membership membership;
+  Joined joined;
+  Membership& membership = joined.membership;
   membership.key = fields.text();
   membership.fresh = fields.flag();
   membership.cluster_id = fields.number();
   membership.inbox_end = fields.number();
   membership.calm_ms = fields.count();
+  joined.number = fields.number();
   Fields nodes(fields.array());
   while (nodes.ok() && !nodes.at_end()) {
     Node node;
@@ -129,10 +131,11 @@ std::optional<Membership> to_membership(const Reply& reply) {
     node.gateway = nodes.number();
     node.remaining_ms = nodes.number();
     node.adopter = nodes.text();
+    node.inbox = nodes.text();
     membership.nodes.push_back(std::move(node));
   }
   if (!nodes.complete() || membership.key.empty()) return std::nullopt;
-  return if_complete(fields, std::move(membership));
+  return if_complete(fields, std::move(joined));
 }
 
 std::optional<Claimed> to_claimed(const Reply& reply) {
@@ -211,6 +214,20 @@ std::optional<Hub::Records> to_records(const Reply& reply) {
     records.next = ((next_slot + 1) << kCursorBits) | cursor;
   }
   return if_complete(fields, std::move(records));
+}
+
+std::string to_elsewhere(const Reply& reply) {
+  Fields fields(reply, 1);
+  std::string address = fields.text();
+  return to_status(reply) == Status::refused && fields.complete() ? address : std::string();
+}
+
+std::optional<uint64_t> to_inbox_end(const Reply& reply) {
+  Fields entries(reply);
+  if (!entries.ok()) return std::nullopt;
+  if (entries.at_end()) return 0;
+  Fields entry(entries.array());
+  return to_id(entry.text());
 }
 
 std::optional<std::vector<Entry>> to_entries(const Reply& reply, const std::string& stream) {
@@ -299,12 +316,12 @@ std::optional<Changes> to_snapshot(const Reply& reply) {
   return if_complete(fields, std::move(snapshot));
 }
 
-std::string server_version(const std::string& info) {
-  constexpr std::string_view kKey = "redis_version:";
-  const size_t at = info.find(kKey);
-  if (at == std::string::npos) return {};
-  const size_t begin = at + kKey.size();
-  return info.substr(begin, info.find_first_of("\r\n", begin) - begin);
+std::string info_field(std::string_view info, std::string_view field) {
+  const std::string key = '\n' + std::string(field) + ':';
+  const size_t at = info.find(key);
+  if (at == std::string_view::npos) return {};
+  const size_t begin = at + key.size();
+  return std::string(info.substr(begin, info.find_first_of("\r\n", begin) - begin));
 }
 
 std::optional<bool> to_is_master(const Reply& role) {

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "shared/cluster/hub.h"
@@ -15,7 +16,11 @@ namespace redis {
 std::optional<cluster::Status> to_status(const Reply& reply);
 
 // Of the whole answer of a script that says Status::ok.
-std::optional<cluster::Membership> to_membership(const Reply& reply);
+struct Joined {
+  cluster::Membership membership;
+  uint64_t number = 0;  // of the join; 0: it was none
+};
+std::optional<Joined> to_joined(const Reply& reply);
 std::optional<cluster::Claimed> to_claimed(const Reply& reply);
 std::optional<cluster::Held> to_held(const Reply& reply);
 std::optional<std::string> to_holder(const Reply& reply);
@@ -30,6 +35,10 @@ struct CopyCursor {
 };
 CopyCursor to_copy_cursor(uint64_t next);
 
+// Of send: the server that has that inbox; empty: this one has, or another answer.
+std::string to_elsewhere(const Reply& reply);
+// XREVRANGE of an inbox: its newest entry; 0: it is empty.
+std::optional<uint64_t> to_inbox_end(const Reply& reply);
 // XREAD of an inbox; nil: nothing.
 std::optional<std::vector<cluster::Entry>> to_entries(const Reply& reply, const std::string& stream);
 
@@ -52,8 +61,8 @@ bool fill_kept(const Reply& reply, ChangesRead& read);
 // HSCAN of what is kept.
 std::optional<cluster::Changes> to_snapshot(const Reply& reply);
 
-// "redis_version:7.0.15" of INFO: "7.0.15".
-std::string server_version(const std::string& info);
+// Of INFO, whose lines are "field:value"; empty: there is no such field.
+std::string info_field(std::string_view info, std::string_view field);
 // True if the server is a master.
 std::optional<bool> to_is_master(const Reply& role);
 // What CONFIG GET says, as advice to the operator.

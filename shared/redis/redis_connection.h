@@ -16,15 +16,17 @@
 #include <vector>
 
 #include "shared/base/unique_fd.h"
+#include "shared/config/redis_url.h"
 #include "shared/loop/loop.h"
 #include "shared/loop/poll.h"
 #include "shared/loop/resolver.h"
 #include "shared/loop/timer.h"
 #include "shared/redis/redis_command.h"
 #include "shared/redis/redis_reply.h"
-#include "shared/redis/redis_url.h"
 
 namespace redis {
+
+using config::HostPort;
 
 class RedisConnection {
  public:

@@ -20,10 +20,6 @@ namespace {
 
 constexpr size_t kReaders = 2;
 constexpr uint64_t kTickMs = 1000;
-constexpr uint64_t kLeastPauseMs = 50;
-constexpr uint64_t kSteadyMs = 5000;  // up for so long: the next attempt may come soon again
-constexpr uint64_t kAskSentinelsMs = 3000;
-constexpr uint64_t kIdleReaderMs = 5000;     // then one that was made for a while is closed
 constexpr uint64_t kCheckChangesMs = 60000;  // well below Options::changes_ms
 constexpr size_t kPieceBytes = 1 << 20;
 constexpr uint64_t kLongestLeaseMs = 10'000'000'000;
@@ -39,13 +35,6 @@ uint64_t random_id() {
 bool name_is_fine(const std::string& name) {
   return !name.empty() && name.size() <= 255 &&
          std::none_of(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 127; });
-}
-
-std::string printable(std::string text) {
-  for (char& c : text) {
-    if (c <= ' ' || c > '~') c = '_';
-  }
-  return text;
 }
 
 // u16 size of the sender's key, the key, frames.
@@ -91,6 +80,13 @@ std::optional<bool> nothing(const Reply& reply) {
 
 }  // namespace
 
+RedisHub::Statistics RedisHub::statistics() const {
+  Statistics statistics = statistics_;
+  statistics.attempts = control_.attempts();
+  statistics.breaks = control_.breaks();
+  return statistics;
+}
+
 struct RedisHub::Reading {
   std::string inbox;
   uint64_t after;
@@ -113,21 +109,79 @@ void RedisHub::PieceSize::learn(size_t elements, size_t bytes, size_t wanted) {
 }
 
 bool RedisHub::options_of(const config::Redis& config, Options& options, std::string& error) {
-  std::string why;
-  if (!parse_url(config.url, options.url, why, config.sentinels.empty())) return error = "redis.url: " + why, false;
+  const auto url = config::parse_redis_url(config.url);
+  if (const auto* why = std::get_if<std::string>(&url)) return error = "redis.url: " + *why, false;
+  options.url = std::get<config::RedisUrl>(url);
   options.sentinels.clear();
   for (const std::string& text : config.sentinels) {
     HostPort sentinel;
-    if (!parse_host_port(text, 26379, sentinel, why)) return error = "redis.sentinels: " + text + ": " + why, false;
+    if (!config::parse_host_port(text, config::kSentinelPort, sentinel)) {
+      return error = "redis.sentinels: " + text + ": host or port is malformed", false;
+    }
     options.sentinels.push_back(sentinel);
   }
   options.sentinel_master = config.sentinel_master;
+  HostPort inbox;
+  if (!config.inbox.empty() && !config::parse_host_port(config.inbox, config::kRedisPort, inbox)) {
+    return error = "redis.inbox: host or port is malformed", false;
+  }
+  options.inbox = config.inbox.empty() ? std::string() : to_text(inbox);
   options.prefix = config.prefix;
   return true;
 }
 
+RedisServer::Options RedisHub::server_options(const Options& options) {
+  RedisServer::Options of;
+  of.url = options.url;
+  of.prefix = options.prefix;
+  of.client_name = options.client_name;
+  of.timeout_ms = options.timeout_ms;
+  of.max_pause_ms = options.max_pause_ms;
+  of.log = options.log;
+  return of;
+}
+
+RedisServer::Events RedisHub::control_events() {
+  RedisServer::Events events;
+  events.hello = [this] { hello(); };
+  events.complete = [this] { return listening_; };
+  events.up = [this] { on_up(); };
+  events.broken = [this] { on_broken(); };
+  events.down = [this](const std::string& reason) { post([this, reason] { events_->on_down(reason); }); };
+  return events;
+}
+
+RedisInboxes::Events RedisHub::inbox_events() {
+  RedisInboxes::Events events;
+  events.seen = [this](const std::string& address, const std::string& identity, std::function<void(bool)> done) {
+    Command command = fenced_script(Script::seen);
+    command.add(address).add(identity).add(random_id()).add(channel(kNodesChannel));
+    tell(command, [done = std::move(done)](Status status) { done(status == Status::ok); });
+    control_.flush();
+  };
+  events.changed = [this](RedisInboxes::Server& server) {
+    if (!server.usable())
+      std::erase_if(checked_, [&](const std::string& inbox) { return inboxes_.of(inbox) == &server; });
+    if (inboxes_.own() == &server) finish_join();
+  };
+  return events;
+}
+
 RedisHub::RedisHub(loop::Loop& loop, Options options)
-    : loop_(loop), options_(std::move(options)), random_(base::entropy()), shas_(kScripts), retry_(loop), tick_(loop) {}
+    : loop_(loop),
+      options_(std::move(options)),
+      control_(
+          loop,
+          [this] {
+            RedisServer::Options of = server_options(options_);
+            of.sentinels = options_.sentinels;
+            of.sentinel_master = options_.sentinel_master;
+            of.readers = kReaders;
+            return of;
+          }(),
+          control_events()),
+      inboxes_(loop, server_options(options_), inbox_events()),
+      tick_(loop) {}
 
 RedisHub::~RedisHub() = default;
 
@@ -135,99 +189,21 @@ void RedisHub::start(Events& events) {
   CHECK(events_ == nullptr);
   events_ = &events;
   tick_.start(kTickMs, kTickMs, [this] { tick(); });
-  connect();
+  inboxes_.need(options_.inbox);
+  control_.start();
+}
+
+void RedisHub::tick() {
+  old_listeners_.clear();
+  inboxes_.tick();
 }
 
 // --- connecting ---
 
-// Not from inside a callback of a connection: the old ones die here.
-void RedisHub::connect() {
-  ++statistics_.attempts;
-  query_.reset();
-  commands_.reset();
-  listener_.reset();
-  readers_.clear();
-  connecting_ = true;
-  if (options_.sentinels.empty()) return open(options_.url.server);
-  ask_sentinels([this](const HostPort& master) { open(master); }, [this](const std::string& why) { fail(why); });
-}
-
-void RedisHub::ask_sentinels(std::function<void(const HostPort& master)> found,
-                             std::function<void(const std::string&)> failed) {
-  sentinels_asked_ms_ = loop_.now_ms();
-  query_ = std::make_unique<SentinelQuery>(
-      loop_, options_.sentinels, options_.sentinel_master, sentinel_++, options_.timeout_ms,
-      [this, found = std::move(found), failed = std::move(failed)](const HostPort* master, const std::string& why) {
-        if (!connecting_ && !up_) return;
-        if (master == nullptr) return failed(why);
-        found(*master);
-      });
-}
-
-RedisConnection::Options RedisHub::connection_options(const char* purpose) const {
-  RedisConnection::Options options;
-  options.user = options_.url.user;
-  options.password = options_.url.password;
-  options.database = options_.url.database;
-  if (!options_.client_name.empty()) options.client_name = printable(options_.client_name + ":" + purpose);
-  options.timeout_ms = options_.timeout_ms;
-  return options;
-}
-
-void RedisHub::open(const HostPort& server) {
-  server_ = server;
-  RedisConnection::Events events;
-  events.ready = [this] { on_commands_ready(); };
-  events.broken = [this](const std::string& reason) { fail(reason); };
-  commands_ = std::make_unique<RedisConnection>(loop_, connection_options("commands"), std::move(events));
-  commands_->open(server);
-}
-
-void RedisHub::on_commands_ready() {
-  info_ = {};
-  role_asked_ = true;
-  commands_->call({"ROLE"}, [this](Reply* reply) { return on_role(reply); });
-  commands_->call({"INFO", "server"}, [this](Reply* reply) -> std::string {
-    if (reply == nullptr) return {};
-    const std::string version = reply->is_text() ? server_version(reply->text) : std::string();
-    info_.server = to_text(server_) + (version.empty() ? "" : ", Redis " + version);
-    const auto major = to_number(std::string_view(version).substr(0, version.find('.')));
-    return major && *major < 7 ? "Redis 7.0 or later is needed, and this is " + version : std::string();
-  });
-  commands_->call({"CONFIG", "GET", "appendonly", "save", "maxmemory-policy"}, [this](Reply* reply) -> std::string {
-    if (reply != nullptr) info_.warnings = configuration_warnings(*reply);
-    return {};
-  });
-  load_scripts();
-  commands_->flush();
-}
-
-void RedisHub::load_scripts() {
-  for (size_t i = 0; i < kScripts; ++i) {
-    const Script which = static_cast<Script>(i);
-    commands_->call({"SCRIPT", "LOAD", script_text(which)}, [this, i, which](Reply* reply) -> std::string {
-      if (reply == nullptr) return {};
-      const std::string name(script_name(which));
-      if (reply->is_error()) return "cannot load the script " + name + ": " + reply->text;
-      if (!reply->is_text() || reply->text.size() != 40) return "malformed answer to SCRIPT LOAD";
-      shas_[i] = reply->text;
-      if (i + 1 == kScripts) {
-        commands_->call(script(Script::hello).add(random_id()), [this](Reply* answer) { return on_hello(answer); });
-        commands_->flush();
-      }
-      return {};
-    });
-  }
-}
-
-std::string RedisHub::on_role(Reply* reply) {
-  role_asked_ = false;
-  // Who may not ask is told by READONLY.
-  if (reply == nullptr || (reply->is_error() && reply->text.starts_with("NOPERM"))) return {};
-  if (reply->is_error()) return "ROLE: " + reply->text;
-  const auto master = to_is_master(*reply);
-  if (!master) return "malformed answer to ROLE";
-  return *master ? std::string() : to_text(server_) + " is not a master";
+void RedisHub::hello() {
+  Command command = script(Script::hello);
+  command.add(random_id()).add(cluster_id_).add(known_epoch_).add(known_version_);
+  control_.call(command, [this](Reply* answer) { return on_hello(answer); });
 }
 
 std::string RedisHub::on_hello(Reply* reply) {
@@ -235,11 +211,25 @@ std::string RedisHub::on_hello(Reply* reply) {
   if (reply->is_error()) return "hello: " + reply->text;
   const auto id = to_status(*reply) == Status::ok ? to_cluster_id(*reply) : std::nullopt;
   if (!id || *id == 0) return "malformed answer to hello";
-  info_.cluster_id = *id;
-  greeted_ = true;
+  cluster_id_ = *id;
   open_listener();
-  while (readers_.size() < kReaders) open_reader();
+  control_.greeted();
   return {};
+}
+
+void RedisHub::on_up() {
+  checked_.clear();
+  changes_checked_ms_ = 0;
+  for (PieceSize* size : {&entries_, &changes_, &snapshot_, &records_}) size->forget();
+  post([this, info = cluster::Info{cluster_id_, control_.info().name, control_.info().warnings}] {
+    events_->on_up(info);
+  });
+}
+
+void RedisHub::on_broken() {
+  listening_ = false;
+  if (listener_ != nullptr) listener_->abandon();
+  finish_join();
 }
 
 void RedisHub::open_listener() {
@@ -253,13 +243,13 @@ void RedisHub::open_listener() {
   };
   events.pushed = [this](Reply reply) { return on_pushed(std::move(reply)); };
   events.broken = [this](const std::string& reason) {
-    if (!listening_) return fail(reason);
+    if (!listening_) return control_.fail(reason);
     // Redis closes a listener that does not keep up with what comes. Nothing but datagrams is lost by that.
     old_listeners_.push_back(std::move(listener_));
     open_listener();
   };
-  listener_ = std::make_unique<RedisConnection>(loop_, connection_options("listener"), std::move(events));
-  listener_->open(server_);
+  listener_ = std::make_unique<RedisConnection>(loop_, control_.connection_options("listener"), std::move(events));
+  listener_->open(control_.address());
 }
 
 void RedisHub::listen_to_own_datagrams() {
@@ -280,13 +270,13 @@ std::string RedisHub::on_pushed(Reply reply) {
   if (items[1].text != channel(kNodesChannel)) return {};
   listening_ = true;
   // What happened while nobody listened is not known.
-  if (up_) post([this] { events_->on_nodes_changed(); });
-  check_up();
+  if (up()) post([this] { events_->on_nodes_changed(); });
+  control_.check_up();
   return {};
 }
 
 std::string RedisHub::on_message(const std::string& from_channel, const std::string& payload) {
-  if (!up_) return {};
+  if (!up()) return {};
   if (from_channel == channel(kNodesChannel)) {
     post([this] { events_->on_nodes_changed(); });
     return {};
@@ -302,90 +292,6 @@ std::string RedisHub::on_message(const std::string& from_channel, const std::str
   return {};
 }
 
-RedisHub::Reader& RedisHub::open_reader() {
-  readers_.push_back(std::make_unique<Reader>());
-  Reader& reader = *readers_.back();
-  reader.idle_since_ms = loop_.now_ms();
-  RedisConnection::Events events;
-  events.ready = [this, &reader] {
-    reader.was_ready = true;
-    check_up();
-  };
-  // One that has served before is replaced when it is needed.
-  events.broken = [this, &reader](const std::string& reason) {
-    if (!reader.was_ready) fail(reason);
-  };
-  reader.connection = std::make_unique<RedisConnection>(loop_, connection_options("reader"), std::move(events));
-  reader.connection->open(server_);
-  return reader;
-}
-
-void RedisHub::check_up() {
-  const auto ready = [](const auto& reader) { return reader->was_ready; };
-  if (up_ || !greeted_ || !listening_ || !std::all_of(readers_.begin(), readers_.end(), ready)) return;
-  connecting_ = false;
-  up_ = true;
-  told_down_ = false;
-  last_reason_.clear();
-  up_since_ms_ = loop_.now_ms();
-  checked_.clear();
-  changes_checked_ms_ = 0;
-  for (PieceSize* size : {&entries_, &changes_, &snapshot_, &records_}) size->forget();
-  post([this, info = info_] { events_->on_up(info); });
-}
-
-void RedisHub::fail(const std::string& reason) {
-  if (retry_.active()) return;
-  if (up_) {
-    ++statistics_.breaks;
-    if (loop_.now_ms() - up_since_ms_ >= kSteadyMs) pause_ms_ = 0;
-  }
-  pause_ms_ = std::min(options_.max_pause_ms, std::max(kLeastPauseMs, pause_ms_ * 2));
-  retry_.start(pause_ms_ / 2 + random_.below(pause_ms_ / 2 + 1), 0, [this] { connect(); });
-  connecting_ = greeted_ = listening_ = up_ = false;
-  if (commands_ != nullptr) commands_->abandon();
-  if (listener_ != nullptr) listener_->abandon();
-  for (const auto& reader : readers_) reader->connection->abandon();
-  if (!told_down_) {
-    told_down_ = true;
-    post([this, reason] { events_->on_down(reason); });
-  } else if (reason != last_reason_ && options_.log != nullptr) {
-    options_.log->warn("redis not reachable", {{"reason", reason}});
-  }
-  last_reason_ = reason;
-}
-
-void RedisHub::tick() {
-  old_listeners_.clear();
-  if (query_ != nullptr && query_->done()) query_.reset();
-  if (!up_) return;
-  reap_readers();
-  if (!options_.sentinels.empty() && loop_.now_ms() - sentinels_asked_ms_ >= kAskSentinelsMs) {
-    ask_sentinels(
-        [this](const HostPort& master) {
-          if (up_ && master != server_) fail("the sentinels have another master now: " + to_text(master));
-        },
-        [](const std::string&) {});
-  }
-  // A master that has become a replica is of no use, and says so only when it is written to.
-  if (!role_asked_) {
-    role_asked_ = true;
-    commands_->call({"ROLE"}, [this](Reply* reply) { return on_role(reply); });
-    commands_->flush();
-  }
-}
-
-void RedisHub::reap_readers() {
-  const uint64_t now = loop_.now_ms();
-  size_t left = readers_.size();
-  std::erase_if(readers_, [&](const std::unique_ptr<Reader>& reader) {
-    const bool spare = left > kReaders && !reader->busy && now - reader->idle_since_ms > kIdleReaderMs;
-    if (!spare && !reader->connection->broken()) return false;
-    --left;
-    return true;
-  });
-}
-
 // --- calls ---
 
 std::string RedisHub::channel(std::string_view name) const {
@@ -393,12 +299,8 @@ std::string RedisHub::channel(std::string_view name) const {
   return options_.prefix + std::to_string(options_.url.database) + ":" + std::string(name);
 }
 
-Command RedisHub::script(Script which) const {
-  return Command{"EVALSHA", shas_[static_cast<size_t>(which)], "0", options_.prefix};
-}
-
-Command RedisHub::fenced_script(Script which) const {
-  Command command = script(which);
+Command RedisHub::fenced_script(const RedisServer& server, Script which) const {
+  Command command = server.script(which);
   command.add(key_).add(gateway_);
   return command;
 }
@@ -419,16 +321,10 @@ void RedisHub::run_completions() {
 }
 
 void RedisHub::flush() {
-  if (!up_) return;
-  commands_->flush();
+  inboxes_.flush();
+  if (!up()) return;
+  control_.flush();
   if (listener_ != nullptr) listener_->flush();
-  for (const auto& reader : readers_) reader->connection->flush();
-}
-
-size_t RedisHub::outstanding() const {
-  size_t bytes = commands_ == nullptr ? 0 : commands_->outstanding();
-  for (const auto& reader : readers_) bytes += reader->connection->outstanding();
-  return bytes;
 }
 
 template <typename T>
@@ -451,25 +347,29 @@ std::string RedisHub::give_up(const Reply& reply, const Answer<T>& done) {
 }
 
 template <typename T>
-void RedisHub::ask(const Command& command, Answer<T> done, Read<T> read) {
-  ++statistics_.calls;
-  if (!up_) return complete(done, Status::lost);
-  commands_->call(command, [this, done = std::move(done), read = std::move(read)](Reply* reply) -> std::string {
-    if (reply == nullptr) return complete(done, Status::lost), std::string();
-    const std::optional<Status> status = to_status(*reply);
-    if (!status) return give_up(*reply, done);
-    if (*status != Status::ok) return complete(done, *status), std::string();
-    std::optional<T> value = read(*reply);
-    if (!value) return give_up(*reply, done);
-    return complete(done, Status::ok, std::move(*value)), std::string();
-  });
+std::string RedisHub::take(const Reply* reply, const Answer<T>& done, const Read<T>& read) {
+  if (reply == nullptr) return complete(done, Status::lost), std::string();
+  const std::optional<Status> status = to_status(*reply);
+  if (!status) return give_up(*reply, done);
+  if (*status != Status::ok) return complete(done, *status), std::string();
+  std::optional<T> value = read(*reply);
+  if (!value) return give_up(*reply, done);
+  return complete(done, Status::ok, std::move(*value)), std::string();
 }
 
 template <typename T>
-void RedisHub::ask_plainly(const Command& command, Answer<T> done, Read<T> read) {
+void RedisHub::ask(RedisServer& server, const Command& command, Answer<T> done, Read<T> read) {
   ++statistics_.calls;
-  if (!up_) return complete(done, Status::lost);
-  commands_->call(command, [this, done = std::move(done), read = std::move(read)](Reply* reply) -> std::string {
+  if (!server.up()) return complete(done, Status::lost);
+  server.call(command,
+              [this, done = std::move(done), read = std::move(read)](Reply* reply) { return take(reply, done, read); });
+}
+
+template <typename T>
+void RedisHub::ask_plainly(RedisServer& server, const Command& command, Answer<T> done, Read<T> read) {
+  ++statistics_.calls;
+  if (!server.up()) return complete(done, Status::lost);
+  server.call(command, [this, done = std::move(done), read = std::move(read)](Reply* reply) -> std::string {
     if (reply == nullptr) return complete(done, Status::lost), std::string();
     std::optional<T> value = read(*reply);
     if (!value) return give_up(*reply, done);
@@ -477,9 +377,43 @@ void RedisHub::ask_plainly(const Command& command, Answer<T> done, Read<T> read)
   });
 }
 
-void RedisHub::tell(const Command& command, Done done) {
+void RedisHub::tell(RedisServer& server, const Command& command, Done done) {
   ask<bool>(
-      command, [done = std::move(done)](Status status, bool) { done(status); }, nothing);
+      server, command, [done = std::move(done)](Status status, bool) { done(status); }, nothing);
+}
+
+void RedisHub::tell(RedisInboxes::Server& server, Script which, std::function<void(Command&)> add, Done done) {
+  if (server.undecided()) {
+    server.waiting.push_back([this, &server, which, add = std::move(add), done = std::move(done)] {
+      // By now; or it cannot be said.
+      tell_now(server, which, add, done);
+    });
+    return;
+  }
+  tell_now(server, which, add, std::move(done));
+}
+
+void RedisHub::tell_now(RedisInboxes::Server& server, Script which, const std::function<void(Command&)>& add,
+                        Done done) {
+  const Answer<bool> answer = [done = std::move(done)](Status status, bool) { done(status); };
+  if (!server.usable()) {
+    ++statistics_.calls;
+    return complete(answer, server.fenced ? Status::fenced : Status::lost);
+  }
+  Command command = fenced_script(*server.redis, which);
+  add(command);
+  ask<bool>(
+      *server.redis, command,
+      [this, answer, address = server.address](Status status, bool) {
+        if (status != Status::fenced) return answer(status, true);
+        // It may only have lost what we have announced.
+        RedisInboxes::Server* again = inboxes_.announce_again(address);
+        if (again == nullptr || !again->undecided()) return answer(Status::lost, false);
+        again->waiting.push_back(
+            [this, answer, again] { complete(answer, again->fenced ? Status::fenced : Status::refused, false); });
+      },
+      nothing);
+  server.redis->flush();
 }
 
 // --- membership ---
@@ -488,23 +422,74 @@ void RedisHub::join(const std::string& name, uint64_t gateway, uint64_t lease_ms
   if (!name_is_fine(name)) return complete(done, Status::refused);
   Command command = script(Script::join);
   command.add(name).add(gateway).add(std::min(lease_ms, kLongestLeaseMs)).add(random_id()).add(channel(kNodesChannel));
-  ask<Membership>(command, std::move(done), [this, gateway](const Reply& reply) {
-    std::optional<Membership> membership = to_membership(reply);
-    if (!membership) return membership;
-    // A new life stays new for the gateway that began it, in case an answer is lost; it is told once.
-    if (membership->key == key_) membership->fresh = false;
-    key_ = membership->key;
-    gateway_ = gateway;
-    listen_to_own_datagrams();
-    return membership;
-  });
+  command.add(options_.inbox.empty() ? "-" : options_.inbox);
+  ask<Joined>(
+      command,
+      [this, done = std::move(done)](Status status, Joined joined) {
+        if (status != Status::ok || inboxes_.own() == nullptr) return done(status, std::move(joined.membership));
+        if (joining_) joining_->done(Status::lost, {});
+        joining_ = Joining{std::move(joined.membership), done};
+        finish_join();
+      },
+      [this, gateway](const Reply& reply) {
+        std::optional<Joined> joined = to_joined(reply);
+        if (!joined) return joined;
+        // A new life stays new for the gateway that began it, in case an answer is lost; it is told once.
+        if (joined->membership.key == key_) joined->membership.fresh = false;
+        gateway_ = gateway;
+        on_joined(*joined);
+        return joined;
+      });
+}
+
+void RedisHub::on_joined(const Joined& joined) {
+  key_ = joined.membership.key;
+  known_epoch_ = std::max(known_epoch_, joined.number);
+  listen_to_own_datagrams();
+  const auto& nodes = joined.membership.nodes;
+  const auto own = std::ranges::find(nodes, key_, &cluster::Node::key);
+  const std::string inbox = own == nodes.end() ? std::string() : own->inbox;
+  if (inbox != options_.inbox && options_.log != nullptr) {
+    options_.log->warn("redis.inbox counts when this host begins another life in the cluster: its inbox stays",
+                       {{"inbox", inbox.empty() ? "with everything else" : inbox}, {"redis.inbox", options_.inbox}});
+  }
+  inboxes_.on_joined({key_, gateway_, joined.number, inbox});
+  inboxes_.on_nodes(nodes);
+}
+
+// When it is known whether the server that has our inbox can be used: then it says where the inbox ends.
+void RedisHub::finish_join() {
+  if (!joining_) return;
+  RedisInboxes::Server* own = inboxes_.own();
+  if (up() && own != nullptr && !own->usable() && (own->announcing || own->redis->undecided())) return;
+  Joining joining = std::move(*joining_);
+  joining_.reset();
+  if (!up()) return complete(joining.done, Status::lost);
+  if (own != nullptr && own->fenced) return complete(joining.done, Status::fenced);
+  if (own == nullptr || !own->usable()) return complete(joining.done, Status::refused);
+  const auto answer = [joining](Status status, uint64_t end) mutable {
+    joining.membership.inbox_end = end;
+    joining.done(status, std::move(joining.membership));
+  };
+  ask_plainly<uint64_t>(*own->redis, {"XREVRANGE", key("in:" + key_), "+", "-", "COUNT", "1"}, answer, to_inbox_end);
+  own->redis->flush();
 }
 
 void RedisHub::renew(uint64_t lease_ms, Answer<Membership> done) {
   Command command = fenced_script(Script::renew);
   command.add(std::min(lease_ms, kLongestLeaseMs)).add(random_id());
   command.add(options_.tombstones_ms * 1000).add(options_.changes_ms * 1000);
-  ask<Membership>(command, std::move(done), to_membership);
+  ask<Joined>(
+      command,
+      [this, done = std::move(done)](Status status, Joined joined) {
+        if (status == Status::ok && up()) {
+          // Everybody has to tell everything again, as after a restart.
+          if (joined.membership.cluster_id != cluster_id_) control_.fail("what the hosts share has been lost in part");
+          inboxes_.on_nodes(joined.membership.nodes);
+        }
+        done(status, std::move(joined.membership));
+      },
+      to_joined);
 }
 
 void RedisHub::leave(Done done) {
@@ -514,55 +499,63 @@ void RedisHub::leave(Done done) {
 // --- traffic ---
 
 void RedisHub::send(const std::string& to, uint64_t number, std::string frames, Done done) {
+  auto add = [to, number, frames = std::move(frames)](Command& command) {
+    command.add(to).add(number);
+    command.reserve(command.size() + frames.size() + 32);
+    command.add(frames);
+  };
+  if (RedisInboxes::Server* further = inboxes_.of(to)) {
+    return tell(*further, Script::send, std::move(add), std::move(done));
+  }
+  ++statistics_.calls;
+  const Answer<bool> answer = [done](Status status, bool) { done(status); };
+  if (!up()) return complete(answer, Status::lost);
   Command command = fenced_script(Script::send);
-  command.add(to).add(number);
-  command.reserve(command.size() + frames.size() + 32);
-  tell(command.add(frames), std::move(done));
+  add(command);
+  control_.call(command, [this, to, add = std::move(add), answer, done = std::move(done)](Reply* reply) -> std::string {
+    const std::string address = reply == nullptr ? std::string() : to_elsewhere(*reply);
+    if (address.empty()) return take<bool>(reply, answer, nothing);
+    inboxes_.place(to, address);
+    RedisInboxes::Server* further = inboxes_.of(to);
+    if (further == nullptr) return complete(answer, Status::refused), std::string();
+    tell(*further, Script::send, add, done);
+    return {};
+  });
 }
 
 void RedisHub::datagram(const std::string& to, std::string_view frames) {
-  if (!up_ || key_.empty()) return;
+  if (!up() || key_.empty()) return;
   ask_plainly<bool>(
-      {"PUBLISH", channel("q0:" + to), datagram_bytes(key_, frames)}, [](Status, bool) {},
+      control_, {"PUBLISH", channel("q0:" + to), datagram_bytes(key_, frames)}, [](Status, bool) {},
       [](const Reply& reply) { return reply.is_integer() ? std::optional(true) : std::nullopt; });
-}
-
-RedisHub::Reader& RedisHub::take_reader() {
-  const auto idle = std::find_if(readers_.begin(), readers_.end(),
-                                 [](const auto& reader) { return !reader->busy && !reader->connection->broken(); });
-  Reader& reader = idle == readers_.end() ? open_reader() : **idle;
-  reader.busy = true;
-  return reader;
-}
-
-void RedisHub::release_reader(Reader& reader) {
-  reader.busy = false;
-  reader.idle_since_ms = loop_.now_ms();
 }
 
 void RedisHub::read(const std::string& inbox, uint64_t after, size_t max_bytes, Answer<std::vector<Entry>> done) {
   ++statistics_.calls;
-  if (!up_) return complete(done, Status::lost);
-  Reader& reader = take_reader();
+  RedisInboxes::Server* further = inboxes_.of(inbox);
+  RedisServer& server = further == nullptr ? control_ : *further->redis;
+  if (further == nullptr ? !up() : !further->usable()) return complete(done, Status::lost);
+  Reader& reader = server.take_reader();
   if (after != 0 && !checked_.contains(inbox)) {
     // If this Redis has an older state than the one we have read before, what comes must not be numbered below that.
-    reader.connection->call(script(Script::last_entry).add(inbox).add(after), [this, inbox](Reply* reply) {
+    const Command command = server.script(Script::last_entry).add(inbox).add(after);
+    reader.connection->call(command, [this, inbox](Reply* reply) {
       if (reply != nullptr && to_status(*reply) == Status::ok) checked_.insert(inbox);
       return std::string();
     });
   }
-  read_entries(reader, std::make_shared<Reading>(Reading{inbox, after, max_bytes, std::move(done)}));
+  read_entries(server, reader, std::make_shared<Reading>(Reading{inbox, after, max_bytes, std::move(done)}));
 }
 
-void RedisHub::read_entries(Reader& reader, const std::shared_ptr<Reading>& reading) {
+void RedisHub::read_entries(RedisServer& server, Reader& reader, const std::shared_ptr<Reading>& reading) {
   const std::string stream = key("in:" + reading->inbox);
   Command command{"XREAD", "COUNT"};
   command.add(entries_.count()).add("BLOCK").add(options_.block_ms).add("STREAMS").add(stream);
   command.add(std::to_string(reading->after) + "-0");
   reader.connection->call(
       command,
-      [this, &reader, reading, stream](Reply* reply) -> std::string {
-        release_reader(reader);
+      [this, &server, &reader, reading, stream](Reply* reply) -> std::string {
+        server.release_reader(reader);
         if (reply == nullptr) return complete(reading->done, Status::lost), std::string();
         auto entries = to_entries(*reply, stream);
         if (!entries) return give_up(*reply, reading->done);
@@ -574,14 +567,21 @@ void RedisHub::read_entries(Reader& reader, const std::shared_ptr<Reading>& read
 
 void RedisHub::trim(uint64_t id, Done done) {
   const uint64_t first_to_stay = id == UINT64_MAX ? id : id + 1;
-  tell(fenced_script(Script::trim).add(first_to_stay), std::move(done));
+  RedisInboxes::Server* further = inboxes_.own();
+  if (further == nullptr) return tell(fenced_script(Script::trim).add(first_to_stay), std::move(done));
+  tell(
+      *further, Script::trim, [&](Command& command) { command.add(first_to_stay); }, std::move(done));
 }
 
 // --- directory ---
 
 void RedisHub::claim(std::string_view client, uint64_t at_least, Answer<Claimed> done) {
   Command command = fenced_script(Script::claim);
-  ask<Claimed>(command.add(bucket_of(client)).add(client).add(at_least), std::move(done), to_claimed);
+  ask<Claimed>(command.add(bucket_of(client)).add(client).add(at_least), std::move(done), [this](const Reply& reply) {
+    const auto claimed = to_claimed(reply);
+    if (claimed) known_epoch_ = std::max(known_epoch_, claimed->epoch);
+    return claimed;
+  });
 }
 
 void RedisHub::hold(std::string_view client, uint64_t epoch, Answer<Held> done) {
@@ -615,7 +615,11 @@ void RedisHub::mine(uint32_t part, Answer<std::vector<Mine>> done) {
 void RedisHub::retain(std::string_view topic, std::string_view value, uint64_t at_least, Answer<uint64_t> done) {
   Command command = fenced_script(value.empty() ? Script::retain_delete : Script::retain);
   command.add(topic).add(value).add(at_least).add(options_.tombstones_ms * 1000).add(options_.max_changes);
-  ask<uint64_t>(command, std::move(done), to_version);
+  ask<uint64_t>(command, std::move(done), [this](const Reply& reply) {
+    const auto version = to_version(reply);
+    if (version) known_version_ = std::max(known_version_, *version);
+    return version;
+  });
 }
 
 void RedisHub::retain_again(const Retained& item, Answer<uint64_t> done) {
@@ -626,8 +630,8 @@ void RedisHub::retain_again(const Retained& item, Answer<uint64_t> done) {
 
 void RedisHub::changes(uint64_t after, Answer<Changes> done) {
   ++statistics_.calls;
-  if (!up_) return complete(done, Status::lost);
-  Reader& reader = take_reader();
+  if (!up()) return complete(done, Status::lost);
+  Reader& reader = control_.take_reader();
   const auto reading = std::make_shared<ChangesReading>(ChangesReading{after, std::move(done), {}});
   const uint64_t now = loop_.now_ms();
   // Each change names the one before it, so a gap shows as soon as one comes. But all of them may have been trimmed.
@@ -643,11 +647,11 @@ void RedisHub::changes(uint64_t after, Answer<Changes> done) {
           reader.connection->flush();
           return std::string();
         }
-        release_reader(reader);
+        control_.release_reader(reader);
         return complete(reading->done, Status::ok, Changes{end->last, end->gap, {}}), std::string();
       }
     }
-    release_reader(reader);
+    control_.release_reader(reader);
     if (reply == nullptr) return complete(reading->done, Status::lost), std::string();
     return give_up(*reply, reading->done);
   });
@@ -667,7 +671,7 @@ void RedisHub::read_changes(Reader& reader, const std::shared_ptr<ChangesReading
           read_kept(reader, reading);
           return {};
         }
-        release_reader(reader);
+        control_.release_reader(reader);
         if (reply == nullptr) return complete(reading->done, Status::lost), std::string();
         if (!read) return give_up(*reply, reading->done);
         changes_.learn(read->changes.items.size(), bytes_of(read->changes.items), kPieceBytes);
@@ -680,7 +684,7 @@ void RedisHub::read_kept(Reader& reader, const std::shared_ptr<ChangesReading>& 
   Command command{"HMGET", key("retained")};
   for (const size_t at : reading->read.kept) command.add(reading->read.changes.items[at].topic);
   reader.connection->call(command, [this, &reader, reading](Reply* reply) -> std::string {
-    release_reader(reader);
+    control_.release_reader(reader);
     if (reply == nullptr) return complete(reading->done, Status::lost), std::string();
     if (!fill_kept(*reply, reading->read)) return give_up(*reply, reading->done);
     const auto& items = reading->read.changes.items;
@@ -693,7 +697,7 @@ void RedisHub::read_kept(Reader& reader, const std::shared_ptr<ChangesReading>& 
 void RedisHub::snapshot(uint64_t cursor, Answer<Changes> done) {
   Command command{"HSCAN", key("retained")};
   command.add(cursor).add("COUNT").add(snapshot_.count());
-  ask_plainly<Changes>(command, std::move(done), [this](const Reply& reply) {
+  ask_plainly<Changes>(control_, command, std::move(done), [this](const Reply& reply) {
     auto snapshot = to_snapshot(reply);
     if (snapshot) snapshot_.learn(snapshot->items.size(), bytes_of(snapshot->items), kPieceBytes);
     return snapshot;
@@ -756,8 +760,22 @@ void RedisHub::adopt(const std::string& node, uint64_t lease_ms, uint64_t within
   ask<std::string>(command.add(channel(kNodesChannel)), std::move(done), to_holder);
 }
 
+// On further servers first: its own says whether there is something in the inbox.
 void RedisHub::bury(Done done) {
-  tell(fenced_script(Script::bury).add(channel(kNodesChannel)), std::move(done));
+  const auto add = [this](Command& command) { command.add(channel(kNodesChannel)); };
+  RedisInboxes::Server* own = inboxes_.own();
+  inboxes_.for_each_usable([&](RedisInboxes::Server& server) {
+    if (&server != own) tell(server, Script::bury, add, [](Status) {});
+  });
+  if (own == nullptr) return bury_here(done);
+  tell(*own, Script::bury, add, [this, done = std::move(done)](Status status) {
+    if (status != Status::ok) return done(status);
+    bury_here(done);
+  });
+}
+
+void RedisHub::bury_here(const Done& done) {
+  tell(fenced_script(Script::bury).add(channel(kNodesChannel)), done);
 }
 
 }  // namespace redis

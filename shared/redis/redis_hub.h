@@ -1,14 +1,11 @@
-// cluster::Hub on a Redis server, 7.0 or later.
+// cluster::Hub on a Redis server, 7.0 or later, the control server; inboxes may be on further ones (redis_inboxes.h).
 //
-//   commands   every call but the two that wait, pipelined
-//   listener   pub/sub: datagrams to this node, and the news that nodes have changed
-//   readers    two, and one more for each inbox beyond its own that is read at once: XREAD BLOCK delays what is behind
-//   it
+//   control    every call but the two that wait; readers for these: two, and one more for each inbox that is read
+//   beside listener   pub/sub: datagrams to this node, and the news that nodes have changed inboxes    further servers:
+//   send(), read(), trim() of inboxes that are there
 //
-// They are made together, checked (a master, recent enough, with our scripts), and are usable (up) when all are there.
-// If the commands' connection breaks, or another that cannot be replaced at once, all are closed, what has no answer is
-// lost, and after a pause that grows to two seconds it begins again, with asking the sentinels if there are any. They
-// are asked every few seconds as well: a master that is cut off from them may take our writes for as long as we let it.
+// It is up when the control server and the listener are. While a further server is not there, what concerns the inboxes
+// on it is lost or refused, and nothing else; a node whose own inbox is there does not join.
 //
 // What Redis may say to a call: OOM, BUSY, MISCONF, NOREPLICAS, WRONGTYPE, NOPERM and other errors make it `refused`.
 // READONLY and LOADING (not the master we want), NOSCRIPT (they were flushed), NOAUTH, and everything that is not a
@@ -21,7 +18,6 @@
 #include <string>
 #include <vector>
 
-#include "shared/base/random.h"
 #include "shared/cluster/hub.h"
 #include "shared/config/config.h"
 #include "shared/log/log.h"
@@ -29,18 +25,19 @@
 #include "shared/loop/timer.h"
 #include "shared/redis/redis_answers.h"
 #include "shared/redis/redis_connection.h"
+#include "shared/redis/redis_inboxes.h"
 #include "shared/redis/redis_scripts.h"
-#include "shared/redis/redis_sentinel.h"
-#include "shared/redis/redis_url.h"
+#include "shared/redis/redis_server.h"
 
 namespace redis {
 
 class RedisHub final : public cluster::Hub {
  public:
   struct Options {
-    Url url;
+    config::RedisUrl url;
     std::vector<HostPort> sentinels;  // if there are any, url.server is not used
     std::string sentinel_master;
+    std::string inbox;  // address of the server that is to have this node's inbox; empty: the control server
     std::string prefix;
     std::string client_name;  // for CLIENT LIST
     uint64_t timeout_ms = 3000;
@@ -61,8 +58,9 @@ class RedisHub final : public cluster::Hub {
   void start(Events& events) override;
   void run_completions() override;
   void flush() override;
-  bool up() const override { return up_; }
-  size_t outstanding() const override;
+  bool up() const override { return control_.up(); }
+  size_t outstanding() const override { return control_.outstanding() + inboxes_.outstanding(); }
+  uint32_t missing_servers() const override { return inboxes_.missing(); }
 
   void join(const std::string& name, uint64_t gateway, uint64_t lease_ms, Answer<cluster::Membership> done) override;
   void renew(uint64_t lease_ms, Answer<cluster::Membership> done) override;
@@ -97,22 +95,17 @@ class RedisHub final : public cluster::Hub {
   void bury(Done done) override;
 
   struct Statistics {
-    uint64_t attempts = 0;  // to connect
+    uint64_t attempts = 0;  // to connect to the control server
     uint64_t breaks = 0;    // of what was up
     uint64_t calls = 0;
     uint64_t lost = 0;  // of these
     uint64_t refused = 0;
     uint64_t malformed = 0;  // replies
   };
-  const Statistics& statistics() const { return statistics_; }
+  Statistics statistics() const;
 
  private:
-  struct Reader {
-    std::unique_ptr<RedisConnection> connection;
-    bool busy = false;
-    bool was_ready = false;
-    uint64_t idle_since_ms = 0;
-  };
+  using Reader = RedisServer::Reader;
   // How many elements to ask for, so that a piece has about the bytes that are wanted: what it learns from the last
   // one.
   class PieceSize {
@@ -128,36 +121,42 @@ class RedisHub final : public cluster::Hub {
   };
 
   // --- connecting ---
-  void connect();
-  void open(const HostPort& server);
-  RedisConnection::Options connection_options(const char* purpose) const;
-  void on_commands_ready();
-  void load_scripts();
+  static RedisServer::Options server_options(const Options& options);
+  RedisServer::Events control_events();
+  RedisInboxes::Events inbox_events();
+  void hello();
   std::string on_hello(Reply* reply);
-  std::string on_role(Reply* reply);
+  void on_up();
+  void on_broken();
   void open_listener();
   std::string on_pushed(Reply reply);
   std::string on_message(const std::string& channel, const std::string& payload);
   void listen_to_own_datagrams();
-  Reader& open_reader();
-  void check_up();
-  void fail(const std::string& reason);
   void tick();
-  void ask_sentinels(std::function<void(const HostPort& master)> found, std::function<void(const std::string&)> failed);
-  void reap_readers();
 
   // --- calls ---
-  Command script(Script which) const;
-  Command fenced_script(Script which) const;
+  Command script(Script which) const { return control_.script(which); }
+  Command fenced_script(Script which) const { return fenced_script(control_, which); }
   template <typename T>
   using Read = std::function<std::optional<T>(const Reply&)>;
+  template <typename T>
+  std::string take(const Reply* reply, const Answer<T>& done, const Read<T>& read);
   // A script's call: its answer begins with a status.
   template <typename T>
-  void ask(const Command& command, Answer<T> done, Read<T> read);
+  void ask(RedisServer& server, const Command& command, Answer<T> done, Read<T> read);
   // Any other.
   template <typename T>
-  void ask_plainly(const Command& command, Answer<T> done, Read<T> read);
-  void tell(const Command& command, Done done);
+  void ask_plainly(RedisServer& server, const Command& command, Answer<T> done, Read<T> read);
+  template <typename T>
+  void ask(const Command& command, Answer<T> done, Read<T> read) {
+    ask<T>(control_, command, std::move(done), std::move(read));
+  }
+  void tell(RedisServer& server, const Command& command, Done done);
+  void tell(const Command& command, Done done) { tell(control_, command, std::move(done)); }
+  // About an inbox on a further server: when it is known whether it is usable.
+  void tell(RedisInboxes::Server& server, Script which, std::function<void(Command&)> add, Done done);
+  void tell_now(RedisInboxes::Server& server, Script which, const std::function<void(Command&)>& add, Done done);
+  Command fenced_script(const RedisServer& server, Script which) const;
   template <typename T>
   void complete(const Answer<T>& done, cluster::Status status, T value = {});
   // For a reply that is not what was hoped for: completes the call and says whether the connection must go, and why.
@@ -165,10 +164,11 @@ class RedisHub final : public cluster::Hub {
   std::string give_up(const Reply& reply, const Answer<T>& done);
   void post(std::function<void()> event);
   void directory(Script which, std::string_view client, uint64_t epoch, Done done);
-  Reader& take_reader();
-  void release_reader(Reader& reader);
+  void on_joined(const Joined& joined);
+  void finish_join();
+  void bury_here(const Done& done);
   struct Reading;
-  void read_entries(Reader& reader, const std::shared_ptr<Reading>& reading);
+  void read_entries(RedisServer& server, Reader& reader, const std::shared_ptr<Reading>& reading);
   struct ChangesReading;
   void read_changes(Reader& reader, const std::shared_ptr<ChangesReading>& reading);
   void read_kept(Reader& reader, const std::shared_ptr<ChangesReading>& reading);
@@ -179,36 +179,28 @@ class RedisHub final : public cluster::Hub {
   loop::Loop& loop_;
   const Options options_;
   Events* events_ = nullptr;
-  base::Random random_;
-
-  std::unique_ptr<SentinelQuery> query_;
-  size_t sentinel_ = 0;  // whom to ask first
-  uint64_t sentinels_asked_ms_ = 0;
-  std::unique_ptr<RedisConnection> commands_;
+  RedisServer control_;
+  RedisInboxes inboxes_;
   std::unique_ptr<RedisConnection> listener_;
   std::vector<std::unique_ptr<RedisConnection>> old_listeners_;  // broken, until the next tick
-  std::vector<std::unique_ptr<Reader>> readers_;
-  HostPort server_;
-  std::vector<std::string> shas_;  // of the scripts
-  cluster::Info info_;
-  bool connecting_ = false;
-  bool greeted_ = false;    // commands_ is checked and has the scripts
+  uint64_t cluster_id_ = 0;
   bool listening_ = false;  // the listener hears of nodes
-  bool role_asked_ = false;
-  bool up_ = false;
-  bool told_down_ = false;
-  uint64_t up_since_ms_ = 0;
-  uint64_t pause_ms_ = 0;
-  std::string last_reason_;
-  loop::Timer retry_;
   loop::Timer tick_;
 
-  std::string name_;  // of this node, and what join() said
-  std::string key_;
+  std::string key_;  // of this node, and what join() said
   uint64_t gateway_ = 0;
   std::string listened_;  // whose datagrams the listener hears
+  // A join that waits for the server that has our inbox.
+  struct Joining {
+    cluster::Membership membership;
+    Answer<cluster::Membership> done;
+  };
+  std::optional<Joining> joining_;
+  // The highest numbers that this server has given: if it knows of lower ones it has lost something.
+  uint64_t known_epoch_ = 0;
+  uint64_t known_version_ = 0;
 
-  std::set<std::string> checked_;  // inboxes whose end was looked at since the last connect
+  std::set<std::string> checked_;  // inboxes whose end was looked at since their server was connected to
   uint64_t changes_checked_ms_ = 0;
   PieceSize entries_;
   PieceSize changes_;

@@ -32,11 +32,12 @@ local function later(us) return string.format('%.0f', tonumber(now()) + tonumber
 local function node(key)
   local e = call('HGET', P .. 'nodes', key)
   if not e then return nil end
-  local gateway, deadline, born, adopter = string.match(e, '^(%d+) (%d+) (%d+) (.*)$')
-  return {gateway = gateway, deadline = deadline, born = born, adopter = adopter}
+  local gateway, deadline, born, inbox, adopter = string.match(e, '^(%d+) (%d+) (%d+) (%S+) (.*)$')
+  return {gateway = gateway, deadline = deadline, born = born, inbox = inbox, adopter = adopter}
 end
 local function put_node(key, n)
-  call('HSET', P .. 'nodes', key, n.gateway .. ' ' .. n.deadline .. ' ' .. n.born .. ' ' .. n.adopter)
+  local e = n.gateway .. ' ' .. n.deadline .. ' ' .. n.born .. ' ' .. n.inbox .. ' ' .. n.adopter
+  call('HSET', P .. 'nodes', key, e)
 end
 local function self()
   local n = node(ARGV[2])
@@ -69,10 +70,17 @@ local function raise(kind, least)
 end
 )lua";
 
-constexpr std::string_view kMembership = R"lua(
+constexpr std::string_view kIdentity = R"lua(
 local function cluster_id(random)
   call('HSETNX', P .. 'cluster', 'id', random)
   return call('HGET', P .. 'cluster', 'id')
+end
+)lua";
+
+constexpr std::string_view kMembership = R"lua(
+local function inbox_end(key)
+  local last = redis.pcall('XREVRANGE', P .. 'in:' .. key, '+', '-', 'COUNT', 1)[1]
+  return last and string.match(last[1], '^%d+') or '0'
 end
 -- ms for which there was no pause of half a lease in which nobody joined or renewed.
 local function calm(lease_ms)
@@ -85,7 +93,7 @@ local function calm(lease_ms)
   end
   return math.floor((tonumber(t) - tonumber(had[2])) / 1000)
 end
-local function membership(key, fresh, random, lease_ms)
+local function membership(key, fresh, random, lease_ms, joined)
   local t = tonumber(now())
   local list = {}
   for _, k in ipairs(call('HKEYS', P .. 'nodes')) do
@@ -94,10 +102,9 @@ local function membership(key, fresh, random, lease_ms)
     list[#list + 1] = n.gateway
     list[#list + 1] = string.format('%.0f', math.max(0, math.ceil((tonumber(n.deadline) - t) / 1000)))
     list[#list + 1] = n.adopter
+    list[#list + 1] = n.inbox == '-' and '' or n.inbox
   end
-  local last = redis.pcall('XREVRANGE', P .. 'in:' .. key, '+', '-', 'COUNT', 1)[1]
-  local inbox_end = last and string.match(last[1], '^%d+') or '0'
-  return {0, key, fresh, cluster_id(random), inbox_end, calm(lease_ms), list}
+  return {0, key, fresh, cluster_id(random), inbox_end(key), calm(lease_ms), joined, list}
 end
 )lua";
 
@@ -161,7 +168,14 @@ local function store(topic, value, version, keep)
 end
 )lua";
 
+// Who knows of a higher number than there is has seen what has been lost, and says so unless the id does already.
 constexpr std::string_view kHello = R"lua(
+local lost = false
+for kind, known in pairs({epoch = ARGV[4], version = ARGV[5]}) do
+  lost = lost or less(call('HGET', P .. 'cluster', kind) or '0', known)
+  raise(kind, known)
+end
+if lost and cluster_id(ARGV[2]) == ARGV[3] then call('HSET', P .. 'cluster', 'id', ARGV[2]) end
 if call('HEXISTS', P .. 'cluster', 'change') == 0 then next_number('change', '0') end
 return {0, cluster_id(ARGV[2])}
 )lua";
@@ -170,18 +184,19 @@ constexpr std::string_view kJoin = R"lua(
 local name, gateway, lease, random, channel = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local key = call('HGET', P .. 'names', name)
 local n = key and node(key)
+local joined = next_number('epoch', '0')
 if n then
   if less(gateway, n.gateway) then return {1} end
 else
-  key = name .. '.' .. next_number('epoch', '0')
+  key = name .. '.' .. joined
   call('HSET', P .. 'names', name, key)
-  n = {born = gateway, adopter = ''}
+  n = {born = gateway, inbox = ARGV[7], adopter = ''}
 end
 n.gateway = gateway
 n.deadline = later(lease .. '000')
 put_node(key, n)
 call('PUBLISH', channel, key)
-return membership(key, n.born == gateway and 1 or 0, random, lease)
+return membership(key, n.born == gateway and 1 or 0, random, lease, joined)
 )lua";
 
 constexpr std::string_view kRenew = R"lua(
@@ -192,7 +207,7 @@ put_node(key, n)
 sweep(ARGV[6], 100)
 call('XTRIM', P .. 'changes', 'MINID', '~', string.format('%.0f', tonumber(now()) - tonumber(ARGV[7])) .. '-0')
 call('ZREMRANGEBYSCORE', P .. 'buried', '-inf', string.format('%.0f', tonumber(now()) - 86400000000))
-return membership(key, 0, ARGV[5], ARGV[4])
+return membership(key, 0, ARGV[5], ARGV[4], '0')
 )lua";
 
 constexpr std::string_view kLeave = R"lua(
@@ -208,7 +223,9 @@ constexpr std::string_view kSend = R"lua(
 local key = self()
 if not key then return {1} end
 local to, number = ARGV[4], ARGV[5]
-if call('HEXISTS', P .. 'nodes', to) == 0 then return {call('ZSCORE', P .. 'buried', to) and 0 or 2} end
+local there = node(to)
+if not there then return {call('ZSCORE', P .. 'buried', to) and 0 or 2} end
+if there.inbox ~= '-' then return {2, there.inbox} end
 local last = call('HMGET', P .. 'num:' .. to, key, '#')
 if last[1] then
   local gateway, had = string.match(last[1], '^(%d+) (%d+)$')
@@ -449,9 +466,45 @@ end
 call('UNLINK', slots, P .. 'in:' .. key, P .. 'num:' .. key)
 call('HDEL', P .. 'nodes', key)
 forget_name(key, n)
-for _, other in ipairs(call('HKEYS', P .. 'nodes')) do call('HDEL', P .. 'num:' .. other, key) end
+local used = false
+for _, other in ipairs(call('HKEYS', P .. 'nodes')) do
+  call('HDEL', P .. 'num:' .. other, key)
+  used = used or node(other).inbox == n.inbox
+end
+if not used then call('HDEL', P .. 'inboxes', n.inbox) end
 call('ZADD', P .. 'buried', now(), key)
 call('PUBLISH', ARGV[4], key)
+return {0}
+)lua";
+
+constexpr std::string_view kAnnounce = R"lua(
+local key, joined = ARGV[2], ARGV[4]
+local n = node(key)
+if n and less(joined, n.born) then return {1} end
+put_node(key, {gateway = ARGV[3], deadline = later(ARGV[6]), born = joined, inbox = ARGV[5], adopter = ''})
+local others, gone, t = {}, {}, now()
+for _, k in ipairs(call('HKEYS', P .. 'nodes')) do
+  local over = less(node(k).deadline, t) and call('XLEN', P .. 'in:' .. k) == 0
+  table.insert(over and gone or others, k)
+end
+for _, k in ipairs(gone) do
+  call('HDEL', P .. 'nodes', k)
+  call('UNLINK', P .. 'num:' .. k)
+  for _, other in ipairs(others) do call('HDEL', P .. 'num:' .. other, k) end
+end
+call('ZREMRANGEBYSCORE', P .. 'buried', '-inf', string.format('%.0f', tonumber(t) - tonumber(ARGV[6])))
+return {0, cluster_id(ARGV[7])}
+)lua";
+
+constexpr std::string_view kSeen = R"lua(
+if not self() then return {1} end
+local had = call('HGET', P .. 'inboxes', ARGV[4])
+if had == ARGV[5] then return {0} end
+call('HSET', P .. 'inboxes', ARGV[4], ARGV[5])
+if had then
+  call('HSET', P .. 'cluster', 'id', ARGV[6])
+  call('PUBLISH', ARGV[7], ARGV[4])
+end
 return {0}
 )lua";
 
@@ -463,9 +516,9 @@ struct Row {
 };
 
 constexpr std::array<Row, kScripts> kRows = {{
-    {"hello", true, {kNumbers, kMembership}, kHello},
-    {"join", true, {kNumbers, kMembership}, kJoin},
-    {"renew", true, {kNumbers, kMembership, kRetained}, kRenew},
+    {"hello", true, {kNumbers, kIdentity}, kHello},
+    {"join", true, {kNumbers, kIdentity, kMembership}, kJoin},
+    {"renew", true, {kIdentity, kMembership, kRetained}, kRenew},
     {"leave", true, {}, kLeave},
     {"send", false, {}, kSend},
     {"last_entry", true, {}, kLastEntry},
@@ -488,6 +541,8 @@ constexpr std::array<Row, kScripts> kRows = {{
     {"read_copy", true, {}, kReadCopy},
     {"adopt", true, {kNames}, kAdopt},
     {"bury", true, {kNames}, kBury},
+    {"announce", true, {kIdentity}, kAnnounce},
+    {"seen", true, {}, kSeen},
 }};
 
 }  // namespace

@@ -3,7 +3,8 @@
 //   cluster           hash: id (of what is shared), epoch, version, change: the highest number of each kind so far;
 //                     seen: when somebody joined or renewed last; calm: since when that was never long ago
 //   nodes             hash: node key -> gateway (0: adopted, none yet), deadline, the gateway that began the life,
-//                     adopter
+//                     where its inbox is ("-": here, or the address of another server), adopter
+//   inboxes           hash: address of another server with inboxes -> its identity
 //   names             hash: node name -> key of its life now
 //   buried            sorted set: keys of nodes that are not needed any more, by time
 //   in:{node}         stream: the inbox. Entries f (from), g (gateway), d (frames); id "N-0"
@@ -14,6 +15,10 @@
 //   changes           stream: p (id before), t (topic), n (version), v (value, unless it is large); id "N-0"
 //   copy:{node}:{slot}:{round}  hash: record -> value
 //   slots:{node}      hash: slot -> the round that is whole; slot + "+" -> the round that is under way
+//
+// A server that has only inboxes (redis_inboxes.h) has these keys of them: cluster, with the id; nodes, those that have
+// announced themselves, with the number of their join for the gateway that began the life, when they are forgotten for
+// the deadline, and "*" if their inbox is elsewhere; buried; in and num.
 //
 // All of it under the configured prefix. Nothing that a client chose is in the name of a key or channel. Times are
 // microseconds of Redis's own clock. Numbers of 64 bits are decimal texts: a number of Lua has only 53 bits.
@@ -29,8 +34,8 @@
 namespace redis {
 
 enum class Script : uint8_t {
-  hello,          // random
-  join,           // name, gateway, lease ms, random, channel
+  hello,          // random, the id that we know, the highest epoch and version that we know of
+  join,           // name, gateway, lease ms, random, channel, where its inbox is
   renew,          // self, lease ms, random, tombstones' time us, changes' time us
   leave,          // self, channel
   send,           // self, to, number, frames
@@ -54,8 +59,10 @@ enum class Script : uint8_t {
   read_copy,      // node, slot, cursor, count
   adopt,          // self, node, lease us, within us, channel
   bury,           // self, channel
+  announce,       // self, number of the join, "-" or "*", for how long us, random; for a server with inboxes
+  seen,           // self, address, identity, random, channel
 };
-inline constexpr size_t kScripts = static_cast<size_t>(Script::bury) + 1;
+inline constexpr size_t kScripts = static_cast<size_t>(Script::seen) + 1;
 
 // What SCRIPT LOAD gets. The arguments above follow the prefix; "self" is the node's key and gateway.
 std::string script_text(Script script);

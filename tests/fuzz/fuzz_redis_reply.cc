@@ -15,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     reader.feed(bytes.substr(at, piece));
     while (const auto reply = reader.next()) {
       redis::to_status(*reply);
-      redis::to_membership(*reply);
+      redis::to_joined(*reply);
       redis::to_claimed(*reply);
       redis::to_held(*reply);
       redis::to_holder(*reply);
@@ -29,7 +29,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       redis::to_snapshot(*reply);
       redis::to_is_master(*reply);
       redis::configuration_warnings(*reply);
-      redis::server_version(reply->text);
+      redis::info_field(reply->text, "run_id");
       redis::severity_of(reply->text);
     }
   }

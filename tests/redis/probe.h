@@ -17,7 +17,7 @@ struct Answer {
   T value{};
 };
 
-class Probe final : public cluster::Hub::Events {
+class Probe : public cluster::Hub::Events {
  public:
   static constexpr uint64_t kPatience = 20'000;
 

@@ -107,6 +107,28 @@ TEST_CASE("redis_hub: a server that comes back with an older state is noticed by
   CHECK(entries[0].frames == "seen");
 }
 
+TEST_CASE("redis_hub: a server that comes back with an older state shows it by the cluster's id") {
+  RedisServer server({"--dbfilename", "old.rdb"});
+  RedisWorld world(server, quick());
+  Probe a(world, "a");
+  Probe b(world, "b");
+  const uint64_t id = a.info.cluster_id;
+  server.command({"SAVE"});
+  SUBCASE("an epoch is lost") {
+    CHECK(a.claim("c").status == Status::ok);
+  }
+  SUBCASE("a version is lost") {
+    CHECK(a.retain("t", "lost").status == Status::ok);
+  }
+  server.kill();
+  server.start();
+  REQUIRE(a.until([&] { return a.ups == 2 && b.ups == 2; }));
+  // Whoever connects first, who knows of it says so.
+  REQUIRE(a.until([&] { return a.info.cluster_id != id; }));
+  REQUIRE(a.until([&] { return b.info.cluster_id == a.info.cluster_id || b.renew().status == Status::lost; }));
+  REQUIRE(a.until([&] { return b.info.cluster_id == a.info.cluster_id; }));
+}
+
 TEST_CASE("redis_hub: ids go on above what was read, whatever the clock of the server says") {
   RedisServer server;
   RedisWorld world(server, quick());

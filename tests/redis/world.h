@@ -23,6 +23,7 @@ class RedisWorld final : public HubWorld {
   bool run_until(const std::function<bool()>& done, uint64_t ms) override;
   void cut(cluster::Hub& hub) override;
   void restart_empty() override;
+  bool inboxes_apart() const override { return !base.inbox.empty(); }
 
   // One with options of its own, and without a proxy.
   redis::RedisHub& make_hub(redis::RedisHub::Options options);

@@ -71,7 +71,7 @@ Membership RedisModel::membership(const std::string& key, bool fresh, uint64_t l
   const std::deque<cluster::Entry>& inbox = state_.nodes.at(key).inbox;
   m.inbox_end = inbox.empty() ? 0 : inbox.back().id;
   for (const auto& [other, node] : state_.nodes) {
-    m.nodes.push_back({other, node.gateway, node.lease_until > now ? node.lease_until - now : 0, node.adopter});
+    m.nodes.push_back({other, node.gateway, node.lease_until > now ? node.lease_until - now : 0, node.adopter, {}});
   }
   return m;
 }

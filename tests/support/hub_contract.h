@@ -30,6 +30,8 @@ class HubWorld {
   virtual void cut(cluster::Hub& hub) = 0;
   // Everything that is shared is lost, and all connections break. They come back by themselves.
   virtual void restart_empty() = 0;
+  // Inboxes are on another server than all else, which cut() and restart_empty() do not concern.
+  virtual bool inboxes_apart() const { return false; }
 };
 
 using MakeHubWorld = std::function<std::unique_ptr<HubWorld>()>;

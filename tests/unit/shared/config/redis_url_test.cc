@@ -21,13 +21,13 @@ RedisUrl right(std::string_view url) {
 }  // namespace
 
 TEST_CASE("redis url: what is not said has its default") {
-  CHECK(right("redis://h") == RedisUrl{"h", 6379, "", "", 0});
-  CHECK(right("redis://h/") == RedisUrl{"h", 6379, "", "", 0});
-  CHECK(right("redis://10.0.0.1:7000/15") == RedisUrl{"10.0.0.1", 7000, "", "", 15});
-  CHECK(right("redis://[::1]:7/2") == RedisUrl{"::1", 7, "", "", 2});
-  CHECK(right("redis://:secret@h") == RedisUrl{"h", 6379, "", "secret", 0});
-  CHECK(right("redis://me:a%40b%2Fc:@h:1") == RedisUrl{"h", 1, "me", "a@b/c:", 0});
-  CHECK(right("redis://me:secret@/3") == RedisUrl{"", 6379, "me", "secret", 3});
+  CHECK(right("redis://h") == RedisUrl{{"h", 6379}, "", "", 0});
+  CHECK(right("redis://h/") == RedisUrl{{"h", 6379}, "", "", 0});
+  CHECK(right("redis://10.0.0.1:7000/15") == RedisUrl{{"10.0.0.1", 7000}, "", "", 15});
+  CHECK(right("redis://[::1]:7/2") == RedisUrl{{"::1", 7}, "", "", 2});
+  CHECK(right("redis://:secret@h") == RedisUrl{{"h", 6379}, "", "secret", 0});
+  CHECK(right("redis://me:a%40b%2Fc:@h:1") == RedisUrl{{"h", 1}, "me", "a@b/c:", 0});
+  CHECK(right("redis://me:secret@/3") == RedisUrl{{"", 6379}, "me", "secret", 3});
 }
 
 TEST_CASE("redis url: what is wrong is said without repeating it") {
@@ -45,6 +45,16 @@ TEST_CASE("redis url: what is wrong is said without repeating it") {
                           "redis://[::1", "redis://[]", "redis://[::1]x", "redis://::1"}) {
     CHECK(wrong_with(url) == "host or port is malformed");
   }
+}
+
+TEST_CASE("redis url: a server, and back to text") {
+  HostPort server;
+  CHECK(parse_host_port("s1", kSentinelPort, server));
+  CHECK(server == HostPort{"s1", 26379});
+  CHECK(to_text(server) == "s1:26379");
+  CHECK(parse_host_port("[::1]:5", kSentinelPort, server));
+  CHECK(to_text(server) == "[::1]:5");
+  CHECK_FALSE(parse_host_port("s1/x", 1, server));
 }
 
 TEST_CASE("redis url: passwords are masked wherever they stand") {

@@ -49,9 +49,9 @@ void for_each_wrong(const Reply& good, const std::function<void(const Reply&)>& 
   }
 }
 
-const Reply kMembership =
-    array({number(0), text("a.1"), number(1), text("99"), text("12"), number(7000),
-           array({text("a.1"), text("7"), text("10000"), text(""), text("b.2"), text("8"), text("0"), text("a.1")})});
+const Reply kMembership = array({number(0), text("a.1"), number(1), text("99"), text("12"), number(7000), text("5"),
+                                 array({text("a.1"), text("7"), text("10000"), text(""), text("h:1"), text("b.2"),
+                                        text("8"), text("0"), text("a.1"), text("")})});
 const Reply kEntries = array({array(
     {text("in"),
      array({array({text("5-0"), array({text("f"), text("a.1"), text("g"), text("7"), text("d"), text("")})})})})});
@@ -67,14 +67,16 @@ TEST_CASE("redis_answers: what scripts answer") {
   CHECK(redis::to_status(array({number(0)})) == Status::ok);
   CHECK(redis::to_status(array({number(1)})) == Status::fenced);
   CHECK(redis::to_status(array({number(2)})) == Status::refused);
-  const auto membership = redis::to_membership(kMembership);
-  REQUIRE(membership.has_value());
+  const auto joined = redis::to_joined(kMembership);
+  REQUIRE(joined.has_value());
+  CHECK(joined->number == 5);
+  const cluster::Membership* membership = &joined->membership;
   CHECK(membership->key == "a.1");
   CHECK(membership->fresh);
   CHECK(membership->cluster_id == 99);
   CHECK(membership->inbox_end == 12);
   CHECK(membership->calm_ms == 7000);
-  CHECK(membership->nodes == std::vector<cluster::Node>{{"a.1", 7, 10000, ""}, {"b.2", 8, 0, "a.1"}});
+  CHECK(membership->nodes == std::vector<cluster::Node>{{"a.1", 7, 10000, "", "h:1"}, {"b.2", 8, 0, "a.1", ""}});
   CHECK(redis::to_claimed(array({number(0), text("5"), text("b.2")})) == cluster::Claimed{5, "b.2"});
   CHECK(redis::to_held(array({number(0), text("5"), text("a"), text("")})) == cluster::Held{5, "a", ""});
   const auto mine = redis::to_mine(array({number(0), array({text("c"), text("9"), number(1)})}));
@@ -133,7 +135,7 @@ TEST_CASE("redis_answers: a reply that is wrong in one place is not understood")
   size_t wrong = 0;
   for_each_wrong(kMembership, [&](const Reply& reply) {
     ++wrong;
-    CHECK_FALSE((redis::to_status(reply).has_value() && redis::to_membership(reply).has_value()));
+    CHECK_FALSE((redis::to_status(reply).has_value() && redis::to_joined(reply).has_value()));
   });
   for_each_wrong(kEntries, [&](const Reply& reply) {
     const auto entries = redis::to_entries(reply, "in");
@@ -155,8 +157,11 @@ TEST_CASE("redis_answers: a reply that is wrong in one place is not understood")
 }
 
 TEST_CASE("redis_answers: what the server says about itself") {
-  CHECK(redis::server_version("# Server\r\nredis_version:7.0.15\r\nx:y\r\n") == "7.0.15");
-  CHECK(redis::server_version("nothing").empty());
+  const std::string_view info = "# Server\r\nredis_version:7.0.15\r\nx:y\r\n";
+  CHECK(redis::info_field(info, "redis_version") == "7.0.15");
+  CHECK(redis::info_field(info, "x") == "y");
+  CHECK(redis::info_field(info, "version").empty());
+  CHECK(redis::info_field("nothing", "nothing").empty());
   CHECK(redis::to_is_master(array({text("master"), number(0), array({})})) == true);
   CHECK(redis::to_is_master(array({text("slave")})) == false);
   CHECK_FALSE(redis::to_is_master(number(1)).has_value());
