@@ -236,3 +236,15 @@ TEST_CASE_FIXTURE(Full, "retained_service: a home that dies leaves the answer to
                                  "PUBACK id=5 \"No matching subscribers\"", "PUBACK id=6 \"Quota exceeded\""});
   CHECK(world->gauge(1, metrics::Gauge::retained_messages) == 1);
 }
+
+TEST_CASE_FIXTURE(Full, "retained_service: a refused packet id is free in the store before that is said") {
+  world->hold(1, 0);
+  pub->publish(topic(1), "1", 2, true);
+  world->set_slow(0);
+  world->hold(1, 0, false);
+  world->run();
+  CHECK(pub->received().empty());
+  world->set_well(0);
+  world->run();
+  CHECK(pub->received() == Lines{"PUBREC id=3 \"Quota exceeded\""});
+}
