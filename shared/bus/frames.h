@@ -36,7 +36,7 @@ enum class FrameType : uint8_t {
   cut_sent = 19,
   freeze = 20,
   stale = 21,
-  stored = 22,
+  stored = 22,  // u64 numbers of frames with kWantStored; with kRefused: it was refused (mqtt.max_retained)
   retain_set = 23,
   retain_query = 24,
   retain_item = 25,
@@ -82,6 +82,8 @@ enum class FrameType : uint8_t {
   shared_known = 53,  // from it: u64 token, u64 and u64 identity, text group, text filter: has a member here that?
   shared_go = 54,     // from it: u64 and u64 identity, text group, text filter: the member may have it now
 };
+
+inline constexpr uint64_t kRefused = uint64_t{1} << 63;
 
 enum class CopyStep : uint8_t { begin = 0, batch = 1, finish = 2 };
 enum class CopyState : uint8_t {

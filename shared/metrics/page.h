@@ -69,7 +69,8 @@ inline constexpr uint32_t kPageMagic = 0x4D514D50;  // "MQMP"
   X(sessions_adopted, "sessions of theirs")                                              \
   X(retained_changes, "changes of retained messages taken from Redis")                   \
   X(retained_snapshots, "snapshots of the retained messages begun")                      \
-  X(retained_offered, "retained messages offered to Redis, which had not decided them")
+  X(retained_offered, "retained messages offered to Redis, which had not decided them")  \
+  X(retained_refused, "messages not retained because of max_retained")
 
 #define MM_GAUGES(X)                                                                                 \
   X(heartbeat_ms, "CLOCK_MONOTONIC milliseconds of the last loop turn")                              \

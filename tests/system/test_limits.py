@@ -218,6 +218,33 @@ def test_sessions_and_retained_messages_of_a_host(broker_with, connect, unique):
     assert kept == {(f"{unique}/a", b"2"), (f"{unique}/b", b"1")}
 
 
+@pytest.mark.parametrize("workers", [2, 4])
+def test_a_full_home_refuses_publishers_of_every_worker(broker_with, connect, unique, workers):
+    """Each worker is the home of its share of the topics. No room there: 0x97, unless a subscriber took the message."""
+    small = broker_with(workers=workers, mqtt={"max_retained": 2 * workers})
+    names = [f"{unique}/{number}" for number in range(16 * workers)]
+    pubs = [connect(at=small, worker=worker) for worker in range(workers)]
+    old, sub = connect(at=small, version=V311), connect(at=small)
+
+    def kept_of(pub, qos):
+        answers = {name: pub.publish(name, b"x", qos=qos, retain=True).reason for name in names}
+        assert set(answers.values()) <= {Reason.QUOTA_EXCEEDED, Reason.NO_MATCHING_SUBSCRIBERS}
+        return {name for name, reason in answers.items() if reason != Reason.QUOTA_EXCEEDED}
+
+    kept = kept_of(pubs[0], 1)
+    assert len(kept) == 2 * workers
+    for pub in pubs:
+        assert kept_of(pub, 1) == kept_of(pub, 2) == kept
+    for qos in (1, 2):
+        assert {old.publish(name, b"x", qos=qos, retain=True).reason for name in names} == {Reason.SUCCESS}
+    sub.subscribe(f"{unique}/+")
+    assert {message.topic for message in Marker(old, sub).flush()} == kept
+    for pub in pubs:
+        assert {pub.publish(name, b"x", qos=1, retain=True).reason for name in names} == {Reason.SUCCESS}
+    for name in kept:
+        pubs[0].publish(name, retain=True)
+
+
 # ---------------------------------------------------------------- nothing grows
 
 

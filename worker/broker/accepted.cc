@@ -1,7 +1,6 @@
 #include "worker/broker/accepted.h"
 
 #include <algorithm>
-#include <memory>
 #include <string>
 #include <utility>
 
@@ -39,7 +38,6 @@ void Accepted::route(uint64_t number, const bus::MessageRef& message, bool place
                      const std::function<void(proto::ReasonCode)>& routed) {
   // A retained message is answered when its home has it: who publishes after that answer is to win.
   const bool when_done = message->retain() && routed;
-  const auto result = std::make_shared<proto::ReasonCode>(proto::ReasonCode::success);
   Publisher::AcceptedRecord record;
   record.forget = [this, number] {
     std::string key;
@@ -48,11 +46,9 @@ void Accepted::route(uint64_t number, const bus::MessageRef& message, bool place
   };
   record.note_placed = [this, number, message] { write(number, *message, true); };
   record.placed = placed;
-  *result = core_.publisher->publish_accepted(message, core_.clients->find(publisher), std::move(record),
-                                              [result, then = when_done ? routed : nullptr] {
-                                                if (then) then(*result);
-                                              });
-  if (routed && !when_done) routed(*result);
+  const proto::ReasonCode reason = core_.publisher->publish_accepted(message, core_.clients->find(publisher),
+                                                                     std::move(record), when_done ? routed : nullptr);
+  if (routed && !when_done) routed(reason);
 }
 
 void Accepted::restore(uint64_t number, const bus::MessageRef& message, bool placed) {

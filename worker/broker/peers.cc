@@ -188,7 +188,8 @@ void Peers::send_to_store(Peer& peer, bus::FrameType type, Peer::Unstored what) 
 bool Peers::on_stored(Peer& peer, std::string_view body) {
   bus::Reader reader(body);
   while (!reader.at_end()) {
-    const auto wanted = reader.get<uint64_t>();
+    const auto answer = reader.get<uint64_t>();
+    const uint64_t wanted = answer & ~bus::kRefused;
     if (!reader.ok() || wanted < peer.first_unstored || wanted - peer.first_unstored >= peer.unstored.size())
       return false;
     Peer::Unstored& entry = peer.unstored[static_cast<size_t>(wanted - peer.first_unstored)];
@@ -196,6 +197,7 @@ bool Peers::on_stored(Peer& peer, std::string_view body) {
     peer.unstored_bytes -= entry.message->footprint();
     entry.message = bus::MessageRef();
     if (entry.number != 0) core_.outbox->forget(peer.id.slot, entry.number);
+    if (wanted != answer) core_.tickets->refused(entry.ticket);
     core_.tickets->done(std::exchange(entry.ticket, kNoTicket));
   }
   while (!peer.unstored.empty() && !peer.unstored.front().message) {

@@ -64,7 +64,7 @@ struct Peer {
   uint64_t unstored_bytes = 0;
   // And the peer's to us.
   uint64_t wanted = 0;              // how many have come
-  std::vector<uint64_t> confirmed;  // to be told at the end of the turn
+  std::vector<uint64_t> confirmed;  // to be told at the end of the turn, as in a `stored` frame
 };
 
 // What the broker does with frames and with the coming and going of peers.
@@ -127,7 +127,7 @@ class Peers {
   void send_to_store(Peer& peer, bus::FrameType type, Peer::Unstored what);
   // A frame with kWantStored has come: its name, for confirm().
   static uint64_t count_wanted(Peer& peer) { return peer.wanted++; }
-  // What that frame brought is stored (the peer may be gone).
+  // What that frame brought is stored (the peer may be gone), or, with bus::kRefused, is not going to be.
   void confirm(const WorkerId& peer, uint64_t wanted);
   bool has_credit(const Peer& peer) const {
     return peer.link.outstanding() + peer.unstored_bytes < core_.env.link_credit;

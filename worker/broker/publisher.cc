@@ -73,18 +73,17 @@ void Publisher::publish_again(const bus::MessageRef& message, connection::MqttCl
   if (fields.once == fields.uid) fields.once = {};
   fields.uid = core_.next_uid();
   core_.tickets->resume(ticket);
-  route(bus::Message::make(fields), client);
-  core_.tickets->end_resumed();
+  core_.tickets->end_resumed(reason_of(route(bus::Message::make(fields), client)));
 }
 
 proto::ReasonCode Publisher::publish_accepted(const bus::MessageRef& message, connection::MqttClient* client,
-                                              AcceptedRecord record, std::function<void()> done) {
+                                              AcceptedRecord record, Tickets::Answer done) {
   bus::Message::Fields fields = bus::fields_of(*message);
   fields.uid = core_.next_uid();
   const auto early = std::make_shared<bool>(false);
-  core_.tickets->begin([early, forget = record.forget, then = std::move(done)] {
+  core_.tickets->begin([early, forget = record.forget, then = std::move(done)](proto::ReasonCode reason) {
     if (!*early) forget();
-    if (then) then();
+    if (then) then(reason);
   });
   const Routed routed = route(bus::Message::make(fields), client, record.placed);
   if (!core_.tickets->waits_elsewhere()) {
@@ -93,8 +92,9 @@ proto::ReasonCode Publisher::publish_accepted(const bus::MessageRef& message, co
   } else if (routed.placed && message->qos() == proto::QoS::exactly_once) {
     record.note_placed();  // in the batch that holds where
   }
-  core_.tickets->end();
-  return reason_of(routed);
+  const proto::ReasonCode reason = reason_of(routed);
+  core_.tickets->end(reason);
+  return reason;
 }
 
 void Publisher::publish_unwatched(bus::Message::Fields fields) {

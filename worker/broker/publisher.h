@@ -32,8 +32,9 @@ class Publisher {
   };
   // A message that is stored under an identity of its own (accepted.h), under a new uid. Its record is forgotten before
   // this returns, and so in the same batch, if the message was for sessions here only. `done`: it is where it must be.
+  // What is returned does not know yet what its topic's home, at another worker, will say; what `done` is told does.
   proto::ReasonCode publish_accepted(const bus::MessageRef& message, connection::MqttClient* client,
-                                     AcceptedRecord record, std::function<void()> done);
+                                     AcceptedRecord record, Tickets::Answer done);
   // A message of the broker itself (will, $SYS): nobody waits for it. Fills in the uid.
   void publish_unwatched(bus::Message::Fields fields);
   // A message that another worker routed to this one: for ordinary subscriptions here. `relayed`: by way of gateways,

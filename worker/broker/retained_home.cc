@@ -1,6 +1,7 @@
 #include "worker/broker/retained_home.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "shared/bus/message_codec.h"
@@ -14,6 +15,8 @@ constexpr size_t kMaxOffers = 64;
 constexpr size_t kMaxOfferBytes = 256 * 1024;
 constexpr size_t kSweep = 256;
 constexpr base::MonoMs kPatienceMs = 3000;
+constexpr base::MonoMs kRefusedLogMs = 60'000;  // between two lines about it
+constexpr int kWarning = 2;
 constexpr uint8_t kRoundEnds = 1;
 constexpr uint8_t kRoundBeginsTold = 2;  // what the snapshot does not have, nor as deleted, Redis has lost
 
@@ -54,10 +57,20 @@ void RetainedHome::set_own(const bus::MessageRef& message) {
   refresh_gauges();
 }
 
-bool RetainedHome::over_limit(const bus::Message& message) const {
+// What is known and not here was refused before, its publisher not told. (Or removed since: who cannot tell does not
+// say that it is here.)
+bool RetainedHome::over_limit(const bus::Message& message, bool known) const {
   if (core_.mqtt.max_retained == 0 || message.payload().empty()) return false;
   const uint64_t share = std::max<uint64_t>(1, core_.mqtt.max_retained / core_.homes);
-  return messages_.count() >= share + own_topics_ && messages_.find(message.topic()) == nullptr;
+  const bool full = messages_.count() >= share + own_topics_;
+  return (known || full) && messages_.find(message.topic()) == nullptr;
+}
+
+void RetainedHome::note_refused() {
+  core_.page.add(metrics::Counter::retained_refused);
+  if (!core_.env.log || core_.env.log_level > kWarning || core_.now() < log_refused_at_) return;
+  log_refused_at_ = core_.now() + kRefusedLogMs;
+  core_.env.log(kWarning, "message not retained: mqtt.max_retained", {{"retained", std::to_string(messages_.count())}});
 }
 
 uint64_t RetainedHome::next_version() {
@@ -65,11 +78,15 @@ uint64_t RetainedHome::next_version() {
 }
 
 bool RetainedHome::store(const bus::MessageRef& message, connection::MqttClient* client) {
-  if (core_.journal->knows(*message, Stream::retained)) {
+  const bool known = core_.journal->knows(*message, Stream::retained);
+  if (over_limit(*message, known)) {
+    note_refused();
+    return false;
+  }
+  if (known) {
     core_.journal->wait(core_.tickets->wait_here());
     return true;
   }
-  if (over_limit(*message)) return false;
   if (!core_.config.clustered() || (away() && waiting_.empty())) {
     put(message, next_version(), true);
     core_.journal->note(*message, Stream::retained);

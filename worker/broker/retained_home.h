@@ -92,7 +92,8 @@ class RetainedHome {
   };
 
   bool away() const { return redis_ == Redis::away || lonely_; }
-  bool over_limit(const bus::Message& message) const;
+  bool over_limit(const bus::Message& message, bool known) const;
+  void note_refused();
   uint64_t next_version();
   void send_waiting();
   void finish_first(uint64_t version);
@@ -117,6 +118,7 @@ class RetainedHome {
   uint64_t last_version_ = 0;           // the highest there was
   std::deque<std::string> tombstones_;  // topics, the oldest first; some have come back to life
   bool gauges_due_ = false;
+  base::MonoMs log_refused_at_ = 0;  // not before
 
   // --- of a cluster ---
   Redis redis_ = Redis::unknown;

@@ -66,10 +66,12 @@ bool RetainedService::on_set(Peer& from, uint8_t flags, std::string_view body, c
     home_.set_own(message);
     return true;
   }
-  core_.tickets->begin(
-      [this, peer = from.id, wanted = Peers::count_wanted(from)] { core_.peers->confirm(peer, wanted); });
-  home_.store(message, nullptr);
-  core_.tickets->end();
+  const auto answer = [this, peer = from.id, wanted = Peers::count_wanted(from)](proto::ReasonCode reason) {
+    core_.peers->confirm(peer, proto::is_error(reason) ? wanted | bus::kRefused : wanted);
+  };
+  core_.tickets->begin(answer);
+  const bool stored = home_.store(message, nullptr);
+  core_.tickets->end(stored ? proto::ReasonCode::success : proto::ReasonCode::quota_exceeded);
   return true;
 }
 

@@ -37,7 +37,7 @@ class RetainedService {
   RetainedHome& home() { return home_; }
 
   // Brings a retained message to its home. Uses the current ticket; holds `client` (or null) back when the link has no
-  // credit. False: refused (mqtt.max_retained).
+  // credit. False: refused (mqtt.max_retained); a home that is another worker's tells the ticket.
   bool store(const bus::MessageRef& message, connection::MqttClient* client);
   // From SUBSCRIBE on live messages are noted; start(), after the SUBACK, sends what the filter matches to the
   // session's client. Returns the number to start.

@@ -13,7 +13,7 @@ void Tickets::begin(ClientRef client, uint64_t pending) {
   waits_ = here_ = 0;
 }
 
-void Tickets::begin(std::function<void()> answer) {
+void Tickets::begin(Answer answer) {
   watched_ = true;
   current_ = kNoTicket;
   answer_ = std::move(answer);
@@ -42,7 +42,7 @@ bool Tickets::end(proto::ReasonCode reason) {
   current_ = kNoTicket;
   watched_ = false;
   if (ticket == kNoTicket) {
-    if (const auto answer = std::exchange(answer_, nullptr)) answer();
+    if (const auto answer = std::exchange(answer_, nullptr)) answer(reason);
     return false;
   }
   tickets_[ticket].reason = reason;
@@ -62,6 +62,17 @@ void Tickets::end_resumed() {
   done(ticket);
 }
 
+void Tickets::end_resumed(proto::ReasonCode reason) {
+  if (current_ != kNoTicket) tickets_[current_].reason = reason;
+  end_resumed();
+}
+
+void Tickets::refused(TicketId id) {
+  if (id == kNoTicket) return;
+  proto::ReasonCode& reason = tickets_[id].reason;
+  if (reason == proto::ReasonCode::no_matching_subscribers) reason = proto::ReasonCode::quota_exceeded;
+}
+
 void Tickets::done(TicketId id) {
   if (id == kNoTicket) return;
   Ticket& ticket = tickets_[id];
@@ -69,7 +80,7 @@ void Tickets::done(TicketId id) {
   const Ticket finished = std::exchange(ticket, {});
   free_.push_back(id);
   if (finished.answer) {
-    finished.answer();
+    finished.answer(finished.reason);
     return;
   }
   if (connection::MqttClient* client = clients_.find(finished.client)) {

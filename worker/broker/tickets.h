@@ -4,8 +4,10 @@
 // message, forget a record.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include "proto/reason_code.h"
@@ -24,7 +26,12 @@ class Tickets {
   // While routing one PUBLISH: begin(), any number of wait(), end().
   void begin(ClientRef client, uint64_t pending);
   // The answer is this function's; end() is followed by it at once if there is nothing to wait for.
-  void begin(std::function<void()> answer);
+  using Answer = std::function<void(proto::ReasonCode)>;
+  void begin(Answer answer);
+  template <std::invocable F>
+  void begin(F answer) {
+    begin(Answer([answer = std::move(answer)](proto::ReasonCode) mutable { answer(); }));
+  }
   // The message waits for one more thing; done() with this ticket when it has come. kNoTicket when nobody asked.
   TicketId wait();
   // The same for what is in this turn's batch of this worker's own store.
@@ -43,8 +50,12 @@ class Tickets {
   // wait that kept it open.
   void resume(TicketId ticket);
   void end_resumed();
+  // The same, and the answer has another reason than end() gave it.
+  void end_resumed(proto::ReasonCode reason);
 
   void done(TicketId ticket);
+  // In front of done(): it was refused there for a limit. The answer says so if it is for nobody else.
+  void refused(TicketId ticket);
   size_t open() const { return tickets_.size() - free_.size(); }
 
  private:
@@ -53,7 +64,7 @@ class Tickets {
     uint64_t pending = 0;
     uint32_t remaining = 0;
     proto::ReasonCode reason = proto::ReasonCode::success;
-    std::function<void()> answer;  // empty: the client's
+    Answer answer;  // empty: the client's
   };
   ClientTable& clients_;
   std::vector<Ticket> tickets_;
@@ -62,8 +73,8 @@ class Tickets {
   ClientRef client_;
   uint64_t pending_ = 0;
   TicketId current_ = kNoTicket;
-  std::function<void()> answer_;  // of the message being routed
-  uint32_t waits_ = 0;            // since begin()
+  Answer answer_;       // of the message being routed
+  uint32_t waits_ = 0;  // since begin()
   uint32_t here_ = 0;
 };
 

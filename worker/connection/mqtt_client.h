@@ -98,7 +98,7 @@ class MqttClient final : public Client, public session::Outlet {
     proto::QoS qos = proto::QoS::at_least_once;
     bool done = false;
     proto::ReasonCode reason = proto::ReasonCode::success;
-    bool refused = false;
+    bool refused = false;  // QoS 2: its packet id is free
   };
   struct TopicHash {  // looks a string_view up without making a string of it
     using is_transparent = void;
@@ -125,6 +125,7 @@ class MqttClient final : public Client, public session::Outlet {
   std::optional<std::string_view> resolve_alias(const proto::Publish& packet);
   bool topic_allowed(std::string_view topic, const proto::Publish& packet);
   void answer_publish(uint16_t packet_id, proto::QoS qos, proto::ReasonCode reason);
+  void settle(uint64_t pending);
   void release_pending();
   void flow_done();
   void on_ack(const proto::Frame& frame);

@@ -100,8 +100,7 @@ bool MqttClient::topic_allowed(std::string_view topic, const proto::Publish& pac
 // An answer that waits for nothing but its turn.
 void MqttClient::answer_publish(uint16_t packet_id, proto::QoS qos, proto::ReasonCode reason) {
   ++unacked_;
-  if (qos == proto::QoS::exactly_once) session_->add_incoming(packet_id);
-  pending_.push_back({packet_id, qos, true, reason});
+  pending_.push_back({packet_id, qos, true, reason, true});
   release_pending();
 }
 
@@ -109,8 +108,17 @@ void MqttClient::publish_complete(uint64_t pending, proto::ReasonCode reason) {
   if (state_ != State::connected) return;
   CHECK(pending >= first_pending_ && pending - first_pending_ < pending_.size());
   PendingAck& ack = pending_[pending - first_pending_];
-  ack.done = true;
   ack.reason = reason;
+  const bool ends = ack.qos == proto::QoS::exactly_once && proto::is_error(reason) && !ack.refused;
+  if (!ends || !session_->remove_incoming(ack.packet_id)) return settle(pending);
+  ack.refused = true;
+  // The client may use the packet id again: it must not come back.
+  context_.host->when_stored(*this, [this, pending] { settle(pending); });
+}
+
+void MqttClient::settle(uint64_t pending) {
+  if (state_ != State::connected) return;
+  pending_[pending - first_pending_].done = true;
   release_pending();
 }
 
@@ -132,7 +140,7 @@ void MqttClient::release_pending() {
       flow_done();
       send_ack(proto::PacketType::puback, ack.packet_id, ack.reason);
     } else {
-      if (proto::is_error(ack.reason) && (ack.refused || session_->remove_incoming(ack.packet_id))) flow_done();
+      if (ack.refused) flow_done();
       send_ack(proto::PacketType::pubrec, ack.packet_id, ack.reason);
     }
   }

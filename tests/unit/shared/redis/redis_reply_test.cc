@@ -34,8 +34,9 @@ std::string read(std::string_view bytes, size_t piece, std::vector<Reply>& repli
 }
 
 TEST_CASE("redis_reply: all kinds of replies, whole and in pieces of any size") {
-  const std::string bytes = "+OK\r\n-ERR no\r\n:-7\r\n$3\r\na\0b\r\n$-1\r\n*-1\r\n*0\r\n"s +
-                            "*3\r\n:1\r\n*2\r\n$1\r\nx\r\n*1\r\n$-1\r\n+s\r\n$0\r\n\r\n";
+  const std::string bytes =
+      "+OK\r\n-ERR no\r\n:-7\r\n$3\r\na\0b\r\n$-1\r\n*-1\r\n*0\r\n"
+      "*3\r\n:1\r\n*2\r\n$1\r\nx\r\n*1\r\n$-1\r\n+s\r\n$0\r\n\r\n"s;
   const std::vector<Reply> expected = {
       {Reply::Type::status, 0, "OK", {}},
       {Reply::Type::error, 0, "ERR no", {}},

@@ -362,6 +362,23 @@ TEST_CASE_FIXTURE(Fixture, "frames: stored, for each message of which that was a
   CHECK(frames() == Lines{frame(FrameType::stored, number(0) + number(1))});
 }
 
+TEST_CASE("frames: stored, with its highest bit for a retained message that was refused") {
+  config::Mqtt mqtt;
+  mqtt.max_retained = 2;
+  BrokerWorld world(2, {.mqtt = mqtt, .started = 1});
+  ScriptedPeer peer(world);
+  peer.send(FrameType::sync_end);
+  REQUIRE(peer.run());
+  peer.frames();
+  for (const uint64_t sequence : {1U, 2U}) {
+    const std::string topic = world.at_home(0, "t" + std::to_string(sequence) + "/");
+    peer.send(FrameType::retain_set, message(sequence, 1, topic, "me", "hi", 1), bus::kWantStored);
+    REQUIRE(peer.run());
+  }
+  CHECK(peer.frames() ==
+        Lines{frame(FrameType::stored, number(0)), frame(FrameType::stored, number(1 | bus::kRefused))});
+}
+
 TEST_CASE("frames: a body that is a byte short or long is malformed") {
   struct Row {
     FrameType type;

@@ -131,3 +131,120 @@ TEST_CASE_FIXTURE(Fixture, "retained_service: a replay ends with the subscriptio
   world.run();
   CHECK(sub.payloads().empty());
 }
+
+// --- mqtt.max_retained ---
+
+namespace {
+
+// One message at each home, and no room for more.
+struct Full {
+  Full() {
+    config::Mqtt mqtt;
+    mqtt.max_retained = 2;
+    world = std::make_unique<BrokerWorld>(2, BrokerWorld::Options{.mqtt = mqtt});
+    pub = std::make_unique<BrokerClient>(*world, 0);
+    pub->connect(world->at_home(0, "pub"), {.clean = false, .expiry = 60});
+    kept = topic(1);
+    pub->publish(topic(0), "0", 1, true);
+    pub->publish(kept, "0", 1, true);
+    pub->received();
+  }
+  // Another one with its home there, each time.
+  std::string topic(uint32_t home) { return world->at_home(home, "t/" + std::to_string(++topics) + "/"); }
+  uint64_t refused(uint32_t home) const { return world->count(home, metrics::Counter::retained_refused); }
+
+  std::unique_ptr<BrokerWorld> world;
+  std::unique_ptr<BrokerClient> pub;
+  std::string kept;  // at worker 1
+  int topics = 0;
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Full, "retained_service: a full home refuses, whichever worker its publisher is at") {
+  for (const uint32_t home : {0U, 1U}) {
+    pub->publish(topic(home), "1", 1, true);
+    pub->publish(topic(home), "2", 2, true);
+    pub->publish(topic(home), "3", 0, true);
+    pub->publish(topic(home), "", 1, true);
+    CHECK(pub->received() == Lines{"PUBACK id=" + std::to_string(3 + 3 * home) + " \"Quota exceeded\"",
+                                   "PUBREC id=" + std::to_string(4 + 3 * home) + " \"Quota exceeded\"",
+                                   "PUBACK id=" + std::to_string(5 + 3 * home) + " \"No matching subscribers\""});
+    CHECK(refused(home) == 3);
+    CHECK(world->gauge(home, metrics::Gauge::retained_messages) == 1);
+  }
+}
+
+TEST_CASE_FIXTURE(Full, "retained_service: what is at a full home changes and goes, and makes room") {
+  pub->publish(kept, "1", 1, true);
+  pub->publish(kept, "", 1, true);
+  pub->publish(topic(1), "2", 1, true);
+  pub->publish(topic(1), "3", 1, true);
+  CHECK(pub->received() == Lines{"PUBACK id=3 \"No matching subscribers\"", "PUBACK id=4 \"No matching subscribers\"",
+                                 "PUBACK id=5 \"No matching subscribers\"", "PUBACK id=6 \"Quota exceeded\""});
+}
+
+TEST_CASE_FIXTURE(Full, "retained_service: who is subscribed gets what is not retained, and that is a success") {
+  for (const uint32_t slot : {0U, 1U}) {
+    BrokerClient sub(*world, slot);
+    sub.connect(world->at_home(slot, "sub"));
+    const std::string refused = topic(1);
+    sub.subscribe(refused, 1);
+    pub->publish(refused, "live", 1, true);
+    CHECK(sub.payloads() == Lines{"live"});
+    CHECK(pub->received() == Lines{"PUBACK id=" + std::to_string(3 + slot) + " \"Success\""});
+  }
+  CHECK(refused(1) == 2);
+}
+
+TEST_CASE_FIXTURE(Full, "retained_service: a refusal keeps its place among the answers") {
+  world->hold(1, 0);
+  pub->publish(topic(1), "1", 1, true);
+  pub->publish("other", "2", 1);
+  pub->publish(topic(1), "3", 2, true);
+  pub->publish(topic(0), "4", 1, true);
+  CHECK(pub->received().empty());
+  world->hold(1, 0, false);
+  world->run();
+  CHECK(pub->received() == Lines{"PUBACK id=3 \"Quota exceeded\"", "PUBACK id=4 \"No matching subscribers\"",
+                                 "PUBREC id=5 \"Quota exceeded\"", "PUBACK id=6 \"Quota exceeded\""});
+}
+
+TEST_CASE_FIXTURE(Full, "retained_service: MQTT 3.1.1 is answered without a reason") {
+  BrokerClient old(*world, 0, proto::ProtocolVersion::v3_1_1);
+  old.connect(world->at_home(0, "old"));
+  old.received();
+  old.publish(topic(1), "1", 1, true);
+  old.publish(topic(1), "2", 2, true);
+  CHECK(old.received() == Lines{"PUBACK id=1 \"Success\"", "PUBREC id=2 \"Success\""});
+  CHECK(refused(1) == 2);
+}
+
+TEST_CASE_FIXTURE(Full, "retained_service: a home that dies leaves the answer to its replacement") {
+  const std::string first = topic(1), second = topic(1), third = topic(1);
+  world->block(1, 0);
+  pub->publish(first, "1", 1, true);
+  pub->publish(kept, "", 1, true);  // it is stored, which makes room and the one before it known
+  world->kill(1);
+  world->run();
+  pub->publish(second, "3", 1, true);
+  pub->publish(third, "4", 1, true);
+  CHECK(pub->received().empty());
+  world->start(1);
+  world->run();
+  CHECK(pub->received() == Lines{"PUBACK id=3 \"Quota exceeded\"", "PUBACK id=4 \"No matching subscribers\"",
+                                 "PUBACK id=5 \"No matching subscribers\"", "PUBACK id=6 \"Quota exceeded\""});
+  CHECK(world->gauge(1, metrics::Gauge::retained_messages) == 1);
+}
+
+TEST_CASE_FIXTURE(Full, "retained_service: a refused packet id is free in the store before that is said") {
+  world->hold(1, 0);
+  pub->publish(topic(1), "1", 2, true);
+  world->set_slow(0);
+  world->hold(1, 0, false);
+  world->run();
+  CHECK(pub->received().empty());
+  world->set_well(0);
+  world->run();
+  CHECK(pub->received() == Lines{"PUBREC id=3 \"Quota exceeded\""});
+}
