@@ -4,6 +4,8 @@
 // --cluster: of several hosts, with Redis; --hosts and --workers (of each host) say how many, else the seed does.
 // --pinned: clients stay on their hosts, which always come back, and nothing is retained or shared; --retained: ... but
 // for retained messages; --shared: ... but for shared groups.
+// --scenario NAME: one directed scenario; --first V --seeds N, or --seed V, say which variants of it, also beyond those
+// of the suite.
 // Runs the directed scenarios, then N random runs. A run that breaks an invariant is run again with its trace kept;
 // what concerns the broken invariant is printed (--trace: everything), and the exit status is 1.
 #include <algorithm>
@@ -186,8 +188,10 @@ int run_scenarios(const Options& o, const std::vector<sim::Scenario>& scenarios)
   int failures = 0;
   for (const sim::Scenario& scenario : scenarios) {
     if (!o.scenario.empty() && o.scenario != scenario.name) continue;
-    for (uint64_t variant = 0; variant < scenario.variants; ++variant) {
-      if (o.seeds == 1 && !o.scenario.empty() && variant != o.first) continue;
+    const bool chosen = !o.scenario.empty() && o.seeds > 0;
+    const uint64_t first = chosen ? o.first : 0;
+    const uint64_t end = chosen ? o.first + o.seeds : scenario.variants;
+    for (uint64_t variant = first; variant < end; ++variant) {
       Settings settings = scenario.settings;
       settings.seed = variant + 1;
       settings.strict = o.strict;
@@ -199,7 +203,7 @@ int run_scenarios(const Options& o, const std::vector<sim::Scenario>& scenarios)
       if (check(settings, name, o.trace, run)) continue;
       ++failures;
       if (!o.keep_going) return failures;
-      break;
+      if (!chosen) break;
     }
   }
   return failures;

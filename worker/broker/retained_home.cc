@@ -177,15 +177,19 @@ void RetainedHome::finish_first(uint64_t version) {
   }
   core_.journal->note(*first.message, Stream::retained);
   core_.journal->wait(first.ticket);
+  if (waiting_.empty()) decided_here_.clear();
 }
 
-// What is unconfirmed and has as high a version has been put here in front of it, when Redis did not answer: this one
-// comes behind it.
+// What has as high a version and is unconfirmed, or was while this one waited, has been put here in front of it, when
+// Redis did not answer: this one comes behind it.
 void RetainedHome::order(const bus::MessageRef& message, uint64_t version) {
   const Entry entry = messages_.entry(message->topic());
-  const bool overtaken = entry.message && entry.stamp.unconfirmed && entry.stamp.version >= version;
+  const auto before = decided_here_.find(message->topic());
+  const bool overtaken = (entry.message && entry.stamp.unconfirmed && entry.stamp.version >= version) ||
+                         (before != decided_here_.end() && before->second >= version);
   if (version == 0 || overtaken) {
     put(message, next_version(), true);
+    decided_here_.insert_or_assign(std::string(message->topic()), last_version_);
   } else if (version > entry.stamp.version) {
     put(message, version, false);
   }

@@ -127,6 +127,8 @@ class RetainedHome {
   std::deque<Waiting> waiting_;
   size_t sent_ = 0;  // of them, the first ones: to this gateway
   size_t waiting_bytes_ = 0;
+  // By topic: the last version that was given here to what had waited in front of what still waits.
+  std::map<std::string, uint64_t, std::less<>> decided_here_;
   std::vector<ClientRef> held_back_;
 
   std::set<std::string, std::less<>> unconfirmed_;
