@@ -112,6 +112,7 @@ ClusterStatus StatusSource::cluster() const {
   status.lease_ms = page.get(Gauge::cluster_lease_ms);
   status.waiting_bytes = page.get(Gauge::cluster_waiting_bytes);
   status.outstanding_bytes = page.get(Gauge::redis_outstanding_bytes);
+  status.missing_servers = page.get(Gauge::cluster_missing_servers);
   const uint64_t age = clock_.now_ms() - nodes_at_;
   for (const control::Node& node : nodes_.nodes) {
     status.nodes.push_back({node.key, node.remaining_ms - std::min(node.remaining_ms, age), node.adopter});

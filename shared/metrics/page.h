@@ -100,6 +100,7 @@ inline constexpr uint32_t kPageMagic = 0x4D514D50;  // "MQMP"
   X(cluster_lease_ms, "milliseconds left of this host's lease")                                      \
   X(cluster_waiting_bytes, "bytes of frames that wait for other hosts")                              \
   X(cluster_inbox_bytes, "bytes read from this host's inbox that its workers have not confirmed")    \
+  X(cluster_missing_servers, "Redis servers that have inboxes of this cluster and are not there")    \
   X(cluster_copy_whole, "1 while this host's copy in Redis is whole")                                \
   X(cluster_adopting, "dead hosts whose sessions this one is taking over")                           \
   X(retained_tombstones, "deletions of retained messages that are remembered")                       \

@@ -7,25 +7,8 @@ import pytest
 
 from mm.broker import eventually
 from mm.client import Client
-from mm.cluster import ADOPTION_TIMEOUT
+from mm.cluster import ADOPTION_TIMEOUT, DURABLE, returned
 from mm.packets import Reason, Will
-
-EXPIRY = {"session_expiry_interval": 600}
-DURABLE = {"clean": False, "properties": EXPIRY}
-
-
-def returned(host, client_id, worker=0, timeout=ADOPTION_TIMEOUT):
-    """A durable client comes back here; it may be told to come again while its session is on its way."""
-    def connected():
-        client = Client(host.port(worker), host=host.address)
-        try:
-            return client.connect(client_id, **DURABLE)
-        except (AssertionError, OSError):
-            client.close()
-            return None
-    client = eventually(connected, f"{client_id} connects to {host}", timeout)
-    assert client.connack.session_present
-    return client
 
 
 @pytest.mark.parametrize("victim", ["gateway", "worker of the publisher", "worker of the subscriber",

@@ -241,7 +241,9 @@ void Gateway::show() const {
   const auto whole = [this](const auto& entry) { return !is_live(*entry.second) || entry.second->synced; };
   const base::MonoMs now = core_.now();
   core_.page.set(Gauge::redis_up, hub_.up() ? 1 : 0);
-  core_.page.set(Gauge::cluster_ready, joined_ && open_ && std::ranges::all_of(nodes_, whole) ? 1 : 0);
+  const uint32_t missing = hub_.missing_servers();
+  core_.page.set(Gauge::cluster_missing_servers, missing);
+  core_.page.set(Gauge::cluster_ready, joined_ && open_ && missing == 0 && std::ranges::all_of(nodes_, whole) ? 1 : 0);
   core_.page.set(Gauge::cluster_nodes, static_cast<uint64_t>(std::ranges::count_if(nodes_, live)) + (joined_ ? 1 : 0));
   core_.page.set(Gauge::cluster_lease_ms, lease_until_ > now ? lease_until_ - now : 0);
   uint64_t waiting = 0;
@@ -337,6 +339,7 @@ void Gateway::on_timer(base::TimerNode& timer) {
     }
   }
   self.inbox_.poke();
+  self.for_each([](RemoteNode& remote) { remote.stream.try_again(); });
   self.directory_.run();
   self.imports_.run();
   self.retained_.poke();

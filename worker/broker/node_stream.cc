@@ -24,7 +24,7 @@ void NodeStream::append(NodeFrame type, std::string_view prefix, const bus::Mess
 }
 
 void NodeStream::flush(cluster::Hub& hub, const Sent& sent) {
-  if (!answered_ || !hub.up()) return;
+  if (!answered_ || pauses_ || !hub.up()) return;
   if (under_way_.empty()) {
     if (!full_.empty()) {
       under_way_ = std::move(full_.front());
@@ -43,7 +43,8 @@ void NodeStream::flush(cluster::Hub& hub, const Sent& sent) {
 std::vector<TicketId> NodeStream::on_sent(uint64_t number, cluster::Status status) {
   if (number != number_ || answered_) return {};
   answered_ = true;
-  if (status != cluster::Status::ok) return {};
+  pauses_ = status != cluster::Status::ok;
+  if (pauses_) return {};
   under_way_.frames.clear();
   return std::exchange(under_way_.tickets, {});
 }

@@ -35,6 +35,8 @@ class NodeStream {
   void flush(cluster::Hub& hub, const Sent& sent);
   // The tickets that are done now.
   std::vector<TicketId> on_sent(uint64_t number, cluster::Status status);
+  // What was lost or refused is sent again: every tick, or the hub is asked as fast as it says no.
+  void try_again() { pauses_ = false; }
   // The node is gone for good: what is not known to be in its inbox, in its order.
   struct Abandoned {
     std::string frames;
@@ -60,6 +62,7 @@ class NodeStream {
   Batch under_way_;
   uint64_t number_ = 0;   // of under_way_
   bool answered_ = true;  // under_way_ does not wait for an answer
+  bool pauses_ = false;   // until try_again()
 };
 
 }  // namespace broker

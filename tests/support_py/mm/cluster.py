@@ -36,6 +36,23 @@ def ask_status(path, timeout=5.0):
     return None
 
 
+DURABLE = {"clean": False, "properties": {"session_expiry_interval": 600}}
+
+
+def returned(host, client_id, worker=0, timeout=ADOPTION_TIMEOUT):
+    """A durable client comes back here; it may be told to come again while its session is on its way."""
+    def connected():
+        client = Client(host.port(worker), host=host.address)
+        try:
+            return client.connect(client_id, **DURABLE)
+        except (AssertionError, OSError):
+            client.close()
+            return None
+    client = eventually(connected, f"{client_id} connects to {host}", timeout)
+    assert client.connack.session_present
+    return client
+
+
 class Host(Broker):
     def __init__(self, name, redis_url, workers=2, config=None, address="127.0.0.1", inside=(), directory=None):
         self.name, self.address, self._inside = name, address, list(inside)
@@ -144,8 +161,8 @@ class Cluster:
         self._config, self._workers = config | (sections or {}), workers
         self.hosts = [self.make_host(i) for i in range(hosts)]
 
-    def make_host(self, index):
-        return Host(f"host-{index}", self.redis.url, self._workers, self._config)
+    def make_host(self, index, **config):
+        return Host(f"host-{index}", self.redis.url, self._workers, merged(self._config, config))
 
     def __enter__(self):
         self._stack = contextlib.ExitStack()
@@ -184,9 +201,9 @@ class Cluster:
     def __getitem__(self, index):
         return self.hosts[index]
 
-    def add_host(self):
+    def add_host(self, **config):
         """One host more, started and joined."""
-        host = self.make_host(len(self.hosts))
+        host = self.make_host(len(self.hosts), **config)
         self.hosts.append(host)
         self._stack.push(self._leave(host))
         host.start().fan_out()
