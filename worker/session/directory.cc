@@ -89,7 +89,11 @@ void Directory::on_answer(std::string_view id, Where where, uint64_t epoch, cons
   const std::string key(id);
   const auto it = entries_.find(key);
   if (where == Where::left) {
-    const bool open = it != entries_.end() && (it->second.transferring || it->second.doubt);
+    // A transfer that goes on without that claim, since the cluster was not asked or could not be, does not settle it.
+    const auto has_it = [epoch](const Entry& e) {
+      return e.doubt || (e.transferring && (e.asking || e.epoch == epoch));
+    };
+    const bool open = it != entries_.end() && has_it(it->second);
     if (!open) replies_.settled(id, epoch, Outcome::not_pulled);
     return;
   }

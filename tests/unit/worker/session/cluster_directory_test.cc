@@ -187,6 +187,21 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: what the cluster has of this host
     directory.on_registered("c", 5000, true);
     CHECK(replies() == Lines{"ask"});
   }
+  SUBCASE("unless that goes on without this claim: the cluster did not have to be asked") {
+    registered();
+    claim(kB, 2);
+    answer(Where::left, 5500);
+    CHECK(replies() == Lines{"B#2 holder=A", "not pulled"});
+  }
+  SUBCASE("or its answer was lost") {
+    registered();
+    directory.register_all(kGateway);
+    claim(kB, 2);
+    answer(Where::unknown);
+    replies();
+    answer(Where::left, 5500);
+    CHECK(replies() == Lines{"not pulled"});
+  }
   SUBCASE("nor what is here") {
     registered();
     directory.on_registered("c", 5000, true);
