@@ -54,12 +54,15 @@ enum class FrameType : uint8_t {
   cluster_registered = 36,  // u64 epoch, u8 ours, text client id
   cluster_joined = 37,      // from the gateway: what is held is to be registered
   // To the claimant of a session that another host holds, node_imports.h.
-  restart = 38,         // u64 claim: its state begins anew
-  reclaim = 39,         // u64 claim: it has come to another worker here meanwhile
-  stray = 67,           // to and from it: text client id, u8 qos, u8 retain, message (strays.h)
-  life = 66,            // from it: u64 cluster, text key of this host's node
-  redis_lost = 68,      // to the gateway: the worker was in the cluster before Redis lost what it had
-  predecessor = 62,     // to the gateway: things are asked for that only its predecessor knew who wants
+  restart = 38,      // u64 claim: its state begins anew
+  reclaim = 39,      // u64 claim: it has come to another worker here meanwhile
+  stray = 67,        // to and from it: text client id, u8 qos, u8 retain, message (strays.h)
+  life = 66,         // from it: u64 cluster, text key of this host's node
+  redis_lost = 68,   // to the gateway: the worker was in the cluster before Redis lost what it had
+  predecessor = 62,  // to the gateway: things are asked for that only its predecessor knew who wants
+  // To the gateway, what its predecessor had told of other hosts: as `route` and `share`.
+  predecessor_route = 69,
+  predecessor_share = 70,
   claim_refused = 61,   // u64 claim: the session may be on another host, which cannot be asked
   takeover_abort = 60,  // to the holder: u64 claim: the claimant has given up
   // Retained messages in a cluster, between a topic's home and the gateway (retained_home.h, retained_sync.h).

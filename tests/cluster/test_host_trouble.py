@@ -9,6 +9,7 @@ from mm.broker import eventually
 from mm.client import Client
 from mm.cluster import ADOPTION_TIMEOUT, DURABLE, returned
 from mm.packets import Reason, Will
+from mm.redis import Redis
 
 
 @pytest.mark.parametrize("victim", ["gateway", "worker of the publisher", "worker of the subscriber",
@@ -143,6 +144,32 @@ def test_gateway_that_begins_while_a_host_is_down_loses_nothing_for_it(cluster):
         publisher.publish("q", b"%d" % number, qos=1)
     client = returned(a, "c")
     assert [client.receive(timeout=30).payload for _ in range(5)] == [b"%d" % number for number in range(5)]
+
+
+def test_gateway_and_worker_that_begin_while_a_host_and_redis_are_down_lose_nothing_for_it(cluster):
+    """The other worker knows what the dead gateway had told; the new ones would pass by what nobody can tell them."""
+    with Redis(appendonly="yes") as redis:
+        c = cluster(hosts=2, redis=redis)
+        a, b = c
+        b.connect("c", **DURABLE).subscribe("q", qos=1)
+        b.connect("m", **DURABLE).subscribe("$share/g/q", qos=2)
+        publisher = a.connect("p", 1)
+        publisher.publish("q", b"before", qos=1)
+        c.copied()
+        b.kill()
+        redis.kill()
+        a.kill_gateway()
+        victim = a.pid_of(0)
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda: a.worker_pids().get(("w0", 0), victim) != victim, "another worker")
+        log = a.directory / "run/mqtt-master.log"
+        eventually(lambda: f"worker ready worker=w0/0 pid={a.pid_of(0)}" in log.read_text(), "it accepts clients")
+        publisher = a.connect("p", timeout=ADOPTION_TIMEOUT)
+        publisher.send_publish("q", b"1", 1)
+        publisher.send_publish("q", b"2", 2)
+        redis.start()
+        for client in (returned(a, "c"), returned(a, "m", 1)):
+            assert {client.receive(timeout=30).payload for _ in range(3)} == {b"before", b"1", b"2"}
 
 
 def test_host_that_stops_and_starts_within_its_lease_keeps_its_sessions(cluster):

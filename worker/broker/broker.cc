@@ -348,8 +348,9 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     claims_.resend_to(peer);
     claims_.on_peer_linked(peer);
     if (gateway_) gateway_->on_peer_linked(peer);
-    if (from_gateway(peer) && (core_.tree.has_kept(peer.id.slot) || outbox_.waits(peer.id.slot))) {
+    if (from_gateway(peer) && (!core_.tree.kept(peer.id.slot).empty() || outbox_.waits(peer.id.slot))) {
       peers_.send(peer, bus::FrameType::predecessor, bus::kAckSoon, {});
+      interest_.tell_kept(peer);
     }
     outbox_.on_peer_linked(peer);
     retained_.on_peer_linked(peer);
@@ -375,7 +376,6 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   void on_peer_synced(const WorkerId& peer, Told told) override {
     core_.tree.set_unknown(peer.slot, told == Told::unheard);
     if (told == Told::all) {
-      core_.tree.drop_kept(peer.slot);
       if (gateway_) gateway_->on_worker_synced(peer.slot);
       interest_.on_peer_synced(peer.slot);
     }
@@ -509,6 +509,8 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       case FrameType::cluster_claim:
       case FrameType::cluster_held:
       case FrameType::predecessor:
+      case FrameType::predecessor_route:
+      case FrameType::predecessor_share:
       case FrameType::redis_lost:
         return false;  // for a gateway
       case FrameType::departed:

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "shared/store/record.h"
+#include "worker/broker/far_interest.h"
 #include "worker/broker/host_life.h"
 #include "worker/broker/journal.h"
 #include "worker/broker/peers.h"
@@ -14,8 +15,10 @@ namespace broker {
 using bus::CopyState;
 using bus::CopyStep;
 
-bool Copier::is_copied(std::string_view key) {
-  return !key.empty() && key[0] != static_cast<char>(store::Kind::retained);
+bool Copier::is_copied(std::string_view text) {
+  const auto key = store::parse_key(text);
+  if (!key || key->kind == store::Kind::retained) return false;
+  return key->kind != store::Kind::meta || !FarInterest::is(key->text);
 }
 
 void Copier::begin() {

@@ -9,7 +9,8 @@
 // Redis is away, batches are complete when they are stored here (contract C8), and a copy of before stays what it was.
 //
 // What is read must not undo what has been sent: keys of batches that are on their way to the store are left out, their
-// newer values have been sent already. Retained messages are not copied, Redis has them anyway.
+// newer values have been sent already. Retained messages are not copied, Redis has them anyway; nor is what other hosts
+// want.
 #pragma once
 
 #include <cstdint>
@@ -66,7 +67,7 @@ class Copier {
   void begin();
   void end();
   void send(bus::CopyStep step, const store::Batch& batch, Sent sent);
-  static bool is_copied(std::string_view key);
+  static bool is_copied(std::string_view text);
 
   Core& core_;
   WorkerId gateway_;    // that said so

@@ -407,7 +407,9 @@ void Gateway::open_if_known() {
   const bool live_told = joined_ && silent == nullptr;
   const bool all = live_told && (!had_predecessor_ || calm_);
   const bool retained = !joined_ || retained_.synchronised();
-  if (!open_ && !(live_told && retained) && !(!joined_ && down_) && !late) return;
+  // A host's clients are not kept waiting; who goes on with a dead host has none, and wills that it fires are for all.
+  const bool alone = !core_.config.is_guest() && ((!joined_ && down_) || late);
+  if (!open_ && !(live_told && retained) && !alone) return;
   if (!open_ && late && silent != nullptr) log(2, "a node has not told what it wants", {{"node", silent->key}});
   knows_all_ = knows_all_ || all;
   heard_all_ = all && std::ranges::all_of(
@@ -423,10 +425,44 @@ void Gateway::open_if_known() {
       core_.tickets->end_resumed();
     }
   }
+  if (heard_all_) forget_predecessor();
   if (!open_ || knows_all_) core_.peers->finish_sync(told());
   if (std::exchange(open_, true)) return;
   show();
   if (core_.env.on_ready) core_.env.on_ready();
+}
+
+// A worker that is as new as this gateway would not know what is wanted where nobody can be asked now.
+bool Gateway::on_predecessor_route(std::string_view body) {
+  bus::Reader reader(body);
+  reader.get<uint8_t>();
+  reader.get<uint8_t>();
+  const std::string_view filter = reader.text();
+  if (!reader.at_end()) return false;
+  if (heard_all_) return true;
+  std::string route;
+  NodeRoutes::route_body(route, true, filter);
+  return routes_.on_route(predecessor().interest, route);
+}
+
+bool Gateway::on_predecessor_share(std::string_view body) {
+  if (heard_all_) return true;
+  return shares_.on_share(predecessor().interest.id, predecessor().members, body);
+}
+
+Gateway::Predecessor& Gateway::predecessor() {
+  if (!predecessor_) {
+    predecessor_ = std::make_unique<Predecessor>();
+    routes_.add(predecessor_->interest);
+  }
+  return *predecessor_;
+}
+
+void Gateway::forget_predecessor() {
+  if (!predecessor_) return;
+  routes_.remove(predecessor_->interest);
+  shares_.remove(predecessor_->interest.id, predecessor_->members);
+  predecessor_.reset();
 }
 
 // --- announcements ---
@@ -610,6 +646,10 @@ std::optional<bool> Gateway::on_peer_frame(Peer& from, bus::FrameType type, std:
     case FrameType::predecessor:
       had_predecessor_ = true;
       return body.empty();
+    case FrameType::predecessor_route:
+      return on_predecessor_route(body);
+    case FrameType::predecessor_share:
+      return on_predecessor_share(body);
     case FrameType::redis_lost:
       on_redis_lost();
       return body.empty();
@@ -632,6 +672,7 @@ void Gateway::forward(const bus::MessageRef& message) {
   const int64_t shift = expiry_shift();
   const auto unheard = [this](const RemoteNode& remote) { return !heard_all_ && remote.listed && !remote.synced; };
   for (const uint32_t id : targets_) {
+    if (predecessor_ && id == predecessor_->interest.id) continue;
     RemoteNode& remote = *by_id_[id];
     core_.page.add(metrics::Counter::cluster_messages_sent);
     if (in_stream(*message)) {

@@ -175,6 +175,11 @@ class Gateway final : public cluster::Hub::Events {
   void run_marks();
   bool on_frame(RemoteNode& from, NodeFrame type, std::string_view body, NodeInbox* inbox);
   bool on_publish(std::string_view body, NodeInbox* inbox);
+  bool on_predecessor_route(std::string_view body);
+  bool on_predecessor_share(std::string_view body);
+  struct Predecessor;
+  Predecessor& predecessor();
+  void forget_predecessor();
   // It has another gateway.
   void on_gateway_changed(RemoteNode& node);
   void log(int level, std::string_view event, std::initializer_list<LogField> fields) const;
@@ -197,6 +202,12 @@ class Gateway final : public cluster::Hub::Events {
   bool calm_ = false;       // whoever is not among the nodes could have joined
   base::MonoMs sure_at_ = 0;
   bool had_predecessor_ = false;  // workers ask for what its predecessor knew
+  // What that had told them of other hosts, until all have told it anew.
+  struct Predecessor {
+    NodeInterest interest;
+    NodeMembers members;  // nobody can reach them
+  };
+  std::unique_ptr<Predecessor> predecessor_;
   bool fenced_ = false;
   bool burying_ = false;
   base::MonoMs started_ = 0;

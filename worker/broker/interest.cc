@@ -160,11 +160,11 @@ void Interest::route_body(bool add, bool durable, std::string_view filter) {
 }
 
 void Interest::share_body(const router::SharedGroup& group) {
-  bus::Writer(core_.scratch)
-      .put<uint32_t>(group.live_members())
-      .put<uint32_t>(group.offline_members())
-      .text(group.name())
-      .text(group.filter());
+  share_body(group, group.live_members(), group.offline_members());
+}
+
+void Interest::share_body(const router::SharedGroup& group, uint32_t live, uint32_t offline) {
+  bus::Writer(core_.scratch).put<uint32_t>(live).put<uint32_t>(offline).text(group.name()).text(group.filter());
 }
 
 uint64_t Interest::announce_group(const router::SharedGroup& group) {
@@ -210,16 +210,50 @@ void Interest::sync_to(Peer& peer) {
   });
 }
 
+void Interest::restore(std::string_view name) {
+  std::string_view group;
+  std::string_view filter;
+  if (core_.gateway_slot() == Core::kNoSlot || !FarInterest::read(name, group, filter)) return;
+  if (group.empty()) {
+    core_.tree.set_peer(filter, core_.gateway_slot(), true);
+  } else {
+    core_.tree.group(filter, group).set_remote(core_.gateway_slot(), 0, 1);
+    kept_shares_[core_.gateway_slot()].emplace(filter, group);
+  }
+}
+
+void Interest::on_loaded() {
+  if (core_.gateway_slot() != Core::kNoSlot) core_.tree.keep_durable(core_.gateway_slot());
+}
+
+void Interest::tell_kept(Peer& gateway) {
+  for (const router::NodeId node : core_.tree.kept(gateway.id.slot)) {
+    route_body(true, true, core_.tree.filter_of(node));
+    core_.peers->send(gateway, bus::FrameType::predecessor_route, 0, core_.scratch);
+  }
+  for (const auto& [filter, name] : kept_shares_[gateway.id.slot]) {
+    const router::SharedGroup* group = core_.tree.find_group(filter, name);
+    if (group == nullptr) continue;
+    for (const router::SharedGroup::Remote& remote : group->remotes()) {
+      if (remote.peer != gateway.id.slot) continue;
+      share_body(*group, 0, remote.live + remote.offline);
+      core_.peers->send(gateway, bus::FrameType::predecessor_share, 0, core_.scratch);
+    }
+  }
+}
+
 bool Interest::on_route(uint32_t from, std::string_view body) {
   bus::Reader reader(body);
   const bool add = reader.get<uint8_t>() != 0;
   const bool durable = reader.get<uint8_t>() != 0;
   const std::string_view filter = reader.text();
   if (!reader.at_end() || filter.empty()) return false;
+  const bool far = from == core_.gateway_slot();
   if (add) {
-    core_.tree.set_peer(filter, from, durable);
+    if (core_.tree.set_peer(filter, from, durable) && far) far_.keep({}, filter);
   } else {
     core_.tree.clear_peer(filter, from);
+    if (far) far_.forget({}, filter);
   }
   return true;
 }
@@ -236,6 +270,11 @@ bool Interest::on_share(uint32_t from, std::string_view body) {
   }
   if (live == 0 && offline == 0 && core_.tree.find_group(filter, name) == nullptr) return true;
   router::SharedGroup& group = core_.tree.group(filter, name);
+  if (from == core_.gateway_slot()) {
+    const bool some = live + offline != 0;
+    if (some && !group.has_remote(from)) far_.keep(name, filter);
+    if (!some) far_.forget(name, filter);
+  }
   group.set_remote(from, live, offline);
   core_.shared->on_group_changed(group);
   core_.shared->release(group);
@@ -256,6 +295,11 @@ void Interest::on_peer_gone(uint32_t slot) {
 }
 
 void Interest::on_peer_synced(uint32_t slot) {
+  if (slot == core_.gateway_slot()) {
+    for (const router::NodeId node : core_.tree.kept(slot)) far_.forget({}, core_.tree.filter_of(node));
+    for (const auto& [filter, name] : kept_shares_[slot]) far_.forget(name, filter);
+  }
+  core_.tree.drop_kept(slot);
   for (const auto& [filter, name] : std::exchange(kept_shares_[slot], {})) {
     router::SharedGroup* group = core_.tree.find_group(filter, name);
     if (group == nullptr) continue;

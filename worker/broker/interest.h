@@ -16,6 +16,7 @@
 
 #include "shared/bus/frames.h"
 #include "worker/broker/core.h"
+#include "worker/broker/far_interest.h"
 
 namespace broker {
 
@@ -23,7 +24,7 @@ struct Peer;
 
 class Interest {
  public:
-  explicit Interest(Core& core) : core_(core) {}
+  explicit Interest(Core& core) : core_(core), far_(core) {}
 
   struct Subscribed {
     bool existed = false;       // the subscription was replaced [MQTT-3.8.4-3]
@@ -53,10 +54,16 @@ class Interest {
 
   // --- peers ---
   void sync_to(Peer& peer);
+  // From the store: what a gateway, which is not there any more, had told. Others are not known.
+  void restore(std::string_view name);
+  void on_loaded();
   bool on_route(uint32_t from, std::string_view body);
   bool on_share(uint32_t from, std::string_view body);
+  // To a gateway, what its predecessor wanted: no other host may be there to say so again, and no other worker knows.
+  void tell_kept(Peer& gateway);
   // Its groups' members are offline until its replacement tells which there are; its routes are departures.h's.
   void on_peer_gone(uint32_t slot);
+  // It has told everything: what is only its predecessor's goes.
   void on_peer_synced(uint32_t slot);
 
  private:
@@ -66,6 +73,7 @@ class Interest {
   void announce_route(router::NodeId node, bool durable, std::string_view filter);
   void route_body(bool add, bool durable, std::string_view filter);
   void share_body(const router::SharedGroup& group);
+  void share_body(const router::SharedGroup& group, uint32_t live, uint32_t offline);
   uint64_t broadcast(bus::FrameType type);
   uint8_t& flags_of(router::NodeId node);
   uint64_t pending_number(router::NodeId node);
@@ -73,6 +81,7 @@ class Interest {
   static constexpr uint8_t kAnnouncedDurable = 1;
 
   Core& core_;
+  FarInterest far_;
   std::vector<uint8_t> node_flags_;  // by node
   uint64_t last_announcement_ = 0;
   // By slot: groups, as (filter, name), of a dead worker's members.

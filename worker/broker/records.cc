@@ -253,6 +253,7 @@ void Records::load() {
   std::sort(sids.begin(), sids.end());
   for (const uint64_t sid : sids) load_session(sid, loading_.at(sid));
   loading_.clear();
+  core_.interest->on_loaded();
 }
 
 void Records::load_record(std::string_view text, std::string_view value) {
@@ -263,6 +264,7 @@ void Records::load_record(std::string_view text, std::string_view value) {
   switch (key->kind) {
     case store::Kind::meta:
       if (key->text == "life") ok = core_.life->restore(value);
+      core_.interest->restore(key->text);
       if (key->text == "alive") ok = store::decode_number(value, alive_);
       if (key->text == "cluster") {
         uint64_t id = 0;

@@ -93,6 +93,10 @@ std::vector<SharedGroup::Remote>::iterator SharedGroup::remote_place_of(uint32_t
                           [](const Remote& r, uint32_t p) { return r.peer < p; });
 }
 
+bool SharedGroup::has_remote(uint32_t peer) const {
+  return std::ranges::any_of(remotes_, [peer](const Remote& remote) { return remote.peer == peer; });
+}
+
 void SharedGroup::set_remote(uint32_t peer, uint32_t live, uint32_t offline) {
   auto place = remote_place_of(peer);
   const bool there = place != remotes_.end() && place->peer == peer;

@@ -50,6 +50,7 @@ class SharedGroup {
   // --- other workers ---
   void set_remote(uint32_t peer, uint32_t live, uint32_t offline);
   void remove_remote(uint32_t peer) { set_remote(peer, 0, 0); }
+  bool has_remote(uint32_t peer) const;
   void add_remote_inflight(uint32_t peer, int32_t delta);
   const std::vector<Remote>& remotes() const { return remotes_; }
   bool live_anywhere() const;

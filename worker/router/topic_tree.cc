@@ -94,15 +94,17 @@ std::string TopicTree::filter_of(NodeId node) const {
 
 // --- peers ---
 
-void TopicTree::set_peer(std::string_view filter, uint32_t peer, bool durable) {
+bool TopicTree::set_peer(std::string_view filter, uint32_t peer, bool durable) {
   CHECK(peer < kMaxPeers);
   const NodeId id = impl_->reach(filter);
   uint32_t e = impl_->find_peer(id, peer);
   if (e != kNoEntry) impl_->entries[e].old = false;
-  if (e != kNoEntry && impl_->entries[e].durable == durable) return;
-  if (e == kNoEntry) e = impl_->add_peer(id, peer);
+  if (e != kNoEntry && impl_->entries[e].durable == durable) return false;
+  const bool fresh = e == kNoEntry;
+  if (fresh) e = impl_->add_peer(id, peer);
   impl_->entries[e].durable = durable;
   ++generation_;
+  return fresh;
 }
 
 void TopicTree::clear_peer(std::string_view filter, uint32_t peer) {
@@ -143,12 +145,13 @@ void TopicTree::drop_kept(uint32_t peer) {
   ++generation_;
 }
 
-bool TopicTree::has_kept(uint32_t peer) const {
+std::vector<NodeId> TopicTree::kept(uint32_t peer) const {
   CHECK(peer < kMaxPeers);
+  std::vector<NodeId> nodes;
   for (uint32_t e = impl_->first_of_peer[peer]; e != kNoEntry; e = impl_->entries[e].parent) {
-    if (impl_->entries[e].old) return true;
+    if (impl_->entries[e].old) nodes.push_back(impl_->entries[e].node);
   }
-  return false;
+  return nodes;
 }
 
 void TopicTree::set_unknown(uint32_t peer, bool unknown) {

@@ -109,7 +109,8 @@ class TopicTree {
   std::string filter_of(NodeId node) const;
 
   // --- what peers want ---
-  void set_peer(std::string_view filter, uint32_t peer, bool durable);
+  // True: it did not want it before.
+  bool set_peer(std::string_view filter, uint32_t peer, bool durable);
   void clear_peer(std::string_view filter, uint32_t peer);
   // Forgets everything of a peer. Cost: its number of filters.
   void remove_peer(uint32_t peer);
@@ -117,7 +118,8 @@ class TopicTree {
   void keep_durable(uint32_t peer);
   // ...which has set everything it wants: forgets what it has not.
   void drop_kept(uint32_t peer);
-  bool has_kept(uint32_t peer) const;
+  // The filters of the dead peer that its successor has not set.
+  std::vector<NodeId> kept(uint32_t peer) const;
   // Whether it may want anything: then every topic matches it, as if a durable session stood behind.
   void set_unknown(uint32_t peer, bool unknown);
 
