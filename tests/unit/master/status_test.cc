@@ -46,8 +46,8 @@ TEST_CASE("status: a worker whose store is in trouble says so") {
 TEST_CASE("status: in a cluster it shows the nodes, and what waits") {
   Status status = example();
   CHECK(status.in_service());
-  status.cluster = {
-      "one", "redis://h", "joining", false, true, 8123, 2048, 7, {{"one.1", 8123, ""}, {"two.3", 0, "one.1"}}};
+  status.cluster = {"one", "redis://h", "joining", false, true,
+                    8123,  2048,        7,         1,     {{"one.1", 8123, ""}, {"two.3", 0, "one.1"}}};
   CHECK_FALSE(status.in_service());
   status.cluster.ready = true;
   CHECK(status.in_service());
