@@ -76,7 +76,8 @@ struct Redis {
   std::string prefix = "mqtt-master:";  // of every key and channel
   std::string node_id;                  // of this host in the cluster; load() puts the host's name for an empty one
   RedisDown redis_down = RedisDown::refuse;
-  double lease = 10;  // seconds without a sign of life after which others adopt a host's sessions
+  double full_timeout = 0;  // seconds a publisher is paused when too much waits for other hosts; 0: as long as it takes
+  double lease = 10;        // seconds without a sign of life after which others adopt a host's sessions
 };
 
 enum class LogLevel : uint8_t { debug, info, warn, error };

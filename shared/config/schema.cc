@@ -162,6 +162,10 @@ constexpr Option kOptions[] = {
      "name of this host in the cluster: another one's is an error, and it should never change"},
     {"redis.redis_down", [](Target t) -> Ref { return enum_ref(t.config.redis.redis_down, kRedisDown); }, 0, 0, "",
      "what becomes of a CONNECT that may want a session of another host while Redis is away"},
+    {"redis.full_timeout", R(redis.full_timeout), 0, 86400, "",
+     "seconds a publisher is not read when too much waits for other hosts, before it is closed (0x97); 0 for as long "
+     "as "
+     "it takes"},
     {"redis.lease", R(redis.lease), 1, 3600, "",
      "seconds without a sign of life after which the others take a host for down"},
 };

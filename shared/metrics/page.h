@@ -39,6 +39,7 @@ inline constexpr uint32_t kPageMagic = 0x4D514D50;  // "MQMP"
   X(publish_dropped_slow, "QoS 0 messages not sent because the client reads too slowly") \
   X(publish_dropped_queue, "QoS 1 and 2 messages not queued because the queue was full") \
   X(publish_refused_store, "PUBLISHes refused because the store takes nothing")          \
+  X(publishers_closed_full, "clients closed because too much waited for other hosts")    \
   X(publish_dropped_expired, "messages that expired before they were sent")              \
   X(publish_dropped_size, "messages larger than the client's maximum packet size")       \
   X(publish_dropped_bus, "QoS 0 messages not sent to another worker for want of credit") \

@@ -51,6 +51,41 @@ def test_local_traffic_goes_on_without_redis(with_redis):
     agree([a, b], "r", {"r": b"kept"})
 
 
+def flood(publisher, messages=24):
+    """More than may wait for other hosts, as far as the broker reads it."""
+    for number in range(messages):
+        publisher.send_publish("t", b"%d" % number + bytes(1_000_000), qos=1)
+
+
+@pytest.mark.parametrize("timeout", [0, 1])
+def test_publisher_is_not_read_when_too_much_waits_for_other_hosts(with_redis, timeout):
+    """And is closed after redis.full_timeout, if there is one. Nobody else is disturbed."""
+    c, redis = with_redis(config={"redis": {"full_timeout": timeout}})
+    a, b = c
+    subscriber, publisher = b.connect("s"), a.connect("p", timeout=60)
+    subscriber.subscribe("t", qos=1)
+    down(redis, a, b)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        sent = pool.submit(flood, publisher)
+        eventually(lambda: a.cluster_status()["waiting_bytes"] > 15_000_000, "much waits", 30)
+        local = a.connect("local", 0)
+        local.subscribe("here", qos=1)
+        a.connect("p2", 0).publish("here", b"x", qos=1)
+        local.receive(payload=b"x")
+        if timeout:
+            publisher.expect_closed(Reason.QUOTA_EXCEEDED, timeout=30)
+            with contextlib.suppress(OSError):
+                sent.result(timeout=60)
+            return
+        assert a.cluster_status()["waiting_bytes"] < 20_000_000
+        redis.start()
+        sent.result(timeout=60)
+        for number in range(24):
+            assert subscriber.receive(timeout=60).payload.startswith(b"%d\0" % number)
+        for _ in range(24):
+            publisher.wait_for(Type.PUBACK, timeout=60)
+
+
 @pytest.mark.parametrize("qos", [1, 2])
 def test_acknowledgement_across_hosts_is_withheld_then_given(with_redis, qos):
     c, redis = with_redis()

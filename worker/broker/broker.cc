@@ -587,6 +587,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     self.retained_.home().sweep();
     if (self.clients_.size() != 0) self.records_.write_alive();
     self.life_.note_copied();
+    self.peers_.close_held_back();
     uint64_t waiting = 0;
     self.peers_.for_each([&](const Peer& peer) { waiting += peer.link.end() - peer.link.written(); });
     self.core_.page.set(metrics::Gauge::bus_waiting_bytes, waiting);

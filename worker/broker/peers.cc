@@ -118,8 +118,8 @@ void Peers::gone(PeerId id) {
     for (; !marks.empty(); marks.pop_front()) core_.tickets->done(marks.front().ticket);
     events_.on_unstored(peer->id, std::move(peer->unstored));
     events_.on_peer_gone(peer->id);
-    for (const ClientRef ref : peer->held_back) {
-      if (connection::MqttClient* client = core_.clients->find(ref)) client->resume();
+    for (const Peer::HeldBack& held : peer->held_back) {
+      if (connection::MqttClient* client = core_.clients->find(held.client)) client->resume();
     }
   } else {
     events_.on_peer_gone({id.slot, id.incarnation});
@@ -215,8 +215,25 @@ void Peers::confirm(const WorkerId& id, uint64_t wanted) {
 }
 
 void Peers::hold_back(Peer& peer, connection::MqttClient& client) {
-  peer.held_back.push_back(ref_of(client));
+  peer.held_back.push_back({ref_of(client), core_.now()});
   client.pause();
+}
+
+void Peers::close_held_back() {
+  const auto most = static_cast<base::MonoMs>(core_.config.redis.full_timeout * 1000);
+  Peer* gateway = core_.gateway_slot() == Core::kNoSlot ? nullptr : find(core_.gateway_slot());
+  if (most == 0 || gateway == nullptr) return;
+  auto& held = gateway->held_back;
+  const auto over =
+      std::find_if(held.begin(), held.end(), [&](const Peer::HeldBack& h) { return core_.now() - h.since < most; });
+  const std::vector<Peer::HeldBack> closing(held.begin(), over);
+  held.erase(held.begin(), over);
+  for (const Peer::HeldBack& h : closing) {
+    connection::MqttClient* client = core_.clients->find(h.client);
+    if (client == nullptr) continue;
+    core_.page.add(metrics::Counter::publishers_closed_full);
+    client->close(proto::ReasonCode::quota_exceeded, "too much waits for other hosts");
+  }
 }
 
 void Peers::note_announced(Peer& peer, uint64_t number) {
@@ -273,10 +290,8 @@ void Peers::run_marks(Peer& peer) {
   if (moved) run_announced();
   if (!readings_.empty()) run_readings(peer.id.incarnation, peer.link.acked());
   if (!peer.held_back.empty() && has_credit(peer)) {
-    const std::vector<ClientRef> clients = std::move(peer.held_back);
-    peer.held_back.clear();
-    for (const ClientRef ref : clients) {
-      if (connection::MqttClient* client = core_.clients->find(ref)) client->resume();
+    for (const Peer::HeldBack& held : std::exchange(peer.held_back, {})) {
+      if (connection::MqttClient* client = core_.clients->find(held.client)) client->resume();
     }
   }
 }

@@ -50,7 +50,11 @@ struct Peer {
   };
   static constexpr uint64_t kUntilMarked = ~uint64_t{0};
   base::Ring<Announced> announced;
-  std::vector<ClientRef> held_back;
+  struct HeldBack {
+    ClientRef client;
+    base::MonoMs since = 0;
+  };
+  std::vector<HeldBack> held_back;
 
   // Frames with kWantStored that the peer has not confirmed: should it die, they are for its successor (outbox.h).
   struct Unstored {
@@ -134,6 +138,8 @@ class Peers {
   }
   // The client goes on when the peer has credit again.
   void hold_back(Peer& peer, connection::MqttClient& client);
+  // Closes who has been held back for the gateway for longer than `redis.full_timeout`. Now and then.
+  void close_held_back();
 
   // Calls it when the workers that are linked now have processed what was sent to them so far, or are dead.
   void when_workers_read(std::function<void()> then);

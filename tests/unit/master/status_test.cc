@@ -52,11 +52,12 @@ TEST_CASE("status: in a cluster it shows the nodes, and what waits") {
   status.cluster.ready = true;
   CHECK(status.in_service());
   CHECK(status_from_json(to_json(status)) == status);
-  CHECK(status_tables(status).find("node:one      fan-out:joining  lease:8.1s       copied:yes\n"
-                                   "waiting:2.0K  unanswered:7B    redis:redis://h\n"
-                                   "node   lease  adopted_by\n"
-                                   "one.1  8.1s   -\n"
-                                   "two.3  0.0s   one.1\n") != std::string::npos);
+  CHECK(
+      status_tables(status).find("node:one      fan-out:joining  lease:8.1s       copied:yes  inbox servers missing:1\n"
+                                 "waiting:2.0K  unanswered:7B    redis:redis://h\n"
+                                 "node   lease  adopted_by\n"
+                                 "one.1  8.1s   -\n"
+                                 "two.3  0.0s   one.1\n") != std::string::npos);
 }
 
 TEST_CASE("status: the tables") {

@@ -62,7 +62,8 @@ TEST_CASE("config: every option reaches its field") {
              "max_queued_bytes": 9007199254740992, "retain_available": false},
     "store": {"sync": "always", "max_size": 1000000},
     "redis": {"url": "redis://u:p@h:7/1", "sentinels": ["s1", "s2:5"], "sentinel_master": "m", "prefix": "x:",
-              "node_id": "n-1", "redis_down": "accept", "lease": 2.5},
+              "node_id": "n-1", "redis_down": "accept", "lease": 2.5,
+              "inbox": "h:1", "full_timeout": 5},
     "auth": {"allow_anonymous": true}
   })");
   CHECK(config.run_dir == "/r");
@@ -97,6 +98,8 @@ TEST_CASE("config: every option reaches its field") {
   CHECK(config.redis.prefix == "x:");
   CHECK(config.redis.node_id == "n-1");
   CHECK(config.redis.redis_down == RedisDown::accept);
+  CHECK(config.redis.inbox == "h:1");
+  CHECK(config.redis.full_timeout == 5);
   CHECK(config.redis.lease == 2.5);
   CHECK(config.slot_count() == 11);
   CHECK(slot_name(config, 2) == "one/2");
@@ -151,6 +154,7 @@ TEST_CASE("config: what is wrong is said with path, what was found and what was 
       {R"({"redis":{"sentinels":["a:b"]}})",
        R"(redis.sentinels: found ["a:b"], expected an array of "HOST" or "HOST:PORT")"},
       {R"({"redis":{"sentinels":"a"}})", R"(redis.sentinels: found "a", expected an array of "HOST" or "HOST:PORT")"},
+      {R"({"redis":{"inbox":"redis://h"}})", R"(redis.inbox: found "redis://h", expected "HOST" or "HOST:PORT")"},
       {R"({"redis":{"redis_down":"wait"}})", R"(redis.redis_down: found "wait", expected one of "refuse", "accept")"},
       {R"({"redis":{"lease":0.5}})", "redis.lease: found 0.5, expected a number from 1 to 3600"},
       {R"({"redis":{"leese":5}})", R"(redis.leese: unknown key; did you mean "lease"?)"},
