@@ -247,3 +247,24 @@ def test_adopter_that_dies_is_followed_by_another(cluster):
     last.sees(last)
     for i in range(20):
         returned(last, f"c{i}").receive(payload=b"x", timeout=30)
+
+
+def test_host_that_starts_while_another_one_and_redis_are_down_loses_nothing_for_it(cluster):
+    """Nobody who lived through it can say what the other host wants: it is in the store."""
+    with Redis(appendonly="yes") as redis:
+        c = cluster(hosts=2, redis=redis)
+        a, b = c
+        b.connect("c", **DURABLE).subscribe("q", qos=1)
+        b.connect("m", **DURABLE).subscribe("$share/g/q", qos=2)
+        a.connect("p").publish("q", b"before", qos=1)
+        c.copied()
+        b.kill()
+        redis.kill()
+        a.kill()
+        a.start()
+        publisher = a.connect("p", timeout=ADOPTION_TIMEOUT)
+        publisher.send_publish("q", b"1", 1)
+        publisher.send_publish("q", b"2", 2)
+        redis.start()
+        for client in (returned(a, "c"), returned(a, "m", 1)):
+            assert {client.receive(timeout=30).payload for _ in range(3)} == {b"before", b"1", b"2"}
