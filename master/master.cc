@@ -252,9 +252,10 @@ void Master::reap() {
     if (pid == 0 || waitpid(pid, &raw, WNOHANG) != pid) continue;
     const ExitStatus status{WIFEXITED(raw) ? WEXITSTATUS(raw) : 0, WIFSIGNALED(raw) ? WTERMSIG(raw) : 0};
     const bool expected = supervisor_.stopping() && status.code == 0 && status.signal == 0;
-    log_.write(expected ? logging::Level::info : logging::Level::warn, "worker ended",
+    const bool fenced = is_fenced(status);
+    log_.write(expected ? logging::Level::info : logging::Level::warn, fenced ? "gateway fenced" : "worker ended",
                {{"worker", slot_name(slot)}, {"pid", pid}, {"status", how(status)}});
-    if (!expected) status_.count_exit(slot, how(status));
+    if (!expected && !fenced) status_.count_exit(slot, how(status));
     channels_[slot].reset();
     if (config_.is_gateway(slot)) status_.set_nodes({});
     act(supervisor_.on_exit(slot, status));

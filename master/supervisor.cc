@@ -8,6 +8,10 @@
 
 namespace master {
 
+bool is_fenced(ExitStatus status) {
+  return status.signal == 0 && status.code == control::kExitFenced;
+}
+
 Supervisor::Supervisor(const Policy& policy, std::vector<SlotInfo> slots, const base::Clock& clock)
     : policy_(policy),
       clock_(clock),
@@ -70,7 +74,7 @@ Actions Supervisor::on_exit(uint32_t index, ExitStatus status) {
   Slot& slot = slots_[index];
   CHECK(slot.state != SlotState::down);
   if (slot.state == SlotState::ready || slot.down_since == 0) slot.down_since = clock_.now_ms();
-  if (slot.state == SlotState::starting) ++slot.failed_starts;
+  if (slot.state == SlotState::starting && !is_fenced(status)) ++slot.failed_starts;
   slot.state = SlotState::down;
   slot.pid = 0;
   ++slot.exits;
@@ -101,6 +105,10 @@ bool Supervisor::gives_up(const Slot& slot, ExitStatus status) const {
 void Supervisor::schedule_respawn(Slot& slot, ExitStatus status, Actions& actions) {
   const base::MonoMs now = clock_.now_ms();
   const bool short_life = now - slot.spawned_at < policy_.short_life_ms;
+  if (is_fenced(status)) {  // no back-off; but hosts of one name fence each other for ever
+    slot.respawn_at = now + (short_life ? policy_.backoff_first_ms : 0);
+    return;
+  }
   slot.short_lives = short_life ? slot.short_lives + 1 : 1;
   uint64_t delay = backoff_ms(slot.short_lives);
   const auto index = static_cast<uint32_t>(&slot - slots_.data());

@@ -59,6 +59,8 @@ struct ExitStatus {
   int code = 0;
   int signal = 0;
 };
+// It has ended on purpose, to be replaced: no failure.
+bool is_fenced(ExitStatus status);
 
 struct Heartbeat {
   uint64_t incarnation = 0;

@@ -126,8 +126,7 @@ broker::Environment Worker::environment() {
   e.log_level = static_cast<int>(boot_.config.log_level);
   e.flush_link = [this](uint32_t slot, bus::Link& link) { bus_.flush(slot, link); };
   e.on_ready = [this] { on_ready(); };
-  // The master begins another at once.
-  e.on_fenced = [this] { finish(1); };
+  e.on_fenced = [this] { finish(stopping_ ? 0 : control::kExitFenced); };
   e.on_nodes = [this](const cluster::Membership& membership, bool calm) { tell_nodes(membership, calm); };
   e.adopts = is_gateway() && !boot_.config.is_guest();
   e.on_buried = [this] { channel_.send(control::Buried{}); };

@@ -16,7 +16,8 @@
 namespace control {
 
 inline constexpr int kBootVersion = 1;
-inline constexpr int kExitFatal = 2;  // "fatal, do not respawn" (nginx's contract)
+inline constexpr int kExitFatal = 2;   // "fatal, do not respawn" (nginx's contract)
+inline constexpr int kExitFenced = 3;  // a gateway whose place in the cluster is not its own any more: begin another
 
 struct ListeningSocket {
   base::UniqueFd fd;  // bound, listening, non-blocking, SO_REUSEPORT

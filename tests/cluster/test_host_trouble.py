@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from mm.broker import eventually
+from mm.broker import children, eventually
 from mm.client import Client
 from mm.cluster import ADOPTION_TIMEOUT, DURABLE, returned
 from mm.packets import Reason, Will
@@ -128,6 +128,25 @@ def test_host_that_comes_back_gives_up_what_was_new_when_it_died(cluster):
     a.connect("p").publish("q", b"meanwhile", qos=1)
     b.start()
     returned(b, "c", 1).receive(payload=b"meanwhile", timeout=30)
+
+
+def test_host_that_comes_back_keeps_messages_for_groups_whose_members_it_gave_up(cluster):
+    """They are with the guest, which has not begun yet: nobody but this host can say that the group is there."""
+    c = cluster(hosts=2)
+    a, b = c
+    b.connect("m", **DURABLE).subscribe("$share/g/q", qos=1)
+    c.copied()
+    b.kill()
+    a.sees(a)
+    guests = [pid for pid, title in children(a.process.pid).items() if title.startswith("mqtt-master: guest")]
+    for pid in guests:
+        os.kill(pid, signal.SIGKILL)
+    b.start()
+    publisher = b.connect("p")
+    for number in range(5):
+        publisher.publish("q", b"%d" % number, qos=1)
+    member = returned(b, "m", 1)
+    assert {member.receive(timeout=30).payload for _ in range(5)} == {b"%d" % number for number in range(5)}
 
 
 def test_gateway_that_begins_while_a_host_is_down_loses_nothing_for_it(cluster):

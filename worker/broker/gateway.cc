@@ -91,7 +91,7 @@ void Gateway::on_up(const cluster::Info& info) {
   down_ = false;
   log(1, "redis is there", {{"server", info.server}});
   for (const std::string& warning : info.warnings) log(2, "redis may lose what it holds", {{"why", warning}});
-  join();
+  if (!buried_) join();
 }
 
 void Gateway::on_down(const std::string& reason) {
@@ -153,6 +153,7 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     strays_.on_joined();
     inbox_end_ = membership.inbox_end;
     if (workers_synced_) inbox_.open(key_, inbox_end_);
+    await_lives();
   }
   retained_.on_joined(membership.cluster_id);
   calm_ = membership.calm_ms >= calm_after(lease_ms_);
@@ -208,7 +209,7 @@ void Gateway::adopt(const std::string& key) {
 
 // Nothing is held here: what the directory has of us is left over from clients without a session.
 void Gateway::bury() {
-  if (!joined_ || burying_) return;
+  if (!joined_ || burying_ || buried_) return;
   burying_ = true;
   const auto open = std::make_shared<uint32_t>(hub_.directory_parts());
   for (uint32_t part = 0; part < hub_.directory_parts(); ++part) {
@@ -223,7 +224,9 @@ void Gateway::bury() {
       if (--*open != 0) return;
       hub_.bury([this](Status status) {
         burying_ = false;
-        if (status == Status::ok && core_.env.on_buried) core_.env.on_buried();
+        if (status != Status::ok) return;
+        buried_ = true;
+        if (core_.env.on_buried) core_.env.on_buried();
       });
     });
   }
@@ -253,7 +256,7 @@ void Gateway::show() const {
 }
 
 void Gateway::fenced(const char* what) {
-  if (fenced_) return;
+  if (fenced_ || buried_) return;
   fenced_ = true;
   core_.page.add(metrics::Counter::cluster_fenced);
   log(2, "this host's life in the cluster has ended: beginning another", {{"found by", what}});
@@ -331,7 +334,7 @@ void Gateway::note_reached() {
 void Gateway::on_timer(base::TimerNode& timer) {
   Gateway& self = static_cast<Timer&>(timer).gateway;
   self.core_.wheel.arm(timer, self.core_.now() + kTickMs);
-  if (self.hub_.up() && !self.joining_ && (self.renew_soon_ || self.core_.now() >= self.renew_at_)) {
+  if (self.hub_.up() && !self.joining_ && !self.buried_ && (self.renew_soon_ || self.core_.now() >= self.renew_at_)) {
     if (self.joined_) {
       self.renew();
     } else {
@@ -382,6 +385,7 @@ void Gateway::end_of_turn() {
 
 void Gateway::on_workers_synced() {
   workers_synced_ = true;
+  await_lives();
   if (joined_) inbox_.open(key_, inbox_end_);
   for_each([this](RemoteNode& remote) { tell(remote); });
   open_if_known();
@@ -404,7 +408,7 @@ void Gateway::open_if_known() {
     if (is_live(*remote) && !remote->synced) silent = remote.get();
   }
   // What a predecessor knew may have been lost with Redis: then everybody has the time to come back.
-  const bool live_told = joined_ && silent == nullptr;
+  const bool live_told = joined_ && lives_read_ && silent == nullptr;
   const bool all = live_told && (!had_predecessor_ || calm_);
   const bool retained = !joined_ || retained_.synchronised();
   // A host's clients are not kept waiting; who goes on with a dead host has none, and wills that it fires are for all.
@@ -593,6 +597,15 @@ void Gateway::tell_joined() {
 void Gateway::tell_life(Peer& peer) {
   bus::Writer(core_.scratch).put<uint64_t>(cluster_).text(key_);
   core_.peers->send(peer, bus::FrameType::life, bus::kAckSoon, core_.scratch);
+}
+
+// What a worker says of it comes before its acknowledgement.
+void Gateway::await_lives() {
+  if (!workers_synced_ || key_.empty() || lives_read_) return;
+  core_.peers->when_workers_read([this] {
+    lives_read_ = true;
+    open_if_known();
+  });
 }
 
 void Gateway::on_peer_linked(Peer& peer) {

@@ -4,6 +4,7 @@
 #include "shared/store/record.h"
 #include "worker/broker/claims.h"
 #include "worker/broker/copier.h"
+#include "worker/broker/interest.h"
 #include "worker/broker/journal.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/sessions.h"
@@ -58,8 +59,10 @@ void HostLife::give_up_what_was_copied() {
   core_.sessions->for_each([&](const session::Session& session) {
     if (session.sid != 0 && !session.arriving && session.epoch <= copied_us_) gone.emplace_back(session.client_id());
   });
+  Peer* gateway = core_.peers->find(core_.gateway_slot());
   for (const std::string& id : gone) {
     if (session::Session* session = core_.sessions->find(id)) {
+      if (gateway != nullptr) core_.interest->tell_given_up(*gateway, *session);
       core_.strays->send_after(*session);
       core_.claims->release(*session);
       core_.sessions->forget(*session);

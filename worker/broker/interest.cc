@@ -242,6 +242,19 @@ void Interest::tell_kept(Peer& gateway) {
   }
 }
 
+void Interest::tell_given_up(Peer& gateway, const session::Session& session) {
+  for (const session::OwnSubscription& own : session.subscriptions.all()) {
+    route_body(true, true, core_.tree.filter_of(own.node));
+    core_.peers->send(gateway, bus::FrameType::predecessor_route, 0, core_.scratch);
+  }
+  for (const session::OwnShare& share : session.subscriptions.shares()) {
+    const router::SharedGroup* group = core_.tree.find_group(share.filter, share.group);
+    CHECK(group != nullptr);
+    share_body(*group, 0, 1);
+    core_.peers->send(gateway, bus::FrameType::predecessor_share, 0, core_.scratch);
+  }
+}
+
 bool Interest::on_route(uint32_t from, std::string_view body) {
   bus::Reader reader(body);
   const bool add = reader.get<uint8_t>() != 0;

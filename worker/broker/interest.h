@@ -61,6 +61,8 @@ class Interest {
   bool on_share(uint32_t from, std::string_view body);
   // To a gateway, what its predecessor wanted: no other host may be there to say so again, and no other worker knows.
   void tell_kept(Peer& gateway);
+  // ... and what a session wants that another life of this host has: that may not be there yet to say so.
+  void tell_given_up(Peer& gateway, const session::Session& session);
   // Its groups' members are offline until its replacement tells which there are; its routes are departures.h's.
   void on_peer_gone(uint32_t slot);
   // It has told everything: what is only its predecessor's goes.

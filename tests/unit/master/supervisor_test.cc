@@ -5,6 +5,8 @@
 #include <csignal>
 #include <set>
 
+#include "shared/control/boot.h"
+
 using namespace master;
 
 namespace {
@@ -425,6 +427,17 @@ TEST_CASE_FIXTURE(Fixture, "supervisor: while starting up nobody adopts") {
   CHECK(pass(1000) == "");
   CHECK(ready(1) == "started up");
   CHECK(pass(1000) == "");
+}
+
+TEST_CASE_FIXTURE(Fixture, "supervisor: a gateway that was fenced is replaced without back-off") {
+  run(1);
+  const auto fenced = [this] { return die(0, {control::kExitFenced, 0}); };
+  CHECK(fenced() == "peers, spawn 0");
+  for (int i = 0; i < 5; ++i) {
+    ready(0);
+    CHECK(fenced() == "peers");
+    CHECK(pass(policy.backoff_first_ms + 50).find("spawn 0") != std::string::npos);
+  }
 }
 
 TEST_CASE_FIXTURE(Fixture, "supervisor: stop asks, waits and exits when the last is gone") {
