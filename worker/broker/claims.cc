@@ -60,7 +60,20 @@ void Claims::send_claim(uint64_t number, const Claim& claim) {
 
 void Claims::abandon(const connection::MqttClient& client) {
   const auto it = claims_.find(client.claim_number);
-  if (it != claims_.end() && it->second.client == ref_of(client)) it->second.has_client = false;
+  if (it == claims_.end() || it->second.client != ref_of(client)) return;
+  Claim& claim = it->second;
+  claim.has_client = false;
+  if (claim.pulling && claim.incoming == nullptr && claim.holder.slot == core_.gateway_slot())
+    withdraw(it->first, claim);
+}
+
+// The other host may be out of reach for long, and the client back there before it is asked. If nothing has come of the
+// session the gateway answers that there is none, see on_state_begin().
+void Claims::withdraw(uint64_t number, const Claim& claim) {
+  Peer* gateway = core_.peers->find(claim.holder);
+  if (gateway == nullptr) return;
+  bus::Writer(core_.scratch).put<uint64_t>(number);
+  core_.peers->send(*gateway, bus::FrameType::takeover_abort, bus::kAckSoon, core_.scratch);
 }
 
 // --- home ---

@@ -10,7 +10,8 @@
 //     CONNACK
 //
 // H, A and B may be one worker. Claims that come during a transfer wait at H, the newest goes next. A claim whose
-// client has gone does not pull; one that has pulled keeps the session, offline, for the next to fetch. A dead home:
+// client has gone does not pull; one that has pulled keeps the session, offline, for the next to fetch (and withdraws a
+// pull from another host, if nothing has come of it). A dead home:
 // claims wait and are sent again to its replacement, which has been told what everybody holds. A dead holder: the claim
 // waits for its replacement, which has the session from its store.
 #pragma once
@@ -119,6 +120,8 @@ class Claims final : private session::Directory::Replies {
   void handle_stale(std::string_view id, uint64_t epoch);
   // Asks the holder; nothing if it is not there: its replacement is asked.
   void pull(uint64_t number, Claim& claim);
+  // What is asked of another host is not wanted any more.
+  void withdraw(uint64_t number, const Claim& claim);
   // The claim of a state frame from this peer; null: it is not awaited (any more).
   Claim* awaited(uint64_t number, const Peer& from);
   // Everything is known: makes the session the client's, or keeps it offline. `moved`: it has come from another worker.

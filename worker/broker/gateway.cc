@@ -640,6 +640,8 @@ std::optional<bool> Gateway::on_peer_frame(Peer& from, bus::FrameType type, std:
       return exports_.on_state(from.id, type, body, attachment);
     case FrameType::pull:
       return imports_.on_pull(from.id, body);
+    case FrameType::takeover_abort:
+      return imports_.on_abort(from.id, body);
     case FrameType::cut:
       return imports_.on_cut(from.id, body);
     case FrameType::freeze:

@@ -83,6 +83,19 @@ bool NodeImports::on_pull(const WorkerId& from, std::string_view body) {
   return true;
 }
 
+bool NodeImports::on_abort(const WorkerId& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto claim = reader.get<uint64_t>();
+  if (!reader.at_end()) return false;
+  const auto it = find(from, claim);
+  if (it == imports_.end() || it->second.begun) return true;
+  const Import& import = it->second;
+  if (!import.node.empty()) abort(import.node, it->first);
+  tell_nothing(import);
+  imports_.erase(it);
+  return true;
+}
+
 // Our predecessor knew where it is. Who claimed it before us may not have it yet, so the holder is not the one to ask.
 void NodeImports::reclaim(uint64_t token) {
   const auto it = imports_.find(token);

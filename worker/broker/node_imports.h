@@ -41,6 +41,8 @@ class NodeImports {
 
   // --- workers here ---
   bool on_pull(const WorkerId& from, std::string_view body);
+  // The client has gone. If nothing has come of the session it stays where it is.
+  bool on_abort(const WorkerId& from, std::string_view body);
   // A worker's stream to the old owner is cut: so it is behind what we have passed on of it.
   bool on_cut(const WorkerId& from, std::string_view body);
   bool on_cut_request(const WorkerId& from, std::string_view body);
