@@ -153,7 +153,6 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     strays_.on_joined();
     inbox_end_ = membership.inbox_end;
     if (workers_synced_) inbox_.open(key_, inbox_end_);
-    await_lives();
   }
   retained_.on_joined(membership.cluster_id);
   calm_ = membership.calm_ms >= calm_after(lease_ms_);
@@ -385,7 +384,6 @@ void Gateway::end_of_turn() {
 
 void Gateway::on_workers_synced() {
   workers_synced_ = true;
-  await_lives();
   if (joined_) inbox_.open(key_, inbox_end_);
   for_each([this](RemoteNode& remote) { tell(remote); });
   open_if_known();
@@ -408,7 +406,7 @@ void Gateway::open_if_known() {
     if (is_live(*remote) && !remote->synced) silent = remote.get();
   }
   // What a predecessor knew may have been lost with Redis: then everybody has the time to come back.
-  const bool live_told = joined_ && lives_read_ && silent == nullptr;
+  const bool live_told = joined_ && silent == nullptr;
   const bool all = live_told && (!had_predecessor_ || calm_);
   const bool retained = !joined_ || retained_.synchronised();
   // A host's clients are not kept waiting; who goes on with a dead host has none, and wills that it fires are for all.
@@ -597,15 +595,6 @@ void Gateway::tell_joined() {
 void Gateway::tell_life(Peer& peer) {
   bus::Writer(core_.scratch).put<uint64_t>(cluster_).text(key_);
   core_.peers->send(peer, bus::FrameType::life, bus::kAckSoon, core_.scratch);
-}
-
-// What a worker says of it comes before its acknowledgement.
-void Gateway::await_lives() {
-  if (!workers_synced_ || key_.empty() || lives_read_) return;
-  core_.peers->when_workers_read([this] {
-    lives_read_ = true;
-    open_if_known();
-  });
 }
 
 void Gateway::on_peer_linked(Peer& peer) {

@@ -167,7 +167,6 @@ class Gateway final : public cluster::Hub::Events {
   void tell(RemoteNode& node);
   void tell_joined();
   void tell_life(Peer& peer);
-  void await_lives();
   void announce(NodeFrame type, std::string_view body);
   void withdraw(const std::vector<std::string>& filters);
   void open_if_known();
@@ -197,7 +196,6 @@ class Gateway final : public cluster::Hub::Events {
   bool joining_ = false;  // an answer to join() or renew() is awaited
   bool renew_soon_ = false;
   bool workers_synced_ = false;
-  bool lives_read_ = false;  // the workers have told what sessions they have given up with a former life
   bool open_ = false;
   bool knows_all_ = false;
   bool heard_all_ = false;  // ... and what those want that are down
