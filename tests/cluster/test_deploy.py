@@ -246,6 +246,7 @@ def test_clients_of_a_host_that_dies_go_on_with_the_other_and_it_comes_back(depl
         eventually(lambda: deployment.cluster_is_up("host1"), "the host is back", AGAIN_TIMEOUT)
         eventually(lambda: deployment.is_in_service("host1"), "HAProxy uses it", AGAIN_TIMEOUT)
         with deployment.client_at("host1", f"{unique}-back") as back:
+            back.timeout = AGAIN_TIMEOUT  # the cluster is young: a PUBACK may wait until everybody could have joined
             back.publish(unique, b"back", qos=1)
         for client in clients.values():
             client.receive(payload=b"back")

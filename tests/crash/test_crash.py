@@ -11,8 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support_py"))
 import tamper  # noqa: E402
 from crash import unbroken  # noqa: E402
 
-KILLS = int(os.environ.get("MM_CRASH_KILLS", 100))
-SECONDS = float(os.environ.get("MM_CRASH_SECONDS", 45))
+KILLS = int(os.environ.get("MM_CRASH_KILLS", 60))
+SECONDS = float(os.environ.get("MM_CRASH_SECONDS", 27))
 SEED = int(os.environ.get("MM_SEED", 1))
 
 
