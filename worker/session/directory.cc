@@ -10,7 +10,9 @@ void Directory::on_claim(const WorkerId& from, std::string_view id, uint64_t num
   Entry& entry = it->second;
   const Claim claim{from, number, clean, foreign};
   if (foreign != 0) {
-    entry.foreign.push_back(claim);
+    const auto first = entry.foreign.begin() + (entry.serving ? 1 : 0);
+    const auto later = std::find_if(first, entry.foreign.end(), [&](const Claim& c) { return c.foreign > foreign; });
+    entry.foreign.insert(later, claim);
     serve(*it);
     return;
   }

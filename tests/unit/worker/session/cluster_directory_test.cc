@@ -268,6 +268,18 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: another host waits for what the c
   CHECK(replies() == Lines{"kept", "gateway#7 holder=A"});
 }
 
+TEST_CASE_FIXTURE(Fixture, "cluster directory: other hosts go in the order of their claims, not of their arrival") {
+  claim(kA, 1);
+  answer(Where::elsewhere, 5000);
+  foreign(7, 6000);
+  foreign(8, 5500);
+  foreign(9, 4000);
+  CHECK(replies() == Lines{"ask", "A#1 holder=gateway", "gateway#9 holder=none"});
+  held(kGateway, 9, Outcome::ended);
+  held(kA, 1);
+  CHECK(replies() == Lines{"kept", "gateway#8 holder=A"});
+}
+
 // Two hosts would else wait for each other.
 TEST_CASE_FIXTURE(Fixture, "cluster directory: another host does not wait for what the cluster decides later") {
   registered();
