@@ -606,6 +606,11 @@ void RedisHub::holder(std::string_view client, Answer<std::string> done) {
   ask<std::string>(script(Script::holder).add(bucket_of(client)).add(client), std::move(done), to_holder);
 }
 
+void RedisHub::before(std::string_view client, uint64_t epoch, Answer<Claimed> done) {
+  Command command = script(Script::before);
+  ask<Claimed>(command.add(bucket_of(client)).add(client).add(epoch), std::move(done), to_claimed);
+}
+
 void RedisHub::mine(uint32_t part, Answer<std::vector<Mine>> done) {
   ask<std::vector<Mine>>(fenced_script(Script::mine).add(part), std::move(done), to_mine);
 }

@@ -77,6 +77,7 @@ class RedisHub final : public cluster::Hub {
   void withdraw(std::string_view client, uint64_t epoch, Done done) override;
   void release(std::string_view client, uint64_t epoch, Done done) override;
   void holder(std::string_view client, Answer<std::string> done) override;
+  void before(std::string_view client, uint64_t epoch, Answer<cluster::Claimed> done) override;
   uint32_t directory_parts() const override { return kBuckets; }
   void mine(uint32_t part, Answer<std::vector<Mine>> done) override;
 

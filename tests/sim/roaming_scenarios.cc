@@ -89,9 +89,29 @@ void claimants_give_up(Simulation& s, uint64_t variant) {
   }
 }
 
+// The same at three hosts with one worker each, with claims that are made anew in between: whom one claimed it from may
+// have given up, and claimed it once more, behind it.
+void claimants_of_three_hosts_give_up(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("c", 0);
+  for (uint64_t i = 0; i < 18; ++i) {
+    stage.connect("c", 2 * ((i * (1 + variant % 5) + i / 3) % 3));
+    s.steps((variant + i * 7) % 30);
+    const auto& open = stage["c"].connections();
+    if (open.size() > 2 + variant % 4) stage["c"].drop(*open[(variant + i) % open.size()], i % 2 == 0);
+  }
+}
+
 Settings roaming_clients() {
   Settings settings = two_hosts();
   settings.roaming = true;
+  return settings;
+}
+
+Settings three_hosts() {
+  Settings settings = roaming_clients();
+  settings.hosts = 3;
+  settings.workers = 1;
   return settings;
 }
 
@@ -106,6 +126,7 @@ const std::vector<Scenario>& roaming_scenarios() {
       {"redis-is-emptied-while-a-client-roams", 40, roaming_clients(), redis_is_emptied},
       {"redis-is-full-while-a-client-roams", 40, roaming_clients(), redis_has_no_room},
       {"claimants-of-two-hosts-give-up", 60, roaming_clients(), claimants_give_up},
+      {"claimants-of-three-hosts-give-up", 60, three_hosts(), claimants_of_three_hosts_give_up},
   };
   return all;
 }

@@ -134,7 +134,8 @@ void NodeDirectory::hold(const Settled& s) {
     if (ours) {
       const std::string from = claimed_from(s.id);
       forget(s.id);
-      told_(s.id, s.epoch, from.empty() ? held.previous : from);
+      told_(s.id, s.epoch, from);
+      if (held.previous != from) told_(s.id, s.epoch, held.previous);  // it may have come by way of who held it later
     } else {
       kept_(s.id);
       forget(s.id);
