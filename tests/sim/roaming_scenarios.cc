@@ -89,8 +89,25 @@ void claimants_give_up(Simulation& s, uint64_t variant) {
   }
 }
 
-// The same at three hosts with one worker each, with claims that are made anew in between: whom one claimed it from may
-// have given up, and claimed it once more, behind it.
+// While nobody knows of the other host: the session with the lower epoch is the one with the connection.
+void a_client_is_accepted_on_both_hosts(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("sub0", 1, {"w/#"});
+  stage.join("sub1", 4, {"w/#"});
+  Identity& c = stage.join("c", 0);
+  s.world.redis().down();
+  s.steps(50 + variant);
+  const auto connect = [&](uint32_t place, bool clean) {
+    const Connection& made = c.connect(*s.world.live(place), {clean, true, true});
+    s.until([&] { return c.current() == &made; }, "connects");
+  };
+  connect(3, true);
+  connect(variant % 2, false);
+  s.world.redis().up();
+}
+
+// Claims of three hosts with one worker each that are given up and made anew: whom one claimed it from may have given
+// up, and claimed it once more, behind it.
 void claimants_of_three_hosts_give_up(Simulation& s, uint64_t variant) {
   Stage stage(s);
   stage.join("c", 0);
@@ -126,6 +143,7 @@ const std::vector<Scenario>& roaming_scenarios() {
       {"redis-is-emptied-while-a-client-roams", 40, roaming_clients(), redis_is_emptied},
       {"redis-is-full-while-a-client-roams", 40, roaming_clients(), redis_has_no_room},
       {"claimants-of-two-hosts-give-up", 60, roaming_clients(), claimants_give_up},
+      {"a-client-is-accepted-on-both-hosts", 20, roaming_clients(), a_client_is_accepted_on_both_hosts},
       {"claimants-of-three-hosts-give-up", 60, three_hosts(), claimants_of_three_hosts_give_up},
   };
   return all;
