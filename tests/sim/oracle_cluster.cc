@@ -167,6 +167,7 @@ void Oracle::check_one_live() {
     client.split = false;
     if (live == nullptr) {
       client.may_be_lost = client.may_rise = true;
+      if (client.session != nullptr) doubt_session(client, *client.owner);  // the other one may be the one that is left
       continue;
     }
     client.owner = live;
