@@ -374,7 +374,10 @@ bool Claims::on_stale(std::string_view body) {
 
 void Claims::handle_stale(std::string_view id, uint64_t epoch) {
   session::Session* session = core_.sessions->find(id);
-  if (session != nullptr && !session->arriving && session->epoch < epoch) give_way(*session);
+  if (session != nullptr && !session->arriving && session->epoch < epoch) {
+    core_.takeovers->on_stale(*session);
+    give_way(*session);
+  }
   core_.journal->after_turn([this, name = std::string(id)] { send_release(name, 0); });
 }
 
@@ -408,6 +411,7 @@ void Claims::handle_grant(uint64_t number, uint64_t epoch, const std::optional<W
         core_.sessions->end(*session);
         session = nullptr;
       } else {
+        core_.takeovers->stay(*session);
         core_.shared->on_member_offline(*session);  // until its new connection is answered
       }
     }

@@ -36,8 +36,9 @@ struct Fixture : Directory::Replies {
   void refused(const WorkerId& to, uint64_t claim) override {
     lines.push_back(name(to) + "#" + std::to_string(claim) + " refused");
   }
-  std::optional<WorkerId> ask(std::string_view, uint64_t, uint64_t) override {
+  std::optional<WorkerId> ask(std::string_view, uint64_t, uint64_t held_here) override {
     lines.push_back("ask");
+    told = held_here;
     return asked;
   }
   void settled(std::string_view, uint64_t at, Outcome outcome) override {
@@ -66,6 +67,7 @@ struct Fixture : Directory::Replies {
   Directory directory;
   Lines lines;
   uint64_t epoch = 0;  // the last one that was told
+  uint64_t told = 0;   // with the last question: what this host holds
   std::optional<WorkerId> asked = kGateway;
 };
 
@@ -242,9 +244,10 @@ TEST_CASE_FIXTURE(
   claim(kB, 2);
   answer(Where::unknown);
   held(kB, 2);
+  CHECK(replies() ==
+        Lines{"offline", "gateway#7 holder=A", "ask", "B#2 holder=A", "A stale", "kept", "gateway#7 holder=B"});
   CHECK(epoch > 6000);
-  replies();
-  held(kGateway, 7, Outcome::ended);
+  held(kGateway, 7, Outcome::not_pulled);
   CHECK(replies().empty());
   CHECK(directory.size() == 1);
 }
@@ -300,6 +303,20 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: a connection here goes after the 
   foreign(7, 6000);
   claim(kB, 2);
   CHECK(replies() == Lines{"gateway#7 holder=A", "ask"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: what went on here while another host wanted it is told the cluster") {
+  registered();
+  directory.register_all(kGateway);
+  foreign(7, 6000);
+  claim(kB, 2);
+  CHECK(told == 0);
+  answer(Where::unknown);
+  held(kB, 2);
+  const uint64_t here = epoch;
+  REQUIRE(here > 6000);
+  claim(kA, 3);
+  CHECK(told == here);
 }
 
 TEST_CASE_FIXTURE(Fixture, "cluster directory: what a dead gateway wanted is asked for again by its replacement") {
