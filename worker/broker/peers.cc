@@ -5,6 +5,7 @@
 
 #include "shared/base/check.h"
 #include "shared/bus/message_codec.h"
+#include "shared/bus/publish_frame.h"
 #include "worker/broker/departures.h"
 #include "worker/broker/gateway.h"
 #include "worker/broker/outbox.h"
@@ -178,7 +179,11 @@ void Peers::wait_written(Peer& peer, TicketId ticket) {
 }
 
 void Peers::send_to_store(Peer& peer, bus::FrameType type, Peer::Unstored what) {
-  bus::append_message_frame(peer.link, type, bus::kWantStored, {}, *what.message);
+  if (type == bus::FrameType::publish) {
+    bus::append_publish_frame(peer.link, bus::kWantStored, bus::fields_of(*what.message), core_.self.incarnation);
+  } else {
+    bus::append_message_frame(peer.link, type, bus::kWantStored, {}, *what.message);
+  }
   peer.unstored_bytes += what.message->footprint();
   peer.unstored.push_back(std::move(what));
   mark_dirty(peer);
