@@ -348,7 +348,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     claims_.resend_to(peer);
     claims_.on_peer_linked(peer);
     if (gateway_) gateway_->on_peer_linked(peer);
-    if (from_gateway(peer) && (!core_.tree.kept(peer.id.slot).empty() || outbox_.waits(peer.id.slot))) {
+    if (from_gateway(peer) && (interest_.keeps(peer.id.slot) || outbox_.waits(peer.id.slot))) {
       peers_.send(peer, bus::FrameType::predecessor, bus::kAckSoon, {});
       interest_.tell_kept(peer);
     }
@@ -520,7 +520,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         on_recovered();
         return body.empty();
       case FrameType::mark:
-        return gateway_ && gateway_->on_mark(peer.id, body);
+        return gateway_ ? gateway_->on_mark(peer.id, body) : interest_.far().on_mark(peer.id, body);
       case FrameType::marked:
         return peers_.on_marked(peer, body);
       case FrameType::retain_set:
@@ -587,6 +587,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     if (self.clients_.size() != 0) self.records_.write_alive();
     self.life_.note_copied();
     self.peers_.close_held_back();
+    self.interest_.far().on_tick();
     uint64_t waiting = 0;
     self.peers_.for_each([&](const Peer& peer) { waiting += peer.link.end() - peer.link.written(); });
     self.core_.page.set(metrics::Gauge::bus_waiting_bytes, waiting);
