@@ -24,17 +24,7 @@ connection::PublishOutcome Publisher::publish(connection::MqttClient& client, co
   numbered.once = {};
   const bool watched = fields.qos != proto::QoS::at_most_once;
   const router::MatchResult& found = match(fields.topic);
-  if (only_passes(numbered, found)) {
-    if (!watched) {
-      core_.tickets->begin_unwatched();
-      send_to_peers(numbered, nullptr, found, &client);
-      return {};
-    }
-    core_.tickets->begin(ref_of(client), pending);
-    send_to_peers(numbered, nullptr, found, &client);
-    if (core_.journal->behind()) core_.journal->hold_back(client);
-    return {!core_.tickets->end()};
-  }
+  if (only_passes(numbered, found)) return pass(client, numbered, found, pending);
   const bus::MessageRef message = bus::Message::make(numbered);
   if (!watched) {
     core_.tickets->begin_unwatched();
@@ -53,6 +43,27 @@ bool Publisher::only_passes(const bus::Message::Fields& message, const router::M
   if (!found.local.empty() || found.peers.empty() || !found.groups.empty() || message.retain) return false;
   if (message.qos != proto::QoS::at_most_once && !found.durable_peers.empty()) return false;
   return !core_.departures->concerns(found.peers);
+}
+
+connection::PublishOutcome Publisher::pass(connection::MqttClient& client, const bus::Message::Fields& message,
+                                           const router::MatchResult& found, uint64_t pending) {
+  if (message.qos == proto::QoS::at_most_once) {
+    core_.tickets->begin_unwatched();
+    send_to_peers(message, nullptr, found, &client);
+    return {};
+  }
+  if (core_.journal->behind()) core_.journal->hold_back(client);
+  Peer* const only = core_.peers->find(found.peers.only());
+  if (only != nullptr) {
+    const uint64_t begin = only->link.end();
+    core_.tickets->begin_unwatched();
+    send_to_peers(message, nullptr, found, &client);
+    core_.peers->answer_when_written(*only, begin, ref_of(client), pending);
+    return {false};
+  }
+  core_.tickets->begin(ref_of(client), pending);
+  send_to_peers(message, nullptr, found, &client);
+  return {!core_.tickets->end()};
 }
 
 bool Publisher::needs_store(const bus::Message& message, const router::MatchResult& found) const {

@@ -55,6 +55,8 @@ class Publisher {
   };
   proto::ReasonCode reason_of(const Routed& routed);
   // It is for sessions or topics that are stored here.
+  connection::PublishOutcome pass(connection::MqttClient& client, const bus::Message::Fields& message,
+                                  const router::MatchResult& match, uint64_t pending);
   bool needs_store(const bus::Message& message, const router::MatchResult& match) const;
   Routed route(const bus::MessageRef& message, const router::MatchResult& match, connection::MqttClient* client,
                bool placed = false);

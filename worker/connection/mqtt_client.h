@@ -68,6 +68,8 @@ class MqttClient final : public Client, public session::Outlet {
   // A newer CONNECT with this client id won before this one was answered.
   void on_superseded();
   void publish_complete(uint64_t pending, proto::ReasonCode reason);
+  // The same for `count` of them from `first` on, without an error.
+  void publishes_complete(uint64_t first, uint32_t count);
   // It is not taken, whenever and however its client is told: under this packet id it is new when it comes again.
   void publish_refused(uint64_t pending);
   void subscribe_complete(uint16_t packet_id, std::vector<proto::ReasonCode> reasons);
@@ -149,7 +151,7 @@ class MqttClient final : public Client, public session::Outlet {
   // empty: it is too large.
   std::string_view write_publish(proto::PublishHead& head, const Content& content);
   uint16_t use_alias(proto::PublishHead& head);
-  void count_publish(size_t payload);
+  inline void count_publish(size_t payload);
   void send_ack(proto::PacketType type, uint16_t packet_id, proto::ReasonCode reason);
   template <typename P>
   void send_packet(const P& packet);
