@@ -10,48 +10,6 @@ size_t MqttClient::backlog() const {
   return transport_ == nullptr ? 0 : transport_->output().size();
 }
 
-session::Outlet::Sent MqttClient::send_publish(const session::Delivery& delivery, uint16_t packet_id, bool dup) {
-  const bus::Message& m = *delivery.message;
-  const bool plain = delivery.qos == proto::QoS::at_most_once && delivery.ids.empty() && m.expires_at() == 0 &&
-                     peer_alias_max_ == 0 && !m.payload_buffer();
-  EncodeCache& cache = context_.encoded;
-  if (plain && cache.version == version_ && cache.retain == delivery.retain && cache.message.get() == &m) {
-    if (cache.bytes.size() > peer_max_packet_) return Sent::too_large;
-    transport_->output().append(cache.bytes);
-  } else {
-    proto::PublishHead head;
-    head.dup = dup;
-    head.qos = delivery.qos;
-    head.retain = delivery.retain;
-    head.packet_id = packet_id;
-    head.subscription_identifiers = delivery.ids.data();
-    head.subscription_identifier_count = delivery.ids.size();
-    const Content content{m.topic(), m.properties(), m.payload(), m.expires_at(),
-                          m.payload_buffer() ? &m.payload_buffer() : nullptr};
-    const std::string_view packet = write_publish(head, content);
-    if (packet.empty()) return Sent::too_large;
-    if (plain) {
-      cache.message = delivery.message;
-      cache.version = version_;
-      cache.retain = delivery.retain;
-      cache.bytes = packet;
-    }
-  }
-  count_publish(m.payload().size());
-  return Sent::yes;
-}
-
-session::Outlet::Sent MqttClient::send_unkept(const bus::Message::Fields& message, uint32_t subscription) {
-  proto::PublishHead head;
-  head.subscription_identifiers = &subscription;
-  head.subscription_identifier_count = subscription == 0 ? 0 : 1;
-  if (write_publish(head, {message.topic, message.properties, message.payload, message.expires_at}).empty()) {
-    return Sent::too_large;
-  }
-  count_publish(message.payload.size());
-  return Sent::yes;
-}
-
 std::string_view MqttClient::write_publish(proto::PublishHead& head, const Content& content) {
   head.version = version_;
   head.topic = content.topic;
@@ -83,6 +41,59 @@ std::string_view MqttClient::write_publish(proto::PublishHead& head, const Conte
   return {place, size.total};
 }
 
+inline void MqttClient::count_publish(size_t payload) {
+  transport_->schedule_flush();
+  --context_.budget;
+  context_.page.add(metrics::Counter::packets_sent);
+  context_.page.add(metrics::Counter::publish_sent);
+  context_.page.add(metrics::Counter::publish_sent_bytes, payload);
+}
+
+session::Outlet::Sent MqttClient::send_publish(const session::Delivery& delivery, uint16_t packet_id, bool dup) {
+  const bus::Message& m = *delivery.message;
+  const bool plain = delivery.qos == proto::QoS::at_most_once && delivery.ids.empty() && m.expires_at() == 0 &&
+                     peer_alias_max_ == 0 && !m.payload_buffer();
+  EncodeCache& cache = context_.encoded;
+  const bool again = plain && cache.message.get() == &m && cache.version == version_ && cache.retain == delivery.retain;
+  if (again && !cache.bytes.empty()) {
+    if (cache.bytes.size() > peer_max_packet_) return Sent::too_large;
+    transport_->output().append(cache.bytes);
+  } else {
+    proto::PublishHead head;
+    head.dup = dup;
+    head.qos = delivery.qos;
+    head.retain = delivery.retain;
+    head.packet_id = packet_id;
+    head.subscription_identifiers = delivery.ids.data();
+    head.subscription_identifier_count = delivery.ids.size();
+    const Content content{m.topic(), m.properties(), m.payload(), m.expires_at(),
+                          m.payload_buffer() ? &m.payload_buffer() : nullptr};
+    const std::string_view packet = write_publish(head, content);
+    if (packet.empty()) return Sent::too_large;
+    if (again) {  // there are others, most likely
+      cache.bytes = packet;
+    } else if (plain) {
+      cache.message = delivery.message;
+      cache.version = version_;
+      cache.retain = delivery.retain;
+      cache.bytes.clear();
+    }
+  }
+  count_publish(m.payload().size());
+  return Sent::yes;
+}
+
+session::Outlet::Sent MqttClient::send_unkept(const bus::Message::Fields& message, uint32_t subscription) {
+  proto::PublishHead head;
+  head.subscription_identifiers = &subscription;
+  head.subscription_identifier_count = subscription == 0 ? 0 : 1;
+  if (write_publish(head, {message.topic, message.properties, message.payload, message.expires_at}).empty()) {
+    return Sent::too_large;
+  }
+  count_publish(message.payload.size());
+  return Sent::yes;
+}
+
 // Puts the topic's alias into the head. Returns it if it is new: then the topic goes along.
 uint16_t MqttClient::use_alias(proto::PublishHead& head) {
   if (!aliases_) aliases_ = std::make_unique<Aliases>();
@@ -95,14 +106,6 @@ uint16_t MqttClient::use_alias(proto::PublishHead& head) {
   if (outbound.size() >= peer_alias_max_) return 0;
   head.topic_alias = static_cast<uint16_t>(outbound.size() + 1);
   return head.topic_alias;
-}
-
-void MqttClient::count_publish(size_t payload) {
-  transport_->schedule_flush();
-  --context_.budget;
-  context_.page.add(metrics::Counter::packets_sent);
-  context_.page.add(metrics::Counter::publish_sent);
-  context_.page.add(metrics::Counter::publish_sent_bytes, payload);
 }
 
 void MqttClient::send_pubrel(uint16_t packet_id) {
