@@ -23,7 +23,7 @@ MessageRef Message::make(const Fields& f) {
   CHECK(memory != nullptr);
   auto* m = new (memory) Message();
   m->uid_ = f.uid;
-  m->once_ = f.once == Uid{} ? f.uid : f.once;
+  m->once_ = f.identity();
   m->qos_ = f.qos;
   m->retain_ = f.retain;
   m->expires_at_ = f.expires_at;

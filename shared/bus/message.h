@@ -38,6 +38,8 @@ class Message {
     std::string_view payload;
     // Set when `payload` lies in a buffer that can be referenced: it is then kept instead of copied.
     base::BufferRef payload_buffer;
+
+    const Uid& identity() const { return once == Uid{} ? uid : once; }
   };
   // Payloads of this size and more lie in a SharedBuffer, so that every receiver's output can reference them; smaller
   // ones are copied, which is cheaper than a reference.

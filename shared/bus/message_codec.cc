@@ -71,15 +71,16 @@ void append_message(std::string& out, const Message& m, int64_t expiry_shift) {
   put_message(out.data() + begin, head, m);
 }
 
+// The descriptor is made here, so that what is in the stream can always be written; without one the payload is copied.
+bool attach(const base::BufferRef& buffer, std::string_view payload, size_t& offset) {
+  if (!buffer || payload.size() < kAttachAt) return false;
+  offset = static_cast<size_t>(payload.data() - buffer->data());
+  return buffer->share(offset + payload.size()) >= 0;
+}
+
 void append_message_frame(Link& link, FrameType type, uint8_t flags, std::string_view prefix, const Message& m) {
-  // The descriptor is made here, so that what is in the stream can always be written; without one the payload is
-  // copied.
-  bool attached = m.payload_buffer() && m.payload().size() >= kAttachAt;
   size_t offset = 0;
-  if (attached) {
-    offset = static_cast<size_t>(m.payload().data() - m.payload_buffer()->data());
-    attached = m.payload_buffer()->share(offset + m.payload().size()) >= 0;
-  }
+  const bool attached = attach(m.payload_buffer(), m.payload(), offset);
   const size_t body = prefix.size() + message_size(m) - (attached ? m.payload().size() : 0);
   Head head = head_of(m);
   char* out = nullptr;

@@ -1,4 +1,4 @@
-// A Message as the tail of a bus frame.
+// A Message as the tail of a bus frame, but for `publish` (publish_frame.h).
 //
 //   u64 incarnation, u64 sequence, u64 expires_at (CLOCK_MONOTONIC ms of this host, 0 = never), u32 payload size,
 //   u32 properties size, u32 payload offset in the attachment, u16 topic size, u16 publisher size, u8 qos,
@@ -16,6 +16,9 @@ namespace bus {
 
 // Payloads of this size and more travel as a memfd that the receiver maps.
 inline constexpr size_t kAttachAt = 256 * 1024;
+
+// Whether the payload is to travel as the descriptor of its buffer, and can; `offset`: where it begins there.
+bool attach(const base::BufferRef& buffer, std::string_view payload, size_t& offset);
 
 // Appends a frame: `prefix`, then the message.
 void append_message_frame(Link& link, FrameType type, uint8_t flags, std::string_view prefix, const Message& message);

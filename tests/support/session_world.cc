@@ -13,4 +13,12 @@ session::Outlet::Sent RecordingOutlet::send_publish(const session::Delivery& del
   return Sent::yes;
 }
 
+session::Outlet::Sent RecordingOutlet::send_unkept(const bus::Message::Fields& message, uint32_t subscription) {
+  if (message.payload.size() > largest) return Sent::too_large;
+  std::string line(message.payload);
+  if (subscription != 0) line += " subscription=" + std::to_string(subscription);
+  lines.push_back(line);
+  return Sent::yes;
+}
+
 }  // namespace support

@@ -22,6 +22,7 @@ class RecordingOutlet final : public session::Outlet {
   size_t backlog() const override { return waiting; }
   uint16_t receive_maximum() const override { return window; }
   Sent send_publish(const session::Delivery& delivery, uint16_t packet_id, bool dup) override;
+  Sent send_unkept(const bus::Message::Fields& message, uint32_t subscription) override;
   void send_pubrel(uint16_t packet_id) override { lines.push_back("PUBREL " + std::to_string(packet_id)); }
   void on_queue_full() override { lines.push_back("full"); }
   void on_taken_over() override { lines.push_back("taken over"); }

@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "proto/topic.h"
-#include "shared/bus/message_codec.h"
+#include "shared/bus/publish_frame.h"
 #include "worker/broker/accepted.h"
 #include "worker/broker/claims.h"
 #include "worker/broker/client_table.h"
@@ -424,9 +424,8 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       case FrameType::stored:
         return false;  // handled below us
       case FrameType::publish: {
-        bus::Reader reader(body);
-        const bus::MessageRef message = bus::read_message(reader, attachment);
-        if (!message) return false;
+        bus::Message::Fields message;
+        if (!bus::read_publish(body, attachment, peer.id.incarnation, message)) return false;
         if ((flags & bus::kWantStored) != 0) {
           tickets_.begin([this, from = peer.id, wanted = Peers::count_wanted(peer)] { peers_.confirm(from, wanted); });
           take(message, peer);
@@ -564,9 +563,9 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
 
  private:
   bool from_gateway(const Peer& peer) const { return peer.id.slot == core_.gateway_slot(); }
-  void take(const bus::MessageRef& message, const Peer& from) {
+  void take(const bus::Message::Fields& message, const Peer& from) {
     if (gateway_) {
-      gateway_->forward(message);
+      gateway_->forward(bus::Message::make(message));
     } else {
       publisher_.deliver_from_peer(message, from.id.slot == core_.gateway_slot());
     }

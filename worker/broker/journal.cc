@@ -40,30 +40,30 @@ void Journal::wait_to_send(const session::Session& session) {
   current_.senders.emplace_back(session.id(), session.sid);
 }
 
-Journal::Origin Journal::origin_of(const bus::Message& message, Stream stream) {
-  const auto accepted = static_cast<uint8_t>((message.once().sequence & kAccepted) != 0 ? 2 : 0);
-  return {message.once().incarnation, static_cast<uint8_t>(static_cast<uint8_t>(stream) | accepted)};
+Journal::Origin Journal::origin_of(const bus::Uid& once, Stream stream) {
+  const auto accepted = static_cast<uint8_t>((once.sequence & kAccepted) != 0 ? 2 : 0);
+  return {once.incarnation, static_cast<uint8_t>(static_cast<uint8_t>(stream) | accepted)};
 }
 
-bool Journal::knows(const bus::Message& message, Stream stream) const {
-  const auto it = stored_.find(origin_of(message, stream));
-  return it != stored_.end() && message.once().sequence <= it->second;
+bool Journal::knows(const bus::Uid& once, Stream stream) const {
+  const auto it = stored_.find(origin_of(once, stream));
+  return it != stored_.end() && once.sequence <= it->second;
 }
 
 void Journal::note(const bus::Message& message, Stream stream) {
-  const Origin origin = origin_of(message, stream);
+  const Origin origin = origin_of(message.once(), stream);
   stored_[origin] = message.once().sequence;
   noted_[origin] = message.once().sequence;
 }
 
 void Journal::note_held(const bus::Message& message) {
-  const Origin origin = origin_of(message, Stream::messages);
+  const Origin origin = origin_of(message.once(), Stream::messages);
   const uint64_t newest = std::max(stored_[origin], message.once().sequence);
   stored_[origin] = noted_[origin] = newest;
 }
 
 void Journal::note_passing(const bus::Message& message, Stream stream) {
-  if ((message.once().sequence & kAccepted) != 0) stored_[origin_of(message, stream)] = message.once().sequence;
+  if ((message.once().sequence & kAccepted) != 0) stored_[origin_of(message.once(), stream)] = message.once().sequence;
 }
 
 std::map<uint64_t, uint64_t> Journal::accepted_seen() const {

@@ -26,8 +26,11 @@ inline constexpr uint64_t kAccepted = uint64_t{1} << 63;  // numbers of `P` reco
 
 // Whether a message travels between hosts in the order of its worker's stream. QoS 0 has a path of its own, but for
 // what is known by an identity: a will, which may be sent again.
+inline bool in_stream(proto::QoS qos, const bus::Uid& once) {
+  return qos != proto::QoS::at_most_once || (once.sequence & kAccepted) != 0;
+}
 inline bool in_stream(const bus::Message& message) {
-  return message.qos() != proto::QoS::at_most_once || (message.once().sequence & kAccepted) != 0;
+  return in_stream(message.qos(), message.once());
 }
 
 // Streams of one origin that are stored independently of each other: a worker is sent them in order each.
@@ -55,7 +58,7 @@ class Journal {
 
   // --- what is known ---
   // Stored before: not to be stored again.
-  bool knows(const bus::Message& message, Stream stream) const;
+  bool knows(const bus::Uid& once, Stream stream) const;
   // The message is stored with what has been written in this turn.
   void note(const bus::Message& message, Stream stream);
   // The same for one that was held for a session on the move: later ones may have been noted.
@@ -110,7 +113,7 @@ class Journal {
   std::map<uint64_t, Waiting> under_way_;
   size_t waiting_bytes_ = 0;
   using Origin = std::pair<uint64_t, uint8_t>;  // incarnation; bit 0: Stream, bit 1: kAccepted
-  static Origin origin_of(const bus::Message& message, Stream stream);
+  static Origin origin_of(const bus::Uid& once, Stream stream);
   std::map<Origin, uint64_t> stored_;
   std::map<Origin, uint64_t> noted_;  // in this turn
   std::vector<ClientRef> held_back_;

@@ -5,6 +5,7 @@
 
 #include "shared/base/check.h"
 #include "shared/bus/message_codec.h"
+#include "shared/bus/publish_frame.h"
 #include "worker/broker/departures.h"
 #include "worker/broker/gateway.h"
 #include "worker/broker/outbox.h"
@@ -115,7 +116,7 @@ void Peers::gone(PeerId id) {
     const std::unique_ptr<Peer> peer = std::move(place);
     std::erase(dirty_, id.slot);
     base::Ring<Peer::Mark>& marks = peer->until_written;
-    for (; !marks.empty(); marks.pop_front()) core_.tickets->done(marks.front().ticket);
+    for (; !marks.empty(); marks.pop_front()) complete(marks.front());
     events_.on_unstored(peer->id, std::move(peer->unstored));
     events_.on_peer_gone(peer->id);
     for (const Peer::HeldBack& held : peer->held_back) {
@@ -174,11 +175,46 @@ void Peers::mark_dirty(Peer& peer) {
 }
 
 void Peers::wait_written(Peer& peer, TicketId ticket) {
-  if (ticket != kNoTicket) peer.until_written.push_back({peer.link.end(), ticket});
+  if (ticket == kNoTicket) return;
+  Peer::Mark& mark = peer.until_written.emplace_back();
+  mark.position = peer.link.end();
+  mark.ticket = ticket;
+}
+
+// A client's messages come one after the other: those of a turn are one mark, and their answers one visit to it. What
+// is partly written already is not put off by what follows.
+void Peers::answer_when_written(Peer& peer, uint64_t begin, ClientRef client, uint64_t pending) {
+  if (!peer.until_written.empty()) {
+    Peer::Mark& last = peer.until_written.back();
+    if (last.ticket == kNoTicket && last.client == client && last.pending + last.count == pending &&
+        last.begin >= peer.link.written()) {
+      last.position = peer.link.end();
+      ++last.count;
+      return;
+    }
+  }
+  Peer::Mark& mark = peer.until_written.emplace_back();
+  mark.position = peer.link.end();
+  mark.begin = begin;
+  mark.pending = pending;
+  mark.count = 1;
+  mark.client = client;
+}
+
+void Peers::complete(const Peer::Mark& mark) {
+  if (mark.ticket != kNoTicket) {
+    core_.tickets->done(mark.ticket);
+  } else if (connection::MqttClient* client = core_.clients->find(mark.client)) {
+    client->publishes_complete(mark.pending, mark.count);
+  }
 }
 
 void Peers::send_to_store(Peer& peer, bus::FrameType type, Peer::Unstored what) {
-  bus::append_message_frame(peer.link, type, bus::kWantStored, {}, *what.message);
+  if (type == bus::FrameType::publish) {
+    bus::append_publish_frame(peer.link, bus::kWantStored, bus::fields_of(*what.message), core_.self.incarnation);
+  } else {
+    bus::append_message_frame(peer.link, type, bus::kWantStored, {}, *what.message);
+  }
   peer.unstored_bytes += what.message->footprint();
   peer.unstored.push_back(std::move(what));
   mark_dirty(peer);
@@ -269,20 +305,18 @@ void Peers::when_announced(uint64_t number, std::function<void()> then) {
 }
 
 void Peers::run_marks(Peer& peer) {
-  auto run = [this](base::Ring<Peer::Mark>& marks, uint64_t reached) {
-    while (!marks.empty() && marks.front().position <= reached) {
-      const TicketId ticket = marks.front().ticket;
-      marks.pop_front();
-      core_.tickets->done(ticket);
-    }
-  };
   if (peer.link.written() > peer.counted) {
     core_.page.add(metrics::Counter::bus_bytes_sent, peer.link.written() - peer.counted);
     peer.counted = peer.link.written();
   }
   // Before the first connection nothing is written; after a resend `written` may fall back, but what was written once
   // and not acknowledged is still ours to deliver: marks already run stay run.
-  run(peer.until_written, peer.link.written());
+  base::Ring<Peer::Mark>& marks = peer.until_written;
+  while (!marks.empty() && marks.front().position <= peer.link.written()) {
+    const Peer::Mark mark = marks.front();
+    marks.pop_front();
+    complete(mark);
+  }
   bool moved = false;
   while (!peer.announced.empty() && peer.announced.front().position <= peer.link.acked()) {
     peer.announced.pop_front();

@@ -42,6 +42,11 @@ struct Peer {
   struct Mark {
     uint64_t position = 0;
     TicketId ticket = kNoTicket;
+    // Without a ticket: answers to a client's messages that are for this peer only, one after the other.
+    uint64_t begin = 0;  // in the stream, of the first message
+    uint64_t pending = 0;
+    uint32_t count = 0;
+    ClientRef client;
   };
   base::Ring<Mark> until_written;
   struct Announced {
@@ -127,6 +132,8 @@ class Peers {
   void mark_dirty(Peer& peer);
   // Completes the ticket when what has been appended so far is in the kernel / processed by the peer.
   void wait_written(Peer& peer, TicketId ticket);
+  // The same for a client's message that waits for nothing else, from `begin` in the stream on: no ticket is needed.
+  void answer_when_written(Peer& peer, uint64_t begin, ClientRef client, uint64_t pending);
   // Sends the message with kWantStored; `what.ticket` waits for the confirmation.
   void send_to_store(Peer& peer, bus::FrameType type, Peer::Unstored what);
   // A frame with kWantStored has come: its name, for confirm().
@@ -159,6 +166,7 @@ class Peers {
   void end_sync(Peer& peer, Told told);
   void check_ready();
   void run_marks(Peer& peer);
+  void complete(const Peer::Mark& mark);
   void forget_long_dead();
   void run_announced();
   bool is_current(const PeerId& id) const;

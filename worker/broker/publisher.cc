@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <memory>
 
-#include "shared/bus/message_codec.h"
+#include "shared/base/check.h"
+#include "shared/bus/publish_frame.h"
 #include "worker/broker/departures.h"
 #include "worker/broker/journal.h"
 #include "worker/broker/outbox.h"
@@ -21,23 +22,53 @@ connection::PublishOutcome Publisher::publish(connection::MqttClient& client, co
   bus::Message::Fields numbered = fields;
   numbered.uid = core_.next_uid();
   numbered.once = {};
+  const bool watched = fields.qos != proto::QoS::at_most_once;
+  const router::MatchResult& found = match(fields.topic);
+  if (only_passes(numbered, found)) return pass(client, numbered, found, pending);
   const bus::MessageRef message = bus::Message::make(numbered);
-  if (fields.qos == proto::QoS::at_most_once) {
+  if (!watched) {
     core_.tickets->begin_unwatched();
-    if (!route(message, &client).matched) core_.page.add(metrics::Counter::publish_no_match);
+    if (!route(message, found, &client).matched) core_.page.add(metrics::Counter::publish_no_match);
     return {};
   }
-  if (core_.journal->refuses() && needs_store(*message)) return refuse(client, pending);
+  if (core_.journal->refuses() && needs_store(*message, found)) return refuse(client, pending);
   core_.tickets->begin(ref_of(client), pending);
-  const Routed routed = route(message, &client);
+  const Routed routed = route(message, found, &client);
   const proto::ReasonCode reason = reason_of(routed);
   if (core_.journal->behind()) core_.journal->hold_back(client);
   return {!core_.tickets->end(reason), reason};
 }
 
-bool Publisher::needs_store(const bus::Message& message) {
+bool Publisher::only_passes(const bus::Message::Fields& message, const router::MatchResult& found) const {
+  if (!found.local.empty() || found.peers.empty() || !found.groups.empty() || message.retain) return false;
+  if (message.qos != proto::QoS::at_most_once && !found.durable_peers.empty()) return false;
+  return !core_.departures->concerns(found.peers);
+}
+
+connection::PublishOutcome Publisher::pass(connection::MqttClient& client, const bus::Message::Fields& message,
+                                           const router::MatchResult& found, uint64_t pending) {
+  if (message.qos == proto::QoS::at_most_once) {
+    core_.tickets->begin_unwatched();
+    send_to_peers(message, nullptr, found, &client);
+    return {};
+  }
+  if (core_.journal->behind()) core_.journal->hold_back(client);
+  Peer* const only = core_.peers->find(found.peers.only());
+  if (only != nullptr) {
+    const uint64_t begin = only->link.end();
+    core_.tickets->begin_unwatched();
+    send_to_peers(message, nullptr, found, &client);
+    core_.peers->answer_when_written(*only, begin, ref_of(client), pending);
+    return {false};
+  }
+  core_.tickets->begin(ref_of(client), pending);
+  send_to_peers(message, nullptr, found, &client);
+  return {!core_.tickets->end()};
+}
+
+bool Publisher::needs_store(const bus::Message& message, const router::MatchResult& found) const {
   if (message.retain() && core_.home_of(message.topic()) == core_.self.slot) return true;
-  for (const router::LocalSubscription& s : match(message.topic()).local) {
+  for (const router::LocalSubscription& s : found.local) {
     if (s.options.qos != proto::QoS::at_most_once && core_.sessions->by_id(s.subscriber)->stored()) return true;
   }
   return false;
@@ -73,7 +104,7 @@ void Publisher::publish_again(const bus::MessageRef& message, connection::MqttCl
   if (fields.once == fields.uid) fields.once = {};
   fields.uid = core_.next_uid();
   core_.tickets->resume(ticket);
-  core_.tickets->end_resumed(reason_of(route(bus::Message::make(fields), client)));
+  core_.tickets->end_resumed(reason_of(route(bus::Message::make(fields), match(fields.topic), client)));
 }
 
 proto::ReasonCode Publisher::publish_accepted(const bus::MessageRef& message, connection::MqttClient* client,
@@ -85,7 +116,7 @@ proto::ReasonCode Publisher::publish_accepted(const bus::MessageRef& message, co
     if (!*early) forget();
     if (then) then(reason);
   });
-  const Routed routed = route(bus::Message::make(fields), client, record.placed);
+  const Routed routed = route(bus::Message::make(fields), match(fields.topic), client, record.placed);
   if (!core_.tickets->waits_elsewhere()) {
     *early = true;
     record.forget();
@@ -101,12 +132,12 @@ void Publisher::publish_unwatched(bus::Message::Fields fields) {
   fields.uid = core_.next_uid();
   fields.once = {};
   core_.tickets->begin_unwatched();
-  route(bus::Message::make(fields), nullptr);
+  route(bus::Message::make(fields), match(fields.topic), nullptr);
 }
 
-Publisher::Routed Publisher::route(const bus::MessageRef& message, connection::MqttClient* client, bool placed) {
+Publisher::Routed Publisher::route(const bus::MessageRef& message, const router::MatchResult& found,
+                                   connection::MqttClient* client, bool placed) {
   Routed routed;
-  const router::MatchResult& found = match(message->topic());
   const bool numbered = (message->once().sequence & kAccepted) != 0;
   // What is known by the order of its numbers, or is to be a topic's last message, does not overtake what is held.
   const bool ordered = numbered || message->retain();
@@ -117,10 +148,10 @@ Publisher::Routed Publisher::route(const bus::MessageRef& message, connection::M
   if (!found.peers.empty()) {
     routed.matched = true;
     routed.taken = true;
-    send_to_peers(message, found, client);
+    send_to_peers(bus::fields_of(*message), &message, found, client);
   }
   if (!found.local.empty()) {
-    if (core_.journal->knows(*message, Stream::messages)) {  // routed again after a death: it is here
+    if (core_.journal->knows(message->once(), Stream::messages)) {  // routed again after a death: it is here
       routed.matched = routed.taken = true;
       core_.journal->wait(core_.tickets->wait_here());
     } else {
@@ -141,7 +172,7 @@ Publisher::Routed Publisher::route(const bus::MessageRef& message, connection::M
 }
 
 const router::MatchResult& Publisher::match(std::string_view topic) {
-  Cached& cached = cache_[std::hash<std::string_view>()(topic) % kCacheSlots];
+  Cached& cached = cache_[hash_(topic) % kCacheSlots];
   const uint64_t generation = core_.tree.generation() + 1;  // 0 is an unused slot's
   if (cached.generation == generation && cached.topic == topic) return cached.match;
   uncached_.match.clear();
@@ -154,30 +185,31 @@ const router::MatchResult& Publisher::match(std::string_view topic) {
 }
 
 // QoS 0 goes only where there is credit; a QoS 1 or 2 publisher that used it up is held back after this message.
-void Publisher::send_to_peers(const bus::MessageRef& message, const router::MatchResult& found,
-                              connection::MqttClient* client) {
+void Publisher::send_to_peers(const bus::Message::Fields& fields, const bus::MessageRef* message,
+                              const router::MatchResult& found, connection::MqttClient* client) {
   found.peers.for_each([&](uint32_t slot) {
     Peer* peer = core_.peers->find(slot);
-    const bool durable = message->qos() != proto::QoS::at_most_once && found.durable_peers.contains(slot);
+    const bool durable = fields.qos != proto::QoS::at_most_once && found.durable_peers.contains(slot);
+    CHECK(message != nullptr || !durable);
     if (peer == nullptr) {
-      if (durable) core_.outbox->add(slot, store::Purpose::publish, message, client);
+      if (durable) core_.outbox->add(slot, store::Purpose::publish, *message, client);
       return;
     }
     const bool credit = core_.peers->has_credit(*peer);
-    if (message->qos() == proto::QoS::at_most_once) {
+    if (fields.qos == proto::QoS::at_most_once) {
       if (!credit) {
         core_.page.add(metrics::Counter::publish_dropped_bus);
         return;
       }
-      bus::append_message_frame(peer->link, bus::FrameType::publish, 0, {}, *message);
+      bus::append_publish_frame(peer->link, 0, fields, core_.self.incarnation);
     } else {
       if (durable) {
         Peer::Unstored what;
-        what.message = message;
+        what.message = *message;
         what.ticket = core_.tickets->wait();
         core_.peers->send_to_store(*peer, bus::FrameType::publish, std::move(what));
       } else {
-        bus::append_message_frame(peer->link, bus::FrameType::publish, 0, {}, *message);
+        bus::append_publish_frame(peer->link, 0, fields, core_.self.incarnation);
         core_.peers->wait_written(*peer, core_.tickets->wait());
       }
       if (!credit && client != nullptr) core_.peers->hold_back(*peer, *client);
@@ -195,37 +227,48 @@ void Publisher::relay(const bus::MessageRef& message) {
     core_.departures->hold(message, nullptr);
     return;
   }
-  send_to_peers(message, found, nullptr);
+  send_to_peers(bus::fields_of(*message), &message, found, nullptr);
 }
 
-void Publisher::deliver_from_peer(const bus::MessageRef& message, bool relayed) {
+void Publisher::deliver_from_peer(const bus::Message::Fields& message, bool relayed) {
   core_.page.add(metrics::Counter::bus_messages_received);
-  const bool numbered = !relayed || in_stream(*message);
-  if (numbered) {
-    uint64_t& seen = core_.seen[message->uid().incarnation];
-    if (relayed && message->uid().sequence <= seen) {
-      core_.journal->wait(core_.tickets->wait_here());
-      return;
-    }
-    seen = message->uid().sequence;
-  }
-  const bus::Uid& once = message->once();
-  if (numbered && once != message->uid() &&
-      (once.sequence & kAccepted) == 0) {  // sent again by its worker's replacement
-    uint64_t& seen = core_.seen[once.incarnation];
-    // Another host's worker has no word of what sessions here that are not stored have got.
-    if (relayed && once.sequence <= seen) {
-      core_.journal->wait(core_.tickets->wait_here());
-      return;
-    }
-    seen = std::max(seen, once.sequence);
-  }
-  if (numbered && core_.journal->knows(*message, Stream::messages)) {
+  const bool numbered = !relayed || in_stream(message.qos, message.identity());
+  if (numbered && known(message, relayed)) {
     core_.journal->wait(core_.tickets->wait_here());
     return;
   }
+  const router::MatchResult& found = match(message.topic);
+  if (deliver_unkept(message, found)) return;
   Routed routed;
-  deliver_local(message, match(message->topic()), routed, numbered);
+  deliver_local(bus::Message::make(message), found, routed, numbered);
+}
+
+// By the order of its numbers. What is new is noted.
+bool Publisher::known(const bus::Message::Fields& message, bool relayed) {
+  uint64_t& seen = core_.seen[message.uid.incarnation];
+  if (relayed && message.uid.sequence <= seen) return true;
+  seen = message.uid.sequence;
+  const bus::Uid& once = message.identity();
+  if (once != message.uid && (once.sequence & kAccepted) == 0) {  // sent again by its worker's replacement
+    uint64_t& seen_once = core_.seen[once.incarnation];
+    // Another host's worker has no word of what sessions here that are not stored have got.
+    if (relayed && once.sequence <= seen_once) return true;
+    seen_once = std::max(seen_once, once.sequence);
+  }
+  return core_.journal->knows(once, Stream::messages);
+}
+
+bool Publisher::deliver_unkept(const bus::Message::Fields& message, const router::MatchResult& found) {
+  if (message.qos != proto::QoS::at_most_once || message.retain || found.local.size() != 1) return false;
+  if (message.payload.size() >= bus::Message::kReferenceAt || (message.identity().sequence & kAccepted) != 0) {
+    return false;
+  }
+  const router::LocalSubscription& s = found.local.front();
+  session::Session& session = *core_.sessions->by_id(s.subscriber);
+  if (session.inbound || session.skip || session.skip_once) return false;
+  if (s.options.no_local && session.client_id() == message.publisher) return true;  // [MQTT-3.8.3-3]
+  session.deliver_unkept(message, s.options.identifier);
+  return true;
 }
 
 void Publisher::merge(const bus::MessageRef& message, const router::MatchResult& found) {

@@ -7,9 +7,11 @@
 #include <string_view>
 #include <vector>
 
+#include "shared/base/random.h"
 #include "worker/broker/core.h"
 #include "worker/broker/tickets.h"
 #include "worker/connection/host.h"
+#include "worker/router/level_table.h"
 
 namespace broker {
 
@@ -39,7 +41,7 @@ class Publisher {
   void publish_unwatched(bus::Message::Fields fields);
   // A message that another worker routed to this one: for ordinary subscriptions here. `relayed`: by way of gateways,
   // which may send it twice.
-  void deliver_from_peer(const bus::MessageRef& message, bool relayed = false);
+  void deliver_from_peer(const bus::Message::Fields& message, bool relayed = false);
   // In a gateway: a message of another host, for the workers here. It keeps its uid. Uses the current ticket.
   void relay(const bus::MessageRef& message);
   // What the tree says of this topic, remembered until the tree changes. Valid until the next call.
@@ -53,9 +55,19 @@ class Publisher {
   };
   proto::ReasonCode reason_of(const Routed& routed);
   // It is for sessions or topics that are stored here.
-  bool needs_store(const bus::Message& message);
-  Routed route(const bus::MessageRef& message, connection::MqttClient* client, bool placed = false);
-  void send_to_peers(const bus::MessageRef& message, const router::MatchResult& match, connection::MqttClient* client);
+  connection::PublishOutcome pass(connection::MqttClient& client, const bus::Message::Fields& message,
+                                  const router::MatchResult& match, uint64_t pending);
+  bool needs_store(const bus::Message& message, const router::MatchResult& match) const;
+  Routed route(const bus::MessageRef& message, const router::MatchResult& match, connection::MqttClient* client,
+               bool placed = false);
+  // It is for other workers only, and nothing of it has to be kept here: no Message need be made.
+  bool only_passes(const bus::Message::Fields& message, const router::MatchResult& match) const;
+  // `message`: the same; null if it only passes.
+  void send_to_peers(const bus::Message::Fields& fields, const bus::MessageRef* message,
+                     const router::MatchResult& match, connection::MqttClient* client);
+  bool known(const bus::Message::Fields& message, bool relayed);
+  // The nearest way, for a small QoS 0 message that one session here may have now. False: it is not one.
+  bool deliver_unkept(const bus::Message::Fields& message, const router::MatchResult& match);
   // Not `numbered`: it has overtaken, or been overtaken by, other messages of its worker.
   void deliver_local(const bus::MessageRef& message, const router::MatchResult& match, Routed& routed,
                      bool numbered = true);
@@ -78,6 +90,7 @@ class Publisher {
   };
 
   Core& core_;
+  const router::LevelHasher hash_{base::entropy()};
   std::vector<Cached> cache_{kCacheSlots};
   Cached uncached_;
   std::vector<Merged> merged_;

@@ -78,7 +78,7 @@ uint64_t RetainedHome::next_version() {
 }
 
 bool RetainedHome::store(const bus::MessageRef& message, connection::MqttClient* client) {
-  const bool known = core_.journal->knows(*message, Stream::retained);
+  const bool known = core_.journal->knows(message->once(), Stream::retained);
   if (over_limit(*message, known)) {
     note_refused();
     return false;

@@ -75,7 +75,8 @@ class Host {
   virtual uint64_t& partial_bytes() = 0;
 };
 
-// Encodings at QoS 0 are equal for all receivers of one version: made once, copied to each output.
+// Encodings at QoS 0 are equal for all receivers of one version. Most messages have one receiver, so it is the second's
+// that is kept, and copied to each further output.
 struct EncodeCache {
   bus::MessageRef message;
   proto::ProtocolVersion version = proto::ProtocolVersion::v3_1_1;

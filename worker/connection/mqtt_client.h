@@ -68,6 +68,8 @@ class MqttClient final : public Client, public session::Outlet {
   // A newer CONNECT with this client id won before this one was answered.
   void on_superseded();
   void publish_complete(uint64_t pending, proto::ReasonCode reason);
+  // The same for `count` of them from `first` on, without an error.
+  void publishes_complete(uint64_t first, uint32_t count);
   // It is not taken, whenever and however its client is told: under this packet id it is new when it comes again.
   void publish_refused(uint64_t pending);
   void subscribe_complete(uint16_t packet_id, std::vector<proto::ReasonCode> reasons);
@@ -86,6 +88,7 @@ class MqttClient final : public Client, public session::Outlet {
   size_t backlog() const override;
   uint16_t receive_maximum() const override { return peer_receive_maximum_; }
   Sent send_publish(const session::Delivery& delivery, uint16_t packet_id, bool dup) override;
+  Sent send_unkept(const bus::Message::Fields& message, uint32_t subscription) override;
   void send_pubrel(uint16_t packet_id) override;
   void on_queue_full() override;
   void on_taken_over() override;
@@ -136,6 +139,19 @@ class MqttClient final : public Client, public session::Outlet {
   void on_auth(const proto::Frame& frame);
   void on_disconnect(const proto::Frame& frame);
 
+  // What a PUBLISH takes from its message; `buffer` is set if its payload is to be referenced.
+  struct Content {
+    std::string_view topic;
+    std::string_view properties;
+    std::string_view payload;
+    base::MonoMs expires_at = 0;
+    const base::BufferRef* buffer = nullptr;
+  };
+  // Completes `head` and appends the packet. Returns its first piece: all of it, but for a payload that is referenced;
+  // empty: it is too large.
+  std::string_view write_publish(proto::PublishHead& head, const Content& content);
+  uint16_t use_alias(proto::PublishHead& head);
+  inline void count_publish(size_t payload);
   void send_ack(proto::PacketType type, uint16_t packet_id, proto::ReasonCode reason);
   template <typename P>
   void send_packet(const P& packet);

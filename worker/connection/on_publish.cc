@@ -116,6 +116,13 @@ void MqttClient::publish_complete(uint64_t pending, proto::ReasonCode reason) {
   context_.host->when_stored(*this, [this, pending] { settle(pending); });
 }
 
+void MqttClient::publishes_complete(uint64_t first, uint32_t count) {
+  if (state_ != State::connected) return;
+  CHECK(first >= first_pending_ && first - first_pending_ + count <= pending_.size());
+  for (uint32_t i = 0; i < count; ++i) pending_[first - first_pending_ + i].done = true;
+  release_pending();
+}
+
 void MqttClient::settle(uint64_t pending) {
   if (state_ != State::connected) return;
   pending_[pending - first_pending_].done = true;

@@ -10,72 +10,102 @@ size_t MqttClient::backlog() const {
   return transport_ == nullptr ? 0 : transport_->output().size();
 }
 
-session::Outlet::Sent MqttClient::send_publish(const session::Delivery& delivery, uint16_t packet_id, bool dup) {
-  const bus::Message& m = *delivery.message;
-  base::ByteChain& out = transport_->output();
-  const bool plain = delivery.qos == proto::QoS::at_most_once && delivery.ids.empty() && m.expires_at() == 0 &&
-                     peer_alias_max_ == 0 && !m.payload_buffer();
-  EncodeCache& cache = context_.encoded;
-  if (plain && cache.version == version_ && cache.retain == delivery.retain && cache.message.get() == &m) {
-    if (cache.bytes.size() > peer_max_packet_) return Sent::too_large;
-    out.append(cache.bytes);
-  } else {
-    proto::PublishHead head;
-    head.version = version_;
-    head.dup = dup;
-    head.qos = delivery.qos;
-    head.retain = delivery.retain;
-    head.packet_id = packet_id;
-    head.topic = m.topic();
-    head.payload_size = m.payload().size();
-    uint16_t new_alias = 0;
-    if (is_v5()) {
-      if (m.expires_at() != 0) {
-        const base::MonoMs now = context_.clock->now_ms();
-        // What is left, rounded up so that it never reads 0 for a message still alive. [MQTT-3.3.2-6]
-        head.message_expiry_interval =
-            m.expires_at() > now ? static_cast<uint32_t>((m.expires_at() - now + 999) / 1000) : 0;
-      }
-      head.subscription_identifiers = delivery.ids.data();
-      head.subscription_identifier_count = delivery.ids.size();
-      head.forwarded_properties = m.properties();
-      if (peer_alias_max_ != 0) {
-        if (!aliases_) aliases_ = std::make_unique<Aliases>();
-        auto& outbound = aliases_->outbound;
-        const auto known = outbound.find(m.topic());
-        if (known != outbound.end()) {
-          head.topic_alias = known->second;
-          head.topic = {};
-        } else if (outbound.size() < peer_alias_max_) {
-          new_alias = static_cast<uint16_t>(outbound.size() + 1);
-          head.topic_alias = new_alias;
-        }
-      }
+std::string_view MqttClient::write_publish(proto::PublishHead& head, const Content& content) {
+  head.version = version_;
+  head.topic = content.topic;
+  head.payload_size = content.payload.size();
+  uint16_t new_alias = 0;
+  if (is_v5()) {
+    head.forwarded_properties = content.properties;
+    if (content.expires_at != 0) {
+      const base::MonoMs now = context_.clock->now_ms();
+      // What is left, rounded up so that it never reads 0 for a message still alive. [MQTT-3.3.2-6]
+      head.message_expiry_interval =
+          content.expires_at > now ? static_cast<uint32_t>((content.expires_at - now + 999) / 1000) : 0;
     }
-    const proto::PublishSize size = proto::publish_size(head);
-    if (size.total > peer_max_packet_ || size.total > proto::kMaxPacketSize) return Sent::too_large;
-    if (new_alias != 0) aliases_->outbound.emplace(m.topic(), new_alias);
-    if (m.payload_buffer()) {
-      proto::write_publish_head(head, out.append(size.head));
-      out.append_ref(m.payload_buffer(), m.payload());
-    } else {
-      char* place = out.append(size.total);
-      char* end = proto::write_publish_head(head, place);
-      if (!m.payload().empty()) std::memcpy(end, m.payload().data(), m.payload().size());
-      if (plain) {
-        cache.message = delivery.message;
-        cache.version = version_;
-        cache.retain = delivery.retain;
-        cache.bytes.assign(place, size.total);
-      }
-    }
+    if (peer_alias_max_ != 0) new_alias = use_alias(head);
   }
+  const proto::PublishSize size = proto::publish_size(head);
+  if (size.total > peer_max_packet_ || size.total > proto::kMaxPacketSize) return {};
+  if (new_alias != 0) aliases_->outbound.emplace(content.topic, new_alias);
+  base::ByteChain& out = transport_->output();
+  if (content.buffer != nullptr) {
+    char* place = out.append(size.head);
+    proto::write_publish_head(head, place);
+    out.append_ref(*content.buffer, content.payload);
+    return {place, size.head};
+  }
+  char* place = out.append(size.total);
+  char* end = proto::write_publish_head(head, place);
+  if (!content.payload.empty()) std::memcpy(end, content.payload.data(), content.payload.size());
+  return {place, size.total};
+}
+
+inline void MqttClient::count_publish(size_t payload) {
   transport_->schedule_flush();
   --context_.budget;
   context_.page.add(metrics::Counter::packets_sent);
   context_.page.add(metrics::Counter::publish_sent);
-  context_.page.add(metrics::Counter::publish_sent_bytes, m.payload().size());
+  context_.page.add(metrics::Counter::publish_sent_bytes, payload);
+}
+
+session::Outlet::Sent MqttClient::send_publish(const session::Delivery& delivery, uint16_t packet_id, bool dup) {
+  const bus::Message& m = *delivery.message;
+  const bool plain = delivery.qos == proto::QoS::at_most_once && delivery.ids.empty() && m.expires_at() == 0 &&
+                     peer_alias_max_ == 0 && !m.payload_buffer();
+  EncodeCache& cache = context_.encoded;
+  const bool again = plain && cache.message.get() == &m && cache.version == version_ && cache.retain == delivery.retain;
+  if (again && !cache.bytes.empty()) {
+    if (cache.bytes.size() > peer_max_packet_) return Sent::too_large;
+    transport_->output().append(cache.bytes);
+  } else {
+    proto::PublishHead head;
+    head.dup = dup;
+    head.qos = delivery.qos;
+    head.retain = delivery.retain;
+    head.packet_id = packet_id;
+    head.subscription_identifiers = delivery.ids.data();
+    head.subscription_identifier_count = delivery.ids.size();
+    const Content content{m.topic(), m.properties(), m.payload(), m.expires_at(),
+                          m.payload_buffer() ? &m.payload_buffer() : nullptr};
+    const std::string_view packet = write_publish(head, content);
+    if (packet.empty()) return Sent::too_large;
+    if (again) {  // there are others, most likely
+      cache.bytes = packet;
+    } else if (plain) {
+      cache.message = delivery.message;
+      cache.version = version_;
+      cache.retain = delivery.retain;
+      cache.bytes.clear();
+    }
+  }
+  count_publish(m.payload().size());
   return Sent::yes;
+}
+
+session::Outlet::Sent MqttClient::send_unkept(const bus::Message::Fields& message, uint32_t subscription) {
+  proto::PublishHead head;
+  head.subscription_identifiers = &subscription;
+  head.subscription_identifier_count = subscription == 0 ? 0 : 1;
+  if (write_publish(head, {message.topic, message.properties, message.payload, message.expires_at}).empty()) {
+    return Sent::too_large;
+  }
+  count_publish(message.payload.size());
+  return Sent::yes;
+}
+
+// Puts the topic's alias into the head. Returns it if it is new: then the topic goes along.
+uint16_t MqttClient::use_alias(proto::PublishHead& head) {
+  if (!aliases_) aliases_ = std::make_unique<Aliases>();
+  const auto& outbound = aliases_->outbound;
+  if (const auto known = outbound.find(head.topic); known != outbound.end()) {
+    head.topic_alias = known->second;
+    head.topic = {};
+    return 0;
+  }
+  if (outbound.size() >= peer_alias_max_) return 0;
+  head.topic_alias = static_cast<uint16_t>(outbound.size() + 1);
+  return head.topic_alias;
 }
 
 void MqttClient::send_pubrel(uint16_t packet_id) {

@@ -49,7 +49,21 @@ class PeerSet {
   void insert(uint32_t peer) { words_[peer / 64] |= uint64_t{1} << (peer % 64); }
   void erase(uint32_t peer) { words_[peer / 64] &= ~(uint64_t{1} << (peer % 64)); }
   bool contains(uint32_t peer) const { return (words_[peer / 64] >> (peer % 64)) & 1; }
-  bool empty() const { return words_ == std::array<uint64_t, kMaxPeers / 64>{}; }
+  bool empty() const {
+    uint64_t any = 0;
+    for (const uint64_t word : words_) any |= word;
+    return any == 0;
+  }
+  // The only one; kMaxPeers: there are more, or none.
+  uint32_t only() const {
+    uint32_t found = kMaxPeers;
+    for (uint32_t w = 0; w < words_.size(); ++w) {
+      if (words_[w] == 0) continue;
+      if (found != kMaxPeers || !std::has_single_bit(words_[w])) return kMaxPeers;
+      found = w * 64 + static_cast<uint32_t>(std::countr_zero(words_[w]));
+    }
+    return found;
+  }
   template <typename F>
   void for_each(F&& f) const {
     for (uint32_t w = 0; w < words_.size(); ++w) {

@@ -88,23 +88,32 @@ size_t Session::window() const {
   return std::min<size_t>(outlet_->receive_maximum(), shared_.config->max_inflight);
 }
 
+template <typename Send>
+Session::Result Session::send_at_most_once(base::MonoMs expires_at, Send send) {
+  if (outlet_ == nullptr) return Result::dropped;
+  if (expires_at != 0 && shared_.clock->now_ms() >= expires_at) {
+    shared_.page.add(metrics::Counter::publish_dropped_expired);
+    return Result::dropped;
+  }
+  if (outlet_->backlog() + queued_bytes_ > shared_.config->max_queued_bytes) {
+    shared_.page.add(metrics::Counter::publish_dropped_slow);
+    if (shared_.config->queue_full == config::QueueFull::disconnect) outlet_->on_queue_full();
+    return Result::dropped_full;
+  }
+  if (send() == Outlet::Sent::too_large) {
+    shared_.page.add(metrics::Counter::publish_dropped_size);
+    return Result::dropped;
+  }
+  return Result::accepted;
+}
+
+Session::Result Session::deliver_unkept(const bus::Message::Fields& message, uint32_t subscription) {
+  return send_at_most_once(message.expires_at, [&] { return outlet_->send_unkept(message, subscription); });
+}
+
 Session::Result Session::deliver(Delivery delivery) {
   if (delivery.qos == proto::QoS::at_most_once) {
-    if (outlet_ == nullptr) return Result::dropped;
-    if (delivery.message->expires_at() != 0 && delivery.message->expired(shared_.clock->now_ms())) {
-      shared_.page.add(metrics::Counter::publish_dropped_expired);
-      return Result::dropped;
-    }
-    if (outlet_->backlog() + queued_bytes_ > shared_.config->max_queued_bytes) {
-      shared_.page.add(metrics::Counter::publish_dropped_slow);
-      if (shared_.config->queue_full == config::QueueFull::disconnect) outlet_->on_queue_full();
-      return Result::dropped_full;
-    }
-    if (outlet_->send_publish(delivery, 0, false) == Outlet::Sent::too_large) {
-      shared_.page.add(metrics::Counter::publish_dropped_size);
-      return Result::dropped;
-    }
-    return Result::accepted;
+    return send_at_most_once(delivery.message->expires_at(), [&] { return outlet_->send_publish(delivery, 0, false); });
   }
   if (outlet_ == nullptr && !durable()) return Result::dropped;
   if (outlet_ != nullptr && queue_.empty() && inflight_.size() < window() && outlet_->backlog() < kHighWater) {

@@ -30,6 +30,8 @@ class Outlet {
   virtual size_t backlog() const = 0;
   virtual uint16_t receive_maximum() const = 0;
   virtual Sent send_publish(const Delivery& delivery, uint16_t packet_id, bool dup) = 0;
+  // At QoS 0, not retained. `subscription`: identifier, 0 = none.
+  virtual Sent send_unkept(const bus::Message::Fields& message, uint32_t subscription) = 0;
   virtual void send_pubrel(uint16_t packet_id) = 0;
   // Close: the session's queue overflowed and the policy is to disconnect.
   virtual void on_queue_full() = 0;
@@ -121,6 +123,8 @@ class Session {
   // --- messages to the client ---
   enum class Result : uint8_t { accepted, dropped_full, dropped };
   Result deliver(Delivery delivery);
+  // QoS 0, not retained, of a message that is kept nowhere.
+  Result deliver_unkept(const bus::Message::Fields& message, uint32_t subscription);
   // Puts a message behind what waits, whatever the limits.
   void keep(Delivery delivery);
   // The same for one that is stored already, or will be with the session (loaded, resumed from elsewhere).
@@ -174,6 +178,8 @@ class Session {
 
  private:
   size_t window() const;
+  template <typename Send>
+  Result send_at_most_once(base::MonoMs expires_at, Send send);
   Result enqueue(Delivery delivery);
   void account(int64_t messages, int64_t bytes);
   void resend();

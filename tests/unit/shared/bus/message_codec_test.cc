@@ -35,13 +35,13 @@ Message::Fields fields() {
 
 }  // namespace
 
-TEST_CASE("message_codec: the bytes of a publish frame") {
+TEST_CASE("message_codec: the bytes of a frame with a message") {
   base::ChunkPool pool;
   Link link(pool);
-  append_message_frame(link, FrameType::publish, kAckSoon, "P", *Message::make(fields()));
+  append_message_frame(link, FrameType::state_delivery, kAckSoon, "P", *Message::make(fields()));
   const std::string expected(
       "\x34\x00\x00\x00"                  // body: 1 + 42 + 3 + 2 + 2 + 2 bytes
-      "\x02\x01\x00\x00"                  // publish, acknowledge soon, no attachment
+      "\x0F\x01\x00\x00"                  // state_delivery, acknowledge soon, no attachment
       "P"                                 // prefix
       "\x08\x07\x06\x05\x04\x03\x02\x01"  // incarnation
       "\x09\x00\x00\x00\x00\x00\x00\x00"  // sequence
@@ -62,7 +62,7 @@ TEST_CASE("message_codec: the bytes of a publish frame") {
 TEST_CASE("message_codec: a message comes back as it was, and shorter bytes are refused") {
   base::ChunkPool pool;
   Link link(pool);
-  append_message_frame(link, FrameType::publish, 0, "", *Message::make(fields()));
+  append_message_frame(link, FrameType::state_delivery, 0, "", *Message::make(fields()));
   const std::string body = written(link).substr(Link::kHeaderSize);
   Reader whole(body);
   const MessageRef message = read_message(whole, {});
@@ -84,7 +84,7 @@ TEST_CASE("message_codec: a message that is routed again keeps its first identit
   base::ChunkPool pool;
   Link link(pool);
   f.once = {7, 9};
-  append_message_frame(link, FrameType::publish, 0, "", *Message::make(f));
+  append_message_frame(link, FrameType::state_delivery, 0, "", *Message::make(f));
   const std::string body = written(link).substr(Link::kHeaderSize);
   Reader reader(body);
   const MessageRef again = read_message(reader, base::BufferRef());

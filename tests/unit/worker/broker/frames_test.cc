@@ -1,5 +1,5 @@
 // The bytes of the frames between workers, as a broker makes them: a change here needs a new kBusVersion.
-// (The frame's head and `ack` are link_test's, `publish` is message_codec_test's.)
+// (The frame's head and `ack` are link_test's, `publish` is publish_frame_test's.)
 #include <doctest/doctest.h>
 
 #include "tests/support/broker_world.h"
@@ -31,6 +31,13 @@ std::string message(uint64_t sequence, int qos, const std::string& topic, const 
   return number(kIncarnation) + number(sequence) + never + number(payload.size(), 4) + no_properties + no_attachment +
          number(topic.size(), 2) + number(publisher.size(), 2) + number(static_cast<uint64_t>(qos), 1) +
          number(static_cast<uint64_t>(flags), 1) + '"' + topic + "\" \"" + publisher + "\" \"" + payload + '"';
+}
+
+// As publish_frame_test has it: a message of the worker that sends it.
+std::string publish(uint64_t sequence, int qos, const std::string& topic, const std::string& publisher,
+                    const std::string& payload) {
+  return number(static_cast<uint64_t>(qos), 1) + number(topic.size(), 2) + number(publisher.size(), 2) +
+         number(sequence) + '"' + topic + "\" \"" + publisher + "\" \"" + payload + '"';
 }
 
 // Worker 0 of two is real; the test is worker 1.
@@ -276,10 +283,7 @@ TEST_CASE("frames: state_end tells of a bounded number of dead workers") {
       BrokerClient client(world, 0);
       client.connect(id, {.clean = false, .expiry = 600});
     }
-    bus::Message::Fields fields;
-    fields.uid = {incarnation, 1};
-    fields.topic = "t";
-    peer.send(FrameType::publish, "", *bus::Message::make(fields));
+    peer.send(FrameType::publish, publish(1, 0, "t", "", ""));
     peer.send(FrameType::pull, number(1) + number(uint64_t{1} << 60) + "00" + text(id));
     peer.send(FrameType::freeze, number(1) + number(0, 2));
     REQUIRE(peer.run());
@@ -357,8 +361,8 @@ TEST_CASE_FIXTURE(Fixture, "frames: stored, for each message of which that was a
   lasting.connect(here("c"), {.clean = true, .expiry = 60});
   lasting.subscribe("t", 1);
   frames();
-  peer.send(FrameType::publish, message(1, 1, "t", "me", "one"), bus::kWantStored);
-  peer.send(FrameType::publish, message(2, 1, "t", "me", "two"), bus::kWantStored);
+  peer.send(FrameType::publish, publish(1, 1, "t", "me", "one"), bus::kWantStored);
+  peer.send(FrameType::publish, publish(2, 1, "t", "me", "two"), bus::kWantStored);
   CHECK(frames() == Lines{frame(FrameType::stored, number(0) + number(1))});
 }
 

@@ -56,6 +56,38 @@ TEST_CASE("tickets: PUBACK waits until the message is written to the other worke
   CHECK(f.pub.received() == kPuback);
 }
 
+TEST_CASE("tickets: of several publishers each gets its answers, in its order") {
+  Fixture f;
+  BrokerClient other(f.world, 0);
+  other.connect(f.world.at_home(0, "other"));
+  other.received();
+  f.world.block(0, 1);
+  f.pub.publish("t", "1", 1);
+  f.pub.publish("t", "2", 2);
+  other.publish("t", "3", 1);
+  f.pub.publish("t", "4", 1);
+  CHECK(f.pub.received() == kNothing);
+  f.world.block(0, 1, false);
+  f.world.run();
+  CHECK(f.pub.received() == Lines{"PUBACK id=1 \"Success\"", "PUBREC id=2 \"Success\"", "PUBACK id=3 \"Success\""});
+  CHECK(other.received() == kPuback);
+  CHECK(f.subs[0]->payloads() == Lines{"1", "2", "3", "4"});
+}
+
+TEST_CASE("tickets: an answer for a publisher that has gone meanwhile is nobody's") {
+  Fixture f;
+  f.world.block(0, 1);
+  f.pub.publish("t", "1", 1);
+  f.pub.disconnect();
+  f.world.run();
+  BrokerClient next(f.world, 0);
+  next.connect(f.world.at_home(0, "next"));
+  next.received();
+  f.world.block(0, 1, false);
+  f.world.run();
+  CHECK(next.received() == kNothing);
+}
+
 TEST_CASE("tickets: a durable subscriber's worker must have processed it") {
   Fixture f(2, 60);
   f.world.hold(0, 1);

@@ -30,6 +30,27 @@ TEST_CASE_FIXTURE(SessionFixture, "session: QoS 0 goes out at once, without a pa
   CHECK(session.inflight().empty());
 }
 
+TEST_CASE_FIXTURE(SessionFixture, "session: QoS 0 without a message of its own has the same limits") {
+  bus::Message::Fields message;
+  message.topic = "t";
+  message.payload = "hi";
+  message.expires_at = clock.now_ms() + 1;
+  CHECK(session.deliver_unkept(message, 7) == session::Session::Result::accepted);
+  clock.advance(1);
+  CHECK(session.deliver_unkept(message, 0) == session::Session::Result::dropped);
+  CHECK(count(metrics::Counter::publish_dropped_expired) == 1);
+  message.expires_at = 0;
+  outlet.largest = 1;
+  CHECK(session.deliver_unkept(message, 0) == session::Session::Result::dropped);
+  CHECK(count(metrics::Counter::publish_dropped_size) == 1);
+  outlet.waiting = config.max_queued_bytes + 1;
+  CHECK(session.deliver_unkept(message, 0) == session::Session::Result::dropped_full);
+  CHECK(count(metrics::Counter::publish_dropped_slow) == 1);
+  session.detach();
+  CHECK(session.deliver_unkept(message, 0) == session::Session::Result::dropped);
+  CHECK(sent() == Lines{"hi subscription=7"});
+}
+
 TEST_CASE_FIXTURE(SessionFixture, "session: QoS 1 is in flight until its PUBACK") {
   deliver("m1", 1);
   CHECK(sent() == Lines{"m1 qos=1 id=1"});
