@@ -1,6 +1,7 @@
 #include "worker/session/directory.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 namespace session {
@@ -140,15 +141,20 @@ void Directory::on_registered(std::string_view id, uint64_t epoch, bool ours) {
     entry.registered = epoch >= entry.holder_epoch;
     return;
   }
-  if (entry.holder_epoch >= epoch) return;
-  if (entry.transferring) {  // what is being moved now is told again when that is over
+  if (entry.holder_epoch >= epoch) {
+    // Two hosts went on from the same session. The cluster has heard of the other one's only: it is to decide.
+    const bool untold = std::exchange(entry.registered, false);
+    if (untold && !entry.transferring) replies_.settled(id, entry.holder_epoch, Outcome::offline);
+    return;
+  }
+  if (entry.transferring && !entry.asking) {  // what is being moved now is told again when that is over
     entry.registered = false;
     return;
   }
   tell_stale(*it, *entry.holder, epoch);
   entry.holder.reset();
   entry.epoch = std::max(entry.epoch, epoch);
-  settle(it);
+  if (!entry.transferring) settle(it);
 }
 
 void Directory::register_all(const std::optional<WorkerId>& gateway) {

@@ -2,6 +2,7 @@
 #include "worker/broker/claims.h"
 
 #include "tests/support/broker_world.h"
+#include "tests/support/dialect.h"
 
 using support::BrokerClient;
 using support::BrokerWorld;
@@ -188,4 +189,31 @@ TEST_CASE("claims: who dies with a session that has just come is not sent twice 
   BrokerClient third(world, 1);
   third.connect(id, kLasting);
   CHECK(third.payloads() == Lines{"hi"});
+}
+
+// The test is the gateway.
+TEST_CASE("claims: who hangs up while another host is asked for the session leaves it there") {
+  using bus::FrameType;
+  using support::number;
+  using support::ScriptedPeer;
+  using support::text;
+  BrokerWorld world(1, {.mqtt = {}, .clustered = true});
+  ScriptedPeer gateway(world);
+  const auto frames = [&] {
+    REQUIRE(gateway.run());
+    return gateway.frames();
+  };
+  gateway.send(FrameType::sync_end);
+  frames();
+  BrokerClient client(world, 0);
+  client.connect("c", kLasting);
+  frames();
+  gateway.send(FrameType::cluster_granted, number(9) + "01" + text("c"));  // elsewhere
+  CHECK(frames() ==
+        Lines{ScriptedPeer::frame(FrameType::pull, number(1) + number(9) + "00" + text("c"), bus::kAckSoon)});
+  client.drop();
+  CHECK(frames() == Lines{ScriptedPeer::frame(FrameType::takeover_abort, number(1), bus::kAckSoon)});
+  gateway.send(FrameType::state_begin, number(1) + "00");
+  CHECK(frames() == Lines{ScriptedPeer::frame(FrameType::cluster_held, number(9) + "03" + text("c"))});  // not pulled
+  CHECK(world.gauge(0, metrics::Gauge::sessions) == 0);
 }

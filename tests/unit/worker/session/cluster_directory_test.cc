@@ -244,8 +244,8 @@ TEST_CASE_FIXTURE(
   claim(kB, 2);
   answer(Where::unknown);
   held(kB, 2);
-  CHECK(replies() ==
-        Lines{"offline", "gateway#7 holder=A", "ask", "B#2 holder=A", "A stale", "kept", "gateway#7 holder=B"});
+  CHECK(replies() == Lines{"offline", "gateway#7 holder=A", "ask", "B#2 holder=A", "A stale", "kept", "offline",
+                           "gateway#7 holder=B"});
   CHECK(epoch > 6000);
   held(kGateway, 7, Outcome::not_pulled);
   CHECK(replies().empty());
@@ -312,11 +312,38 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: what went on here while another h
   claim(kB, 2);
   CHECK(told == 0);
   answer(Where::unknown);
-  held(kB, 2);
   const uint64_t here = epoch;
   REQUIRE(here > 6000);
+  held(kB, 2);
   claim(kA, 3);
   CHECK(told == here);
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: of two hosts that went on with the same epoch the cluster chooses one") {
+  registered();
+  claim(kB, 2);
+  held(kB, 2);
+  replies();
+  const uint64_t both = epoch;
+  directory.on_registered("c", both, false);
+  CHECK(replies() == Lines{"offline"});
+  CHECK(epoch == both);
+  directory.on_registered("c", both, false);
+  CHECK(replies().empty());
+  directory.on_registered("c", both + 1, false);
+  CHECK(replies() == Lines{"B stale"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: what is here is out of date while the cluster is asked") {
+  registered();
+  directory.register_all(kGateway);
+  foreign(7, 4000);
+  replies();
+  claim(kB, 2);
+  directory.on_registered("c", 9000, false);
+  CHECK(replies() == Lines{"ask", "A stale"});
+  answer(Where::elsewhere, 9500);
+  CHECK(replies() == Lines{"B#2 holder=gateway"});
 }
 
 TEST_CASE_FIXTURE(Fixture, "cluster directory: what a dead gateway wanted is asked for again by its replacement") {
