@@ -120,6 +120,7 @@ void NodeImports::ask(uint64_t token) {
       imports_.erase(it);
     } else {
       found.node = holder;
+      core_.gateway->directory().note_claimed_from(found.id, holder);
       pull(token, found);
     }
   });
