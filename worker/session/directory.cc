@@ -106,7 +106,8 @@ void Directory::on_answer(std::string_view id, Where where, uint64_t epoch, cons
   entry.asking = false;
   if (where == Where::unknown) {
     const Claim claim = *entry.transferring;
-    if (entry.holder || claim.clean || accept_unknown_) {
+    const bool here = entry.holder && entry.holder_epoch > unsure_until_;
+    if (here || claim.clean || accept_unknown_) {
       grant(entry);
       return;
     }
