@@ -45,8 +45,8 @@ enum class FrameType : uint8_t {
   retain_cancel = 28,
   departed = 29,
   recovered = 30,
-  mark = 31,    // to the gateway: u64 number of an announcement that ends here
-  marked = 32,  // from it: every host of the cluster has it
+  mark = 31,    // to the gateway, and from it to worker 0: u64 number of an announcement that ends here
+  marked = 32,  // from it: every host of the cluster has it; to it: stored (far_interest.h)
   // Between home workers and the gateway, node_directory.h.
   cluster_claim = 33,       // u64 least epoch, u64 epoch of the session that is here, or 0, text client id
   cluster_granted = 34,     // u64 epoch, u8 Directory::Where, text client id

@@ -349,7 +349,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     claims_.resend_to(peer);
     claims_.on_peer_linked(peer);
     if (gateway_) gateway_->on_peer_linked(peer);
-    if (from_gateway(peer) && (!core_.tree.kept(peer.id.slot).empty() || outbox_.waits(peer.id.slot))) {
+    if (from_gateway(peer) && (interest_.keeps(peer.id.slot) || outbox_.waits(peer.id.slot))) {
       peers_.send(peer, bus::FrameType::predecessor, bus::kAckSoon, {});
       interest_.tell_kept(peer);
     }
@@ -523,7 +523,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         on_recovered();
         return body.empty();
       case FrameType::mark:
-        return gateway_ && gateway_->on_mark(peer.id, body);
+        return gateway_ ? gateway_->on_mark(peer.id, body) : interest_.far().on_mark(peer.id, body);
       case FrameType::marked:
         return peers_.on_marked(peer, body);
       case FrameType::retain_set:
@@ -591,6 +591,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     self.life_.note_copied();
     if (self.life_.unsure_until() != 0) self.life_.show();
     self.peers_.close_held_back();
+    self.interest_.far().on_tick();
     uint64_t waiting = 0;
     self.peers_.for_each([&](const Peer& peer) { waiting += peer.link.end() - peer.link.written(); });
     self.core_.page.set(metrics::Gauge::bus_waiting_bytes, waiting);

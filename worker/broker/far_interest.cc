@@ -1,7 +1,11 @@
 #include "worker/broker/far_interest.h"
 
+#include <algorithm>
+
+#include "shared/bus/frames.h"
 #include "shared/store/record.h"
 #include "worker/broker/journal.h"
+#include "worker/broker/peers.h"
 
 namespace broker {
 namespace {
@@ -46,6 +50,29 @@ void FarInterest::keep(std::string_view group, std::string_view filter) {
 
 void FarInterest::forget(std::string_view group, std::string_view filter) {
   if (is_kept_here()) core_.journal->erase(key(group, filter));
+}
+
+bool FarInterest::on_mark(const WorkerId& gateway, std::string_view body) {
+  bus::Reader reader(body);
+  const auto number = reader.get<uint64_t>();
+  if (!reader.at_end() || !is_kept_here() || gateway.slot != core_.gateway_slot()) return false;
+  if (!(gateway == asked_by_)) answered_ = 0;
+  asked_by_ = gateway;
+  asked_ = number;
+  core_.journal->then([this, gateway, number] { answer(gateway, number); });
+  return true;
+}
+
+void FarInterest::on_tick() {
+  if (asked_ != answered_ && core_.journal->stuck()) answer(asked_by_, asked_);
+}
+
+void FarInterest::answer(const WorkerId& gateway, uint64_t number) {
+  Peer* peer = core_.peers->find(gateway);
+  if (peer == nullptr) return;
+  answered_ = std::max(answered_, number);
+  bus::Writer(core_.scratch).put<uint64_t>(number);
+  core_.peers->send(*peer, bus::FrameType::marked, bus::kAckSoon, core_.scratch);
 }
 
 }  // namespace broker

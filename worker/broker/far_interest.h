@@ -3,8 +3,13 @@
 // lost.
 //
 // That there is something is stored, not how much: members of a group come and go more often than groups.
+//
+// A SUBACK on another host waits until it is stored here (contract C5 would not outlive this host's processes
+// otherwise): the gateway marks the place in its stream, as workers do in theirs, and the answer comes when that is in
+// the store. A store that can write nothing is not waited for.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -25,12 +30,22 @@ class FarInterest {
   void keep(std::string_view group, std::string_view filter);
   void forget(std::string_view group, std::string_view filter);
 
+  // The gateway asks for `marked` when what it has told so far is stored. False: malformed.
+  bool on_mark(const WorkerId& gateway, std::string_view body);
+  // Answers if the store is stuck. Now and then.
+  void on_tick();
+
  private:
   bool is_kept_here() const;
   const std::string& key(std::string_view group, std::string_view filter);
+  void answer(const WorkerId& gateway, uint64_t number);
 
   Core& core_;
   std::string key_;
+  // The last mark, and up to which they are answered.
+  WorkerId asked_by_;
+  uint64_t asked_ = 0;
+  uint64_t answered_ = 0;
 };
 
 }  // namespace broker

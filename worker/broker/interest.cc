@@ -226,6 +226,11 @@ void Interest::on_loaded() {
   if (core_.gateway_slot() != Core::kNoSlot) core_.tree.keep_durable(core_.gateway_slot());
 }
 
+bool Interest::keeps(uint32_t slot) const {
+  const auto shares = kept_shares_.find(slot);
+  return !core_.tree.kept(slot).empty() || (shares != kept_shares_.end() && !shares->second.empty());
+}
+
 void Interest::tell_kept(Peer& gateway) {
   for (const router::NodeId node : core_.tree.kept(gateway.id.slot)) {
     route_body(true, true, core_.tree.filter_of(node));

@@ -59,6 +59,9 @@ class Interest {
   void on_loaded();
   bool on_route(uint32_t from, std::string_view body);
   bool on_share(uint32_t from, std::string_view body);
+  FarInterest& far() { return far_; }
+  // Something is known of a dead worker that its replacement has not told yet.
+  bool keeps(uint32_t slot) const;
   // To a gateway, what its predecessor wanted: no other host may be there to say so again, and no other worker knows.
   void tell_kept(Peer& gateway);
   // ... and what a session wants that another life of this host has: that may not be there yet to say so.

@@ -238,11 +238,12 @@ void Peers::close_held_back() {
 
 void Peers::note_announced(Peer& peer, uint64_t number) {
   if (number == 0) return;
-  if (peer.id.slot != core_.gateway_slot()) {
+  const bool stored_there = core_.gateway != nullptr && peer.id.slot == 0;
+  if (peer.id.slot != core_.gateway_slot() && !stored_there) {
     peer.announced.push_back({number, peer.link.end()});
     return;
   }
-  // That the gateway has read it is not enough: the other hosts must.
+  // That it has read it is not enough: the gateway's other hosts must; and worker 0 stores what those want.
   peer.announced.push_back({number, Peer::kUntilMarked});
   std::string body;
   bus::Writer(body).put<uint64_t>(number);

@@ -148,7 +148,7 @@ class Peers {
   // Announcements are numbered; each is sent to all linked peers.
   uint64_t next_announcement() { return ++announcement_; }
   void note_announced(Peer& peer, uint64_t number);
-  // The gateway: all hosts have the announcements up to this one.
+  // The gateway: all hosts have the announcements up to this one; worker 0, to the gateway: it is stored.
   bool on_marked(Peer& peer, std::string_view body);
   // Every linked peer has processed this announcement.
   bool announced_everywhere(uint64_t number) const { return number <= announced_everywhere_; }
