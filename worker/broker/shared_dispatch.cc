@@ -340,6 +340,8 @@ void SharedDispatch::on_peer_synced(Peer& peer) {
       parked_.push_back(std::move(parked));
     } else if (parked.slot) {
       send(peer, std::move(parked.placement));
+    } else if (!core_.peers->ready()) {
+      parked_.push_back(std::move(parked));  // not everybody has told its members: on_ready()
     } else {
       place_or_drop(std::move(parked.placement));
     }
