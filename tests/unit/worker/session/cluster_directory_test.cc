@@ -146,6 +146,16 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: without an answer what is unsure 
   }
 }
 
+TEST_CASE_FIXTURE(Fixture, "cluster directory: without an answer what is on its way to another host is refused") {
+  registered();
+  foreign(7, 6000);
+  directory.register_all(kGateway);
+  replies();
+  claim(kB, 2);
+  answer(Where::unknown);
+  CHECK(replies() == Lines{"ask", "B#2 refused"});
+}
+
 TEST_CASE_FIXTURE(Fixture, "cluster directory: without an answer what was held here last is resumed") {
   registered();
   directory.register_all(kGateway);
@@ -261,11 +271,11 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: another host gets what this one h
 }
 
 TEST_CASE_FIXTURE(
-    Fixture, "cluster directory: what has gone on here with a higher epoch does not end with what was given away") {
+    Fixture, "cluster directory: what has begun anew here with a higher epoch does not end with what was given away") {
   registered();
   directory.register_all(kGateway);
   foreign(7, 6000);
-  claim(kB, 2);
+  claim(kB, 2, true);
   answer(Where::unknown);
   held(kB, 2);
   CHECK(epoch > 6000);
