@@ -13,7 +13,13 @@ namespace broker {
 void Accepted::accept(bus::Message::Fields fields, ClientRef publisher, std::function<void(proto::ReasonCode)> routed) {
   const auto [number, message] = this->number(fields);
   write(number, *message, false);
-  route_when_stored(number, message, publisher, std::move(routed));
+  core_.journal->then([this, number = number, message = message, publisher, then = std::move(routed)] {
+    if (core_.peers->ready()) {
+      route(number, message, false, publisher, then);
+    } else {
+      restored_[number] = {message, false};  // a will of a session that has just been loaded
+    }
+  });
 }
 
 std::pair<uint64_t, bus::MessageRef> Accepted::number(bus::Message::Fields& fields) {
@@ -21,17 +27,6 @@ std::pair<uint64_t, bus::MessageRef> Accepted::number(bus::Message::Fields& fiel
   fields.uid = {core_.self.incarnation, number | kAccepted};
   fields.once = fields.uid;
   return {number, bus::Message::make(fields)};
-}
-
-void Accepted::route_when_stored(uint64_t number, const bus::MessageRef& message, ClientRef publisher,
-                                 std::function<void(proto::ReasonCode)> routed) {
-  core_.journal->then([this, number, message, publisher, then = std::move(routed)] {
-    if (core_.peers->ready()) {
-      route(number, message, false, publisher, then);
-    } else {
-      restored_[number] = {message, false};  // a will of a session that has just been loaded
-    }
-  });
 }
 
 void Accepted::keep_unsure(bus::Message::Fields fields, uint64_t epoch) {
@@ -57,10 +52,11 @@ void Accepted::give_up(uint64_t epoch, uint64_t number) {
   });
 }
 
+// Later ones have been routed meanwhile, so they get other numbers: a lower one would be taken for a repetition.
 void Accepted::on_life_known() {
   for (const auto& [number, unsure] : std::exchange(unsure_, {})) {
-    write(number, *unsure.message, false);
-    route_when_stored(number, unsure.message, {}, nullptr);
+    forget(number);
+    accept(bus::fields_of(*unsure.message), {}, nullptr);
     core_.page.add(metrics::Counter::wills_published);
   }
   if (core_.peers->ready()) route_restored();

@@ -31,6 +31,8 @@ class Accepted {
   void give_up(uint64_t epoch, uint64_t number);
   // What is left is this host's.
   void on_life_known();
+  // Something has been restored and is not routed yet.
+  bool waits() const { return !restored_.empty(); }
   uint64_t next_number() const { return next_number_; }
   // Numbers below this one have been given.
   void reserve(uint64_t number) { next_number_ = std::max(next_number_, number); }
@@ -43,8 +45,6 @@ class Accepted {
   void write(uint64_t number, const bus::Message& message, bool placed);
   void forget(uint64_t number);
   void route_restored();
-  void route_when_stored(uint64_t number, const bus::MessageRef& message, ClientRef publisher,
-                         std::function<void(proto::ReasonCode)> routed);
   void route(uint64_t number, const bus::MessageRef& message, bool placed, ClientRef publisher,
              const std::function<void(proto::ReasonCode)>& routed);
 

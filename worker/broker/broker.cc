@@ -128,7 +128,8 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       if (connection::MqttClient* client = clients_.find(ref)) client->continue_parsing();
     }
     more_work_ = retained_.run_slice() || !deferred_.empty();
-    if (peers_.ready() && told_ && !recovered_ && !departures_.holding() && (!gateway_ || gateway_->recovered())) {
+    if (peers_.ready() && told_ && !recovered_ && !departures_.holding() && !accepted_.waits() &&
+        (!gateway_ || gateway_->recovered())) {
       recovered_ = true;
       peers_.for_each([this](Peer& peer) { peers_.send(peer, bus::FrameType::recovered, bus::kAckSoon, {}); });
       on_recovered();

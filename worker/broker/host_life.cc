@@ -9,6 +9,7 @@
 #include "worker/broker/journal.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/sessions.h"
+#include "worker/broker/shared_dispatch.h"
 #include "worker/broker/strays.h"
 
 namespace broker {
@@ -22,7 +23,7 @@ bool HostLife::restore(std::string_view value) {
   store::LifeRecord record;
   if (!store::decode(value, record)) return false;
   cluster_ = record.cluster;
-  found_whole_ = record.copied_us == kWhole;
+  found_whole_ = loaded_whole_ = record.copied_us == kWhole;
   copied_us_ = found_whole_ ? core_.env.clock->wall_us() : record.copied_us;
   key_ = record.key;
   return true;
@@ -36,7 +37,7 @@ void HostLife::on_loaded() {
 void HostLife::on_restored(session::Session& session, uint64_t wall_ms, uint64_t alive_ms) {
   if (core_.config.is_guest()) core_.page.add(metrics::Counter::sessions_adopted);
   if (!core_.config.clustered()) return core_.sessions->on_restored(session, wall_ms, alive_ms);
-  restored_.push_back({session.id(), session.sid, wall_ms, alive_ms});
+  restored_.push_back({session.id(), session.sid, session.epoch, wall_ms, alive_ms});
 }
 
 bool HostLife::on_life(std::string_view body) {
@@ -117,6 +118,7 @@ void HostLife::show() const {
 void HostLife::give_up_what_was_copied() {
   copied_us_ = std::max(copied_us_, core_.copier->copied_us());
   core_.accepted->give_up(copied_us_, accepted_to_);
+  if (loaded_whole_ && !known_) core_.shared->give_up();
   std::vector<std::string> gone;
   core_.sessions->for_each([&](const session::Session& session) {
     if (session.sid != 0 && !session.arriving && session.epoch <= copied_us_) gone.emplace_back(session.client_id());
@@ -136,12 +138,13 @@ void HostLife::give_up_what_was_copied() {
   }
 }
 
-// Who was faster than the life has its own connection by now.
+// Who was faster than the life has claimed it, and has armed its timers or is about to be its connection.
 void HostLife::go_on() {
   core_.accepted->on_life_known();
+  if (core_.env.unsure_until_us != 0) core_.shared->on_life_known();
   for (const Restored& restored : std::exchange(restored_, {})) {
     session::Session* session = core_.sessions->by_id(restored.id);
-    if (session == nullptr || session->sid != restored.sid || session->outlet() != nullptr) continue;
+    if (session == nullptr || session->sid != restored.sid || session->epoch != restored.epoch) continue;
     core_.sessions->on_restored(*session, restored.wall_ms, restored.alive_ms);
   }
 }

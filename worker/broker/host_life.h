@@ -59,6 +59,7 @@ class HostLife {
   struct Restored {
     router::SubscriberId id = 0;
     uint64_t sid = 0;
+    uint64_t epoch = 0;
     uint64_t wall_ms = 0;
     uint64_t alive_ms = 0;
   };
@@ -76,7 +77,8 @@ class HostLife {
   uint64_t accepted_to_ = 0;  // of what was accepted, the numbers below this one were stored while the copy was whole
   // The store says that all in it is: whoever finds that there knows that it was so until the end of its writer.
   bool noted_whole_ = false;
-  bool found_whole_ = false;  // and that has to be taken back
+  bool found_whole_ = false;   // and that has to be taken back
+  bool loaded_whole_ = false;  // it said so when it was loaded
   std::vector<Restored> restored_;
 };
 

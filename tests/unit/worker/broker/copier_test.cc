@@ -213,9 +213,15 @@ TEST_CASE_FIXTURE(Risen, "host_life: a host that may have gone on elsewhere resu
   CHECK(stored(store::Kind::accepted) == 1);
   CHECK(stored(store::Kind::delivery) == 0);
   SUBCASE("it has not: what waited goes on") {
-    again->send(FrameType::life, number(5) + text("a.1"));
+    BrokerClient later(world, 0);
+    later.connect("later", {.clean = true, .will = "will"});
+    CHECK(answers(later, "later").size() == 1);
+    later.drop();
     REQUIRE(again->run());
     CHECK(stored(store::Kind::delivery) == 1);
+    again->send(FrameType::life, number(5) + text("a.1"));
+    REQUIRE(again->run());
+    CHECK(stored(store::Kind::delivery) == 2);
     CHECK(world.gauge(0, metrics::Gauge::sessions_unsure) == 0);
   }
   SUBCASE("it has: its will has fired there") {
