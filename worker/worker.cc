@@ -196,8 +196,8 @@ void Worker::report_hub() {
   if (!hub_) return;
   const redis::RedisHub::Statistics& now = hub_->statistics();
   page_.add(metrics::Counter::redis_reconnects, now.breaks - hub_reported_.breaks);
-  page_.add(metrics::Counter::redis_calls_lost, now.lost - hub_reported_.lost);
-  page_.add(metrics::Counter::redis_calls_refused, now.refused - hub_reported_.refused);
+  page_.add(metrics::Counter::redis_calls_lost, now.calls.lost - hub_reported_.calls.lost);
+  page_.add(metrics::Counter::redis_calls_refused, now.calls.refused - hub_reported_.calls.refused);
   hub_reported_ = now;
   page_.set(Gauge::redis_up, hub_->up() ? 1 : 0);
   page_.set(Gauge::redis_outstanding_bytes, hub_->outstanding());

@@ -167,6 +167,9 @@ class Hub {
   virtual void release(std::string_view client, uint64_t epoch, Done done) = 0;
   // Who holds it now: a node key, or empty.
   virtual void holder(std::string_view client, Answer<std::string> done) = 0;
+  // Who claimed it last before that epoch and has neither got it nor given up, and with which epoch; or else, with 0,
+  // the holder.
+  virtual void before(std::string_view client, uint64_t epoch, Answer<Claimed> done) = 0;
   // One part (of directory_parts()) of the entries in which this node is the holder or the claimant.
   struct Mine {
     std::string client;

@@ -12,7 +12,6 @@
 // well-formed answer to that call break the connection.
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <set>
 #include <string>
@@ -24,6 +23,7 @@
 #include "shared/loop/loop.h"
 #include "shared/loop/timer.h"
 #include "shared/redis/redis_answers.h"
+#include "shared/redis/redis_calls.h"
 #include "shared/redis/redis_connection.h"
 #include "shared/redis/redis_inboxes.h"
 #include "shared/redis/redis_scripts.h"
@@ -56,7 +56,7 @@ class RedisHub final : public cluster::Hub {
   ~RedisHub() override;
 
   void start(Events& events) override;
-  void run_completions() override;
+  void run_completions() override { calls_.run_completions(); }
   void flush() override;
   bool up() const override { return control_.up(); }
   size_t outstanding() const override { return control_.outstanding() + inboxes_.outstanding(); }
@@ -77,6 +77,7 @@ class RedisHub final : public cluster::Hub {
   void withdraw(std::string_view client, uint64_t epoch, Done done) override;
   void release(std::string_view client, uint64_t epoch, Done done) override;
   void holder(std::string_view client, Answer<std::string> done) override;
+  void before(std::string_view client, uint64_t epoch, Answer<cluster::Claimed> done) override;
   uint32_t directory_parts() const override { return kBuckets; }
   void mine(uint32_t part, Answer<std::vector<Mine>> done) override;
 
@@ -97,10 +98,7 @@ class RedisHub final : public cluster::Hub {
   struct Statistics {
     uint64_t attempts = 0;  // to connect to the control server
     uint64_t breaks = 0;    // of what was up
-    uint64_t calls = 0;
-    uint64_t lost = 0;  // of these
-    uint64_t refused = 0;
-    uint64_t malformed = 0;  // replies
+    RedisCalls::Counts calls;
   };
   Statistics statistics() const;
 
@@ -137,32 +135,10 @@ class RedisHub final : public cluster::Hub {
   // --- calls ---
   Command script(Script which) const { return control_.script(which); }
   Command fenced_script(Script which) const { return fenced_script(control_, which); }
-  template <typename T>
-  using Read = std::function<std::optional<T>(const Reply&)>;
-  template <typename T>
-  std::string take(const Reply* reply, const Answer<T>& done, const Read<T>& read);
-  // A script's call: its answer begins with a status.
-  template <typename T>
-  void ask(RedisServer& server, const Command& command, Answer<T> done, Read<T> read);
-  // Any other.
-  template <typename T>
-  void ask_plainly(RedisServer& server, const Command& command, Answer<T> done, Read<T> read);
-  template <typename T>
-  void ask(const Command& command, Answer<T> done, Read<T> read) {
-    ask<T>(control_, command, std::move(done), std::move(read));
-  }
-  void tell(RedisServer& server, const Command& command, Done done);
-  void tell(const Command& command, Done done) { tell(control_, command, std::move(done)); }
   // About an inbox on a further server: when it is known whether it is usable.
   void tell(RedisInboxes::Server& server, Script which, std::function<void(Command&)> add, Done done);
   void tell_now(RedisInboxes::Server& server, Script which, const std::function<void(Command&)>& add, Done done);
   Command fenced_script(const RedisServer& server, Script which) const;
-  template <typename T>
-  void complete(const Answer<T>& done, cluster::Status status, T value = {});
-  // For a reply that is not what was hoped for: completes the call and says whether the connection must go, and why.
-  template <typename T>
-  std::string give_up(const Reply& reply, const Answer<T>& done);
-  void post(std::function<void()> event);
   void directory(Script which, std::string_view client, uint64_t epoch, Done done);
   void on_joined(const Joined& joined);
   void finish_join();
@@ -179,6 +155,7 @@ class RedisHub final : public cluster::Hub {
   loop::Loop& loop_;
   const Options options_;
   Events* events_ = nullptr;
+  RedisCalls calls_{options_.wake};
   RedisServer control_;
   RedisInboxes inboxes_;
   std::unique_ptr<RedisConnection> listener_;
@@ -206,9 +183,6 @@ class RedisHub final : public cluster::Hub {
   PieceSize changes_;
   PieceSize snapshot_;
   PieceSize records_;
-
-  std::deque<std::function<void()>> due_;
-  Statistics statistics_;
 };
 
 }  // namespace redis

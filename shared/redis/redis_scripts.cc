@@ -306,6 +306,15 @@ constexpr std::string_view kHolder = R"lua(
 return {0, entry(ARGV[2], ARGV[3]).holder}
 )lua";
 
+constexpr std::string_view kBefore = R"lua(
+local e = entry(ARGV[2], ARGV[3])
+local epoch, key = '0', e.holder
+for _, c in ipairs(e.claims) do
+  if less(c.epoch, ARGV[4]) then epoch, key = c.epoch, c.key end
+end
+return {0, epoch, key}
+)lua";
+
 constexpr std::string_view kMine = R"lua(
 local key = self()
 if not key then return {1} end
@@ -528,6 +537,7 @@ constexpr std::array<Row, kScripts> kRows = {{
     {"withdraw", true, {kDirectory}, kWithdraw},
     {"release", true, {kDirectory}, kRelease},
     {"holder", true, {kDirectory}, kHolder},
+    {"before", true, {kNumbers, kDirectory}, kBefore},
     {"mine", true, {kDirectory}, kMine},
     {"retain", false, {kNumbers, kRetained}, kRetain},
     {"retain_delete", true, {kNumbers, kRetained}, kRetain},

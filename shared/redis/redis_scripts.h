@@ -46,6 +46,7 @@ enum class Script : uint8_t {
   withdraw,       // self, bucket, client, epoch
   release,        // self, bucket, client, epoch
   holder,         // bucket, client
+  before,         // bucket, client, epoch
   mine,           // self, bucket
   retain,         // self, topic, value, at least, tombstones' time us, how many changes to keep
   retain_delete,  // the same for an empty value; when memory is short, too

@@ -102,7 +102,7 @@ TEST_CASE("redis_hub: a reply that is none breaks the connection") {
     REQUIRE(a.until([&] { return a.ups == before + 1; }));
     CHECK(a.claim("c").status == Status::ok);
   }
-  CHECK(a.hub.statistics().malformed > 10);
+  CHECK(a.hub.statistics().calls.malformed > 10);
 }
 
 TEST_CASE("redis_hub: replies that were changed at random do no harm") {

@@ -187,7 +187,7 @@ TEST_CASE("redis_hub: at maxmemory what needs memory is refused, and leases and 
   CHECK(a.claim("d").status == Status::refused);
   CHECK(a.retain("u", "v").status == Status::refused);
   CHECK(a.copy("more", "value") == Status::refused);
-  CHECK(a.hub.statistics().refused >= 4);
+  CHECK(a.hub.statistics().calls.refused >= 4);
 
   CHECK(a.renew().status == Status::ok);
   CHECK(a.read(b.key).value.size() == 1);

@@ -109,12 +109,26 @@ void Clients::execute(const Event& event) {
   }
 }
 
+namespace {
+
+bool is_quiet(const Connection& c) {
+  if (c.over() && c.client_closed) return true;
+  if (!c.process.runs() && c.process.alive) return false;
+  return c.idle() && c.client_closed == c.over() && !c.owner.owes_acks(c);
+}
+
+}  // namespace
+
 bool Clients::quiet() const {
-  return std::all_of(connections_.begin(), connections_.end(), [](const auto& c) {
-    if (c->over() && c->client_closed) return true;
-    if (!c->process.runs() && c->process.alive) return false;
-    return c->idle() && c->client_closed == c->over() && !c->owner.owes_acks(*c);
-  });
+  return std::all_of(connections_.begin(), connections_.end(), [](const auto& c) { return is_quiet(*c); });
+}
+
+std::string Clients::unrest() const {
+  std::string out;
+  for (const auto& c : connections_) {
+    if (!is_quiet(*c)) out += text(c->name(), " is not quiet; ");
+  }
+  return out;
 }
 
 void Clients::end_of_turn(Process& process) {

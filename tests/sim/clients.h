@@ -25,6 +25,8 @@ class Clients {
   const std::vector<std::unique_ptr<Connection>>& connections() const { return connections_; }
   // No byte is under way between clients and workers, and no client owes an acknowledgement.
   bool quiet() const;
+  // What keeps them from being quiet, for a message.
+  std::string unrest() const;
   // Some accepting worker's process, of that host if clients do not roam; null: there is none.
   Process* any_ready(uint32_t host) const;
 

@@ -54,6 +54,7 @@ class Connection final : public connection::ClientTransport {
   base::MonoMs accepted_ms = 0;
   Step connack_sent = kNever;      // success
   uint64_t connack_number = 0;     // in the order of all that were sent
+  Step quiet_before = 0;           // when everything was at rest last before that
   Step closed_by_broker = kNever;  // transport.close()
   Step told_closed = kNever;       // on_transport_closed(), or its worker died
   bool session_present = false;

@@ -209,6 +209,30 @@ int run_scenarios(const Options& o, const std::vector<sim::Scenario>& scenarios)
   return failures;
 }
 
+// Of one host, or of several; of either if one is chosen by its name.
+std::vector<const std::vector<sim::Scenario>*> all_scenarios(const Options& o) {
+  std::vector<const std::vector<sim::Scenario>*> all;
+  if (!o.cluster) all.push_back(&sim::scenarios());
+  if (!o.cluster && o.scenario.empty()) return all;
+  all.insert(all.end(), {&sim::cluster_scenarios(), &sim::retained_scenarios(), &sim::shared_scenarios(),
+                         &sim::roaming_scenarios()});
+  return all;
+}
+
+// False: there is none of that name; says which there are.
+bool know_scenario(const Options& o) {
+  if (o.scenario.empty()) return true;
+  std::string names;
+  for (const auto* scenarios : all_scenarios(o)) {
+    for (const sim::Scenario& scenario : *scenarios) {
+      if (o.scenario == scenario.name) return true;
+      names += sim::text("\n  ", scenario.name);
+    }
+  }
+  std::fprintf(stderr, "mqtt-sim: no scenario '%s'; there are:%s\n", o.scenario.c_str(), names.c_str());
+  return false;
+}
+
 int run_seeds(const Options& o) {
   int failures = 0;
   const auto begin = std::chrono::steady_clock::now();
@@ -250,7 +274,7 @@ int run_seeds(const Options& o) {
 
 int main(int argc, char** argv) {
   Options options;
-  if (!parse(argc, argv, options)) return 2;
+  if (!parse(argc, argv, options) || !know_scenario(options)) return 2;
   if (__sanitizer_set_death_callback != nullptr) __sanitizer_set_death_callback(last_words);
   std::signal(SIGABRT, [](int) {
     last_words();
@@ -258,14 +282,7 @@ int main(int argc, char** argv) {
   });
   int failures = 0;
   if (options.scenarios || !options.scenario.empty()) {
-    // Of one host, of several, or, by its name, of either.
-    if (!options.cluster) failures += run_scenarios(options, sim::scenarios());
-    if (options.cluster || !options.scenario.empty()) {
-      failures += run_scenarios(options, sim::cluster_scenarios());
-      failures += run_scenarios(options, sim::retained_scenarios());
-      failures += run_scenarios(options, sim::shared_scenarios());
-      failures += run_scenarios(options, sim::roaming_scenarios());
-    }
+    for (const auto* scenarios : all_scenarios(options)) failures += run_scenarios(options, *scenarios);
   }
   if (options.seeds > 0 && options.scenario.empty()) failures += run_seeds(options);
   return failures == 0 ? 0 : 1;

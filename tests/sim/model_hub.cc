@@ -287,6 +287,15 @@ void ModelHub::holder(std::string_view client, Answer<std::string> done) {
       std::move(done)));
 }
 
+void ModelHub::before(std::string_view client, uint64_t epoch, Answer<Claimed> done) {
+  post(make<Claimed>(
+      client.size(),
+      [this, id = std::string(client), epoch] {
+        return RedisModel::Result<Claimed>{cluster::Status::ok, redis_.before(id, epoch)};
+      },
+      std::move(done)));
+}
+
 void ModelHub::mine(uint32_t part, Answer<std::vector<Mine>> done) {
   post(make<std::vector<Mine>>(
       16, [this, part, who = caller_] { return redis_.mine(who, part); }, std::move(done)));

@@ -72,6 +72,7 @@ class ModelHub final : public cluster::Hub, private RedisModel::Listener {
   void withdraw(std::string_view client, uint64_t epoch, Done done) override;
   void release(std::string_view client, uint64_t epoch, Done done) override;
   void holder(std::string_view client, Answer<std::string> done) override;
+  void before(std::string_view client, uint64_t epoch, Answer<cluster::Claimed> done) override;
   uint32_t directory_parts() const override { return RedisModel::kDirectoryParts; }
   void mine(uint32_t part, Answer<std::vector<Mine>> done) override;
   void retain(std::string_view topic, std::string_view value, uint64_t at_least, Answer<uint64_t> done) override;

@@ -28,8 +28,9 @@ bool Oracle::may_be_fenced(const Connection& connection) const {
 
 bool Oracle::out_of_reach(const Connection& connection) const {
   return std::ranges::any_of(world_.hosts(), [&](const auto& host) {
+    const Step since = connection.connect_handed;
     return host->index != connection.process.host && host->lost_lease != 0 &&
-           world_.troubled_since(host->index, connection.connect_handed);
+           (host->lost_lease >= since || world_.troubled_since(host->index, since));
   });
 }
 
@@ -167,6 +168,7 @@ void Oracle::check_one_live() {
     client.split = false;
     if (live == nullptr) {
       client.may_be_lost = client.may_rise = true;
+      if (client.session != nullptr) doubt_session(client, *client.owner);  // the other one may be the one that is left
       continue;
     }
     client.owner = live;

@@ -53,6 +53,7 @@ void Oracle::connack_sent(Connection& connection, const proto::Connack& connack)
   if (!client.split) check_session_present(client, connection, connack.session_present);
   connection.connack_sent = trace_.step();
   connection.connack_number = connects_;
+  connection.quiet_before = world_.last_quiet();
   connection.session_present = connack.session_present;
   // What is present may be a session that somebody unanswered began after ours had ended with its connection.
   const Unanswered others = unanswered(client, connection);
@@ -85,8 +86,10 @@ Oracle::Unanswered Oracle::unanswered(const Client& client, const Connection& co
   Unanswered out;
   for (const Connection* other : client.connections) {
     if (other == &connection || other->connect_handed == kNever || other->connack_sent != kNever) continue;
-    if (client.owner != nullptr && other->over() && other->over_at() < client.owner->connack_sent &&
-        other->over_at() < world_.last_quiet()) {
+    // (Over hosts claims go in the order in which Redis heard of them; what is held by a host it need not hear of.)
+    const Connection* owner = client.owner;
+    const Step settled = owner != nullptr && elsewhere(*owner, *other) ? owner->quiet_before : world_.last_quiet();
+    if (owner != nullptr && other->over() && other->over_at() < owner->connack_sent && other->over_at() < settled) {
       continue;
     }
     out.any = true;
@@ -142,9 +145,11 @@ void Oracle::check_rival(Connection& connection) {
   const bool has_rival =
       std::any_of(client.connections.begin(), client.connections.end(), [&](const Connection* other) {
         if (other == &connection || other->connect_handed == kNever) return false;
-        if (elsewhere(*other, connection) && world_.troubled_since(other->process.host, connection.connect_handed)) {
-          return true;
-        }
+        // One of the two may have been accepted without asking; the other has the higher epoch.
+        const auto troubled = [&](const Connection& c) {
+          return world_.troubled_since(c.process.host, connection.connect_handed);
+        };
+        if (elsewhere(*other, connection) && (troubled(*other) || troubled(connection))) return true;
         if (other->closed_by_broker != kNever && !other->disconnect_handed) return false;
         // The claim of one whose worker died may still come out of that worker's stream.
         const bool died = !other->process.alive;

@@ -223,6 +223,18 @@ std::string RedisModel::holder(std::string_view client) const {
   return it == state_.directory.end() || state_.buried.contains(it->second.holder) ? "" : it->second.holder;
 }
 
+Claimed RedisModel::before(std::string_view client, uint64_t epoch) const {
+  const auto it = state_.directory.find(client);
+  if (it == state_.directory.end()) return {};
+  Entry entry = it->second;
+  forget_buried(entry);
+  Claimed out{0, entry.holder};
+  for (const auto& [number, key] : entry.claims) {
+    if (number < epoch) out = {number, key};
+  }
+  return out;
+}
+
 RedisModel::Result<std::vector<cluster::Hub::Mine>> RedisModel::mine(const Caller& caller, uint32_t part) const {
   if (const Status status = check(caller, false); status != Status::ok) return {status, {}};
   std::vector<cluster::Hub::Mine> out;

@@ -71,6 +71,7 @@ class RedisModel {
   Status withdraw(const Caller& caller, std::string_view client, uint64_t epoch);
   Status release(const Caller& caller, std::string_view client, uint64_t epoch);
   std::string holder(std::string_view client) const;
+  cluster::Claimed before(std::string_view client, uint64_t epoch) const;
   static constexpr uint32_t kDirectoryParts = 4;
   Result<std::vector<cluster::Hub::Mine>> mine(const Caller& caller, uint32_t part) const;
   Result<uint64_t> retain(const Caller& caller, std::string_view topic, std::string_view value, uint64_t at_least);

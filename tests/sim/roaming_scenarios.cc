@@ -89,9 +89,63 @@ void claimants_give_up(Simulation& s, uint64_t variant) {
   }
 }
 
+// While nobody knows of the other host: the session with the lower epoch is the one with the connection.
+void a_client_is_accepted_on_both_hosts(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("sub0", 1, {"w/#"});
+  stage.join("sub1", 4, {"w/#"});
+  Identity& c = stage.join("c", 0);
+  s.world.redis().down();
+  s.steps(50 + variant);
+  const auto connect = [&](uint32_t place, bool clean) {
+    const Connection& made = c.connect(*s.world.live(place), {clean, true, true});
+    s.until([&] { return c.current() == &made; }, "connects");
+  };
+  connect(3, true);
+  connect(variant % 2, false);
+  s.world.redis().up();
+}
+
+// A host that holds the session hands it to another, and cannot ask Redis when the client comes back.
+void a_client_comes_back_while_its_session_leaves(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("sub", 1, {"w/#"});
+  Identity& c = stage.join("c", 0, {"t/#"});
+  const auto connect = [&](uint32_t place) {
+    if (s.world.live(place)->ready) c.connect(*s.world.live(place), {false, true, true});
+  };
+  connect(static_cast<uint32_t>(3 + variant % 2));
+  s.steps(variant);
+  if (variant % 3 != 0) c.drop(*c.connections().back(), true);
+  stage.cut_hub(0);
+  connect(static_cast<uint32_t>(variant / 2 % 2));
+  s.steps(variant % 40);
+  stage.cut_hub(0);
+}
+
+// Claims of three hosts with one worker each that are given up and made anew: whom one claimed it from may have given
+// up, and claimed it once more, behind it.
+void claimants_of_three_hosts_give_up(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("c", 0);
+  for (uint64_t i = 0; i < 18; ++i) {
+    stage.connect("c", 2 * ((i * (1 + variant % 5) + i / 3) % 3));
+    s.steps((variant + i * 7) % 30);
+    const auto& open = stage["c"].connections();
+    if (open.size() > 2 + variant % 4) stage["c"].drop(*open[(variant + i) % open.size()], i % 2 == 0);
+  }
+}
+
 Settings roaming_clients() {
   Settings settings = two_hosts();
   settings.roaming = true;
+  return settings;
+}
+
+Settings three_hosts() {
+  Settings settings = roaming_clients();
+  settings.hosts = 3;
+  settings.workers = 1;
   return settings;
 }
 
@@ -106,6 +160,10 @@ const std::vector<Scenario>& roaming_scenarios() {
       {"redis-is-emptied-while-a-client-roams", 40, roaming_clients(), redis_is_emptied},
       {"redis-is-full-while-a-client-roams", 40, roaming_clients(), redis_has_no_room},
       {"claimants-of-two-hosts-give-up", 60, roaming_clients(), claimants_give_up},
+      {"a-client-is-accepted-on-both-hosts", 20, roaming_clients(), a_client_is_accepted_on_both_hosts},
+      {"a-client-comes-back-while-its-session-leaves", 120, roaming_clients(),
+       a_client_comes_back_while_its_session_leaves},
+      {"claimants-of-three-hosts-give-up", 60, three_hosts(), claimants_of_three_hosts_give_up},
   };
   return all;
 }

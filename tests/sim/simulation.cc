@@ -72,7 +72,7 @@ void Simulation::steps(uint64_t n) {
 
 void Simulation::until(const std::function<bool()>& condition, const char* what) {
   for (uint64_t n = 0; !failed() && !condition(); ++n) {
-    if (n > kPatience) return trace.fail(text("liveness: never ", what, ": ", world.unrest()), {});
+    if (n > kPatience) return trace.fail(text("liveness: never ", what, ": ", world.unrest(), clients.unrest()), {});
     step(kProgress);
   }
 }
@@ -158,7 +158,7 @@ void Simulation::heal() {
 void Simulation::settle() {
   unsigned pauses = 0;
   for (uint64_t n = 0; !failed() && pauses < kRestfulPauses; ++n) {
-    if (n > kPatience) return trace.fail(text("liveness: never comes to rest: ", world.unrest()), {});
+    if (n > kPatience) return trace.fail(text("liveness: never comes to rest: ", world.unrest(), clients.unrest()), {});
     if (quiet()) {
       if (pauses++ == 0) at_rest();
       trace.begin_step();

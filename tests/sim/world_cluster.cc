@@ -196,7 +196,7 @@ void World::run_guest(Host& host) {
     for (const auto& [key, node] : redis_.nodes()) {
       if (!key.starts_with(text("host", host.index, '.'))) continue;
       known = true;
-      if (!node.adopter.empty() && node.gateway == 0) return begin_guest(host, key, node);
+      if (!node.adopter.empty()) return begin_guest(host, key, node);
     }
     host.buried = !known;  // it has never joined, or Redis has lost it
     return;
@@ -221,7 +221,8 @@ void World::begin_guest(Host& host, const std::string& key, const RedisModel::No
   host.guest_of = (*at)->index;
   host.config.redis.node_id = key + '@' + node.adopter;
   trace_.line("!! ", key, " goes on at host ", host.guest_of);
-  for (uint32_t slot = 0; slot + 1 < per_host(); ++slot) {
+  // One that has run at this adopter goes on with its own stores.
+  for (uint32_t slot = 0; node.gateway == 0 && slot + 1 < per_host(); ++slot) {
     store::MemoryStore::Disk& disk = disks_[host.index * per_host() + slot];
     disk.clear();
     const auto copy = node.copies.find(slot);
@@ -405,8 +406,12 @@ std::string World::residue(size_t retained) const {
 
 std::string World::unrest() const {
   std::string out;
-  for (const Process* process : slots_) {
-    if (process == nullptr) continue;
+  for (uint32_t place = 0; place < slots(); ++place) {
+    const Process* process = slots_[place];
+    if (process == nullptr) {
+      if (!host_of(place).buried) out += text("nobody lives in place ", place, "; ");
+      continue;
+    }
     if (!process->ready) out += text(process->name(), " is not ready; ");
     if (process->wants_turn() || !process->inbox.empty()) out += text(process->name(), " has something to do; ");
     if (process->hub == nullptr) continue;
@@ -422,7 +427,8 @@ std::string World::unrest() const {
   }
   for (const auto& wire : wires_) {
     const bool both_live = wire->sides[0].process->alive && wire->sides[1].process->alive;
-    if (both_live && !wire->quiet()) {
+    const auto settled = [](const Wire::Side& s) { return !s.process->alive || s.gone; };
+    if (both_live ? !wire->quiet() : !settled(wire->sides[0]) || !settled(wire->sides[1])) {
       out += text(wire->sides[0].process->name(), " - ", wire->sides[1].process->name(), " is not quiet; ");
     }
   }

@@ -131,6 +131,11 @@ class Gateway final : public Hub::Events {
     CHECK(answer.status == Status::ok);
     return answer.value;
   }
+  Claimed before(std::string_view client, uint64_t epoch) {
+    const auto answer = ask<Claimed>([&](auto done) { hub_->before(client, epoch, done); });
+    CHECK(answer.status == Status::ok);
+    return answer.value;
+  }
   // What it holds, or (false) claims, with which epoch.
   std::map<std::pair<std::string, bool>, uint64_t> mine() {
     std::map<std::pair<std::string, bool>, uint64_t> all;
@@ -624,6 +629,25 @@ void withdrawing_what_others_claim(HubWorld& world) {
   CHECK(b.claim("x").value.previous == c.key);
 }
 
+void who_claimed_before(HubWorld& world) {
+  Gateway a(world, "a", 1);
+  Gateway b(world, "b", 1);
+  Gateway c(world, "c", 1);
+  CHECK(a.before("x", 1) == Claimed{});
+  a.own("x");
+  const uint64_t first = b.claim("x").value.epoch;
+  const uint64_t second = c.claim("x").value.epoch;
+  const uint64_t third = a.claim("x").value.epoch;
+  CHECK(a.before("x", third) == Claimed{second, c.key});
+  CHECK(a.before("x", second) == Claimed{first, b.key});
+  CHECK(a.before("x", first) == Claimed{0, a.key});
+  CHECK(c.withdraw("x", second) == Status::ok);
+  CHECK(c.claim("x").value.epoch > third);
+  CHECK(a.before("x", third) == Claimed{first, b.key});
+  b.hold("x", first);
+  CHECK(a.before("x", third) == Claimed{0, b.key});
+}
+
 // --- retained messages ---
 
 void versions_grow(HubWorld& world) {
@@ -1084,6 +1108,7 @@ const std::vector<HubCheck>& hub_checks() {
       {"a released entry is forgotten", releasing},
       {"what another claims is not forgotten", releasing_what_another_claims},
       {"a withdrawn claim leaves those of others", withdrawing_what_others_claim},
+      {"who claimed before is told, or the holder", who_claimed_before},
       {"versions grow over all topics", versions_grow},
       {"changes arrive in order", changes_arrive},
       {"a change wakes the reader", changes_wake},

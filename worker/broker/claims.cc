@@ -386,8 +386,17 @@ bool Claims::on_stale(std::string_view body) {
 
 void Claims::handle_stale(std::string_view id, uint64_t epoch) {
   session::Session* session = core_.sessions->find(id);
-  if (session != nullptr && !session->arriving && session->epoch < epoch) core_.sessions->forget(*session);
+  if (session != nullptr && !session->arriving && session->epoch < epoch) {
+    core_.takeovers->on_stale(*session);
+    give_way(*session);
+  }
   core_.journal->after_turn([this, name = std::string(id)] { send_release(name, 0); });
+}
+
+// It was accepted here while the cluster could not be asked: what ends with its connection is for all.
+void Claims::give_way(session::Session& session) {
+  if (session.outlet() != nullptr) core_.sessions->settle_before_takeover(session, false);
+  core_.sessions->forget(session);
 }
 
 void Claims::handle_grant(uint64_t number, uint64_t epoch, const std::optional<WorkerId>& holder) {
@@ -414,6 +423,7 @@ void Claims::handle_grant(uint64_t number, uint64_t epoch, const std::optional<W
         core_.sessions->end(*session);
         session = nullptr;
       } else {
+        core_.takeovers->stay(*session);
         core_.shared->on_member_offline(*session);  // until its new connection is answered
       }
     }
@@ -460,13 +470,13 @@ bool Claims::on_state_begin(Peer& from, std::string_view body) {
       report(id, number, Outcome::not_pulled);
       return reader.at_end();
     }
-    if (session::Session* old = core_.sessions->find(claim->id)) core_.sessions->forget(*old);  // out of date
+    if (session::Session* old = core_.sessions->find(claim->id)) give_way(*old);  // out of date
     finish(claims_.find(number), nullptr);
     return reader.at_end();
   }
   // One that we were told is stale, but not yet told of.
   if (session::Session* old = core_.sessions->find(claim->id); old != nullptr && old != claim->incoming) {
-    core_.sessions->forget(*old);
+    give_way(*old);
   }
   if (claim->incoming == nullptr) {
     claim->incoming = &core_.sessions->create(claim->id);

@@ -123,6 +123,8 @@ class Claims final : private session::Directory::Replies {
   void handle_superseded(uint64_t number);
   void handle_refused(uint64_t number);
   void handle_stale(std::string_view id, uint64_t epoch);
+  // Another worker's is newer.
+  void give_way(session::Session& session);
   // Asks the holder; nothing if it is not there: its replacement is asked.
   void pull(uint64_t number, Claim& claim);
   // What is asked of another host is not wanted any more.

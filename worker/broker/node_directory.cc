@@ -136,7 +136,7 @@ void NodeDirectory::hold(const Settled& s) {
       const std::string from = claimed_from(s.id);
       forget(s.id);
       told_(s.id, s.epoch, from);
-      if (held.previous != from) told_(s.id, s.epoch, held.previous);
+      if (held.previous != from) told_(s.id, s.epoch, held.previous);  // it may have come by way of who held it later
     } else {
       kept_(s.id);
       forget(s.id);

@@ -51,8 +51,6 @@ class NodeDirectory {
 
   // The node that had the id when it was claimed for this host; empty: not known (any more).
   std::string claimed_from(std::string_view id) const;
-  // It has not got it: that one has.
-  void note_claimed_from(const std::string& id, const std::string& node) { claimed_[id] = node; }
   void forget(std::string_view id) { claimed_.erase(std::string(id)); }
 
   // Another host has that session, with that epoch: what is here, and may not have been told yet, is older.

@@ -249,7 +249,8 @@ bool NodeExports::on_grant(std::string_view body) {
     say(e, kClaimAnew);
     report(e, number, Outcome::not_pulled);
     exports_.erase(it);
-  } else {
+  } else if (!e.done) {
+    if (e.pulling) restart(e);  // granted anew: it is with another worker here now
     e.epoch = std::max(e.epoch, epoch);
     e.holder = holder;
     pull(number, e);

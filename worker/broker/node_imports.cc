@@ -68,7 +68,7 @@ bool NodeImports::on_pull(const WorkerId& from, std::string_view body) {
   Import import;
   import.worker = from;
   import.claim = reader.get<uint64_t>();
-  import.epoch = reader.get<uint64_t>();
+  import.before = import.epoch = reader.get<uint64_t>();
   import.clean = reader.get<uint8_t>() != 0;
   import.id = reader.text();
   if (!reader.at_end()) return false;
@@ -103,29 +103,6 @@ void NodeImports::reclaim(uint64_t token) {
   imports_.erase(it);
 }
 
-void NodeImports::ask(uint64_t token) {
-  const Import& import = imports_.at(token);
-  if (!core_.gateway->joined()) return;  // on_joined()
-  core_.env.hub->holder(import.id, [this, token](Status status, const std::string& holder) {
-    const auto it = imports_.find(token);
-    if (it == imports_.end() || !it->second.node.empty()) return;
-    if (status == Status::lost) return;
-    Import& found = it->second;
-    if (status == Status::ok && holder == core_.gateway->key()) {
-      // It has come here meanwhile, to another worker: the home tells which.
-      tell_to_reclaim(found);
-      imports_.erase(it);
-    } else if (status != Status::ok || holder.empty()) {
-      tell_not_found(found);
-      imports_.erase(it);
-    } else {
-      found.node = holder;
-      core_.gateway->directory().note_claimed_from(found.id, holder);
-      pull(token, found);
-    }
-  });
-}
-
 // A node whose lease has run out is asked all the same: it may be back in time. Else its adopter is, see
 // on_node_gone().
 void NodeImports::pull(uint64_t token, Import& import) {
@@ -151,10 +128,36 @@ void NodeImports::new_round(Import& import) {
   import.asked.clear();
 }
 
+// Whom it was to be pulled from had claimed it before us, but may have given up since: then it is with, or on its way
+// to, who had claimed it before that.
 void NodeImports::look_again(uint64_t token) {
   Import& import = imports_.at(token);
-  import.node.clear();
-  ask(token);
+  if (!core_.gateway->joined()) return import.node.clear();  // on_joined()
+  core_.env.hub->before(import.id, import.before,
+                        [this, token, asked = import.node](Status status, const cluster::Claimed& before) {
+                          const auto it = imports_.find(token);
+                          if (it == imports_.end() || it->second.node != asked) return;
+                          if (status == Status::lost) return it->second.node.clear();
+                          look_at(it, status == Status::ok ? before : cluster::Claimed{});
+                        });
+}
+
+void NodeImports::look_at(Imports::iterator it, const cluster::Claimed& before) {
+  Import& import = it->second;
+  if (before.previous == import.node && before.epoch != 0) {  // Redis has not heard that it has given up
+    import.before = before.epoch;
+    look_again(it->first);
+  } else if (before.previous == core_.gateway->key()) {
+    // It has come here meanwhile, to another worker: the home tells which.
+    tell_to_reclaim(import);
+    imports_.erase(it);
+  } else if (before.previous.empty() || before.previous == import.node) {
+    tell_not_found(import);
+    imports_.erase(it);
+  } else {
+    import.node = before.previous;
+    pull(it->first, import);
+  }
 }
 
 bool NodeImports::on_cut(const WorkerId& from, std::string_view body) {
@@ -281,7 +284,7 @@ bool NodeImports::on_state(RemoteNode& from, NodeFrame type, std::string_view bo
       }
       if (rest.front() == 0) {
         // Not there: it may have moved on before our question came.
-        look_again_if_moved(token);
+        look_again(token);
         return true;
       }
       new_round(import);
@@ -303,20 +306,6 @@ bool NodeImports::on_state(RemoteNode& from, NodeFrame type, std::string_view bo
     default:
       return false;
   }
-}
-
-void NodeImports::look_again_if_moved(uint64_t token) {
-  if (!core_.gateway->joined()) return look_again(token);
-  core_.env.hub->holder(imports_.at(token).id, [this, token](Status status, const std::string& holder) {
-    const auto it = imports_.find(token);
-    if (it == imports_.end()) return;
-    if (status == Status::ok && (holder.empty() || holder == it->second.node)) {
-      tell_not_found(it->second);
-      imports_.erase(it);
-    } else {
-      look_again(token);
-    }
-  });
 }
 
 bool NodeImports::on_cut_sent(RemoteNode& from, std::string_view body) {
@@ -357,6 +346,7 @@ void NodeImports::on_node_gone(const std::string& key) {
   for (const uint64_t token : again) {
     Import& import = imports_.at(token);
     begin_anew(import);
+    import.node.clear();
     look_again(token);
   }
 }

@@ -73,7 +73,8 @@ class NodeImports {
     uint64_t epoch = 0;
     bool clean = false;
     std::string id;
-    std::string node;             // key; empty: being asked for
+    std::string node;             // key; empty: not known
+    uint64_t before = 0;          // nobody has it who claimed it from this epoch on, up to ours
     bool begun = false;           // state_begin has been passed on
     std::set<std::string> asked;  // nodes that have not said cut_sent
     bool cut_requested = false;
@@ -85,12 +86,12 @@ class NodeImports {
   using Imports = std::map<uint64_t, Import>;  // by token
 
   Imports::iterator find(const WorkerId& worker, uint64_t claim);
-  void ask(uint64_t token);
   void reclaim(uint64_t token);
   void pull(uint64_t token, Import& import);
-  // The session is not where it was looked for: elsewhere, nowhere, or here already.
+  // The session is not where it was looked for, or that node is gone: who claimed it before that may be about to have
+  // it (or had it, and it has come here already); or else it is nowhere.
   void look_again(uint64_t token);
-  void look_again_if_moved(uint64_t token);
+  void look_at(Imports::iterator it, const cluster::Claimed& before);
   // The state comes once more, from the beginning.
   void begin_anew(Import& import);
   static void new_round(Import& import);

@@ -30,6 +30,20 @@ void Takeovers::start_outbound(session::Session& session, const WorkerId& to, ui
   outbound_[{to.incarnation, claim}] = &session;
 }
 
+void Takeovers::stay(session::Session& session) {
+  if (session.outbound) take_back(session);
+}
+
+// After a takeover that is over the claim is not known any more. (The gateway hears from the home.)
+void Takeovers::on_stale(const session::Session& session) {
+  if (!session.outbound || session.outbound->to_slot == core_.gateway_slot()) return;
+  const Outbound& out = *session.outbound;
+  Peer* to = core_.peers->find(WorkerId{out.to_slot, out.to_incarnation});
+  if (to == nullptr) return;
+  bus::Writer(core_.scratch).put<uint64_t>(out.claim);
+  core_.peers->send(*to, bus::FrameType::reclaim, bus::kAckSoon, core_.scratch);
+}
+
 bool Takeovers::on_cut(uint64_t origin, std::string_view body) {
   bus::Reader reader(body);
   const auto owner = reader.get<uint64_t>();

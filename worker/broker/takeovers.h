@@ -44,6 +44,10 @@ class Takeovers {
 
   // At A: state_begin has been sent to `to` (its claim).
   void start_outbound(session::Session& session, const WorkerId& to, uint64_t claim);
+  // At A: its client has come back here, while it was on its way to another host: it stays.
+  void stay(session::Session& session);
+  // At A: it is out of date. Who pulls it from here is to claim it anew, where it is now.
+  void on_stale(const session::Session& session);
   // At B: the session's subscriptions have come from `from` under our claim and are announced. Also again, when `from`
   // is the replacement of a dead A.
   void start_inbound(session::Session& session, const WorkerId& from, uint64_t claim);

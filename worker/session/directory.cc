@@ -10,7 +10,9 @@ void Directory::on_claim(const WorkerId& from, std::string_view id, uint64_t num
   Entry& entry = it->second;
   const Claim claim{from, number, clean, foreign};
   if (foreign != 0) {
-    entry.foreign.push_back(claim);
+    const auto first = entry.foreign.begin() + (entry.serving ? 1 : 0);
+    const auto later = std::find_if(first, entry.foreign.end(), [&](const Claim& c) { return c.foreign > foreign; });
+    entry.foreign.insert(later, claim);
     serve(*it);
     return;
   }
@@ -34,15 +36,16 @@ void Directory::start(Entries::value_type& item, const Claim& claim) {
 
 void Directory::ask(Entries::value_type& item) {
   Entry& entry = item.second;
-  const bool ours = entry.holder && !entry.serving;
-  entry.answers = replies_.ask(item.first, entry.epoch + 1, ours ? entry.holder_epoch : 0);
+  // (It may have gone on here with a higher epoch than that of the host that is to get it.)
+  const bool ours = entry.holder && (!entry.serving || entry.holder_epoch >= entry.foreign.front().foreign);
+  entry.answers = replies_.ask(item.first, std::max(entry.epoch, entry.past) + 1, ours ? entry.holder_epoch : 0);
 }
 
 // While the cluster has given this host the id, its epochs go on from the cluster's, and stay below its next one, which
 // is of a clock in microseconds.
 void Directory::grant(Entry& entry) {
-  entry.epoch =
-      clustered_ && entry.registered ? entry.epoch + 1 : std::max({last_epoch_ + 1, entry.epoch + 1, clock_.wall_us()});
+  const uint64_t next = std::max(entry.epoch, entry.past) + 1;
+  entry.epoch = clustered_ && entry.registered ? next : std::max({last_epoch_ + 1, next, clock_.wall_us()});
   last_epoch_ = std::max(last_epoch_, entry.epoch);
   replies_.grant(entry.transferring->from, entry.transferring->number, entry.epoch,
                  entry.remote ? entry.remote : entry.holder);
@@ -75,7 +78,7 @@ bool Directory::on_foreign_held(Entries::iterator it, const WorkerId& from, uint
     tell_stale(*it, *entry.holder, epoch);
     entry.holder.reset();
     entry.registered = false;
-    entry.epoch = std::max(entry.epoch, epoch);
+    if (!entry.transferring) entry.epoch = std::max(entry.epoch, epoch);
   }
   if (!entry.transferring) {
     settle(it);
@@ -181,6 +184,7 @@ void Directory::on_held(const WorkerId& from, std::string_view id, uint64_t clai
   if (outcome == Outcome::kept || outcome == Outcome::offline) {
     entry.holder = from;
     entry.holder_epoch = entry.epoch;
+    entry.serving = false;  // from whom another host was to get it has it no more: settle() grants it anew
   }
   if (outcome == Outcome::ended) {
     entry.holder.reset();

@@ -133,7 +133,8 @@ class Directory {
     std::optional<WorkerId> answers;  // whom it asked
     bool registered = false;          // the cluster has confirmed that this host holds it
     std::optional<WorkerId> remote;   // the gateway, while a transfer from another host is under way
-    // Claims of other hosts, in the order they came; the first may be under way beside `transferring`, see serve().
+    // Claims of other hosts, in the order in which the cluster decided them; the first may be under way beside
+    // `transferring`, see serve().
     std::vector<Claim> foreign;
     bool serving = false;
     uint64_t served = 0;  // the epoch with which it goes there: what is here with a lower one is out of date then

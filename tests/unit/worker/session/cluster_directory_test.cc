@@ -36,8 +36,9 @@ struct Fixture : Directory::Replies {
   void refused(const WorkerId& to, uint64_t claim) override {
     lines.push_back(name(to) + "#" + std::to_string(claim) + " refused");
   }
-  std::optional<WorkerId> ask(std::string_view, uint64_t, uint64_t) override {
+  std::optional<WorkerId> ask(std::string_view, uint64_t, uint64_t held_here) override {
     lines.push_back("ask");
+    told = held_here;
     return asked;
   }
   void settled(std::string_view, uint64_t at, Outcome outcome) override {
@@ -66,6 +67,7 @@ struct Fixture : Directory::Replies {
   Directory directory;
   Lines lines;
   uint64_t epoch = 0;  // the last one that was told
+  uint64_t told = 0;   // with the last question: what this host holds
   std::optional<WorkerId> asked = kGateway;
 };
 
@@ -278,9 +280,10 @@ TEST_CASE_FIXTURE(
   claim(kB, 2, true);
   answer(Where::unknown);
   held(kB, 2);
+  CHECK(replies() ==
+        Lines{"offline", "gateway#7 holder=A", "ask", "B#2 holder=A", "A stale", "kept", "gateway#7 holder=B"});
   CHECK(epoch > 6000);
-  replies();
-  held(kGateway, 7, Outcome::ended);
+  held(kGateway, 7, Outcome::not_pulled);
   CHECK(replies().empty());
   CHECK(directory.size() == 1);
 }
@@ -304,6 +307,18 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: another host waits for what the c
   CHECK(replies() == Lines{"kept", "gateway#7 holder=A"});
 }
 
+TEST_CASE_FIXTURE(Fixture, "cluster directory: other hosts go in the order of their claims, not of their arrival") {
+  claim(kA, 1);
+  answer(Where::elsewhere, 5000);
+  foreign(7, 6000);
+  foreign(8, 5500);
+  foreign(9, 4000);
+  CHECK(replies() == Lines{"ask", "A#1 holder=gateway", "gateway#9 holder=none"});
+  held(kGateway, 9, Outcome::ended);
+  held(kA, 1);
+  CHECK(replies() == Lines{"kept", "gateway#8 holder=A"});
+}
+
 // Two hosts would else wait for each other.
 TEST_CASE_FIXTURE(Fixture, "cluster directory: another host does not wait for what the cluster decides later") {
   registered();
@@ -324,6 +339,20 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: a connection here goes after the 
   foreign(7, 6000);
   claim(kB, 2);
   CHECK(replies() == Lines{"gateway#7 holder=A", "ask"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: what went on here while another host wanted it is told the cluster") {
+  registered();
+  directory.register_all(kGateway);
+  foreign(7, 6000);
+  claim(kB, 2);
+  CHECK(told == 0);
+  answer(Where::unknown);
+  held(kB, 2);
+  const uint64_t here = epoch;
+  REQUIRE(here > 6000);
+  claim(kA, 3);
+  CHECK(told == here);
 }
 
 TEST_CASE_FIXTURE(Fixture, "cluster directory: what a dead gateway wanted is asked for again by its replacement") {
