@@ -70,6 +70,7 @@ std::string how(ExitStatus status) {
 Master::Master(config::Config config, Options options)
     : config_(std::move(config)),
       options_(std::move(options)),
+      host_start_{base::boottime_ms(), clock_.wall_us()},
       identity_(resolve_identity(config_)),
       data_lock_(take_data_dir(config_, identity_)),
       run_lock_(take_run_dir(config_)),
@@ -152,7 +153,8 @@ void Master::carry_out(const Spawn& action) {
   try {
     incarnations_.reserve(action.incarnation);
     control::BootRecord record{action.slot,     action.incarnation, -1,
-                               pages_fd_.get(), data_lock_.get(),   listeners_.of_slot(action.slot)};
+                               pages_fd_.get(), data_lock_.get(),   listeners_.of_slot(action.slot),
+                               host_start_};
     SpawnedWorker worker = spawn_worker({options_.executable, config_, identity_, std::move(record)});
     open_channel(action.slot, std::move(worker.control));
     log_.info("worker started", {{"worker", slot_name(action.slot)}, {"pid", worker.pid}});

@@ -17,6 +17,7 @@
 #include "shared/base/clock.h"
 #include "shared/base/unique_fd.h"
 #include "shared/config/config.h"
+#include "shared/control/boot.h"
 #include "shared/control/channel.h"
 #include "shared/log/log.h"
 #include "shared/loop/loop.h"
@@ -71,6 +72,7 @@ class Master {
   config::Config config_;
   Options options_;
   base::SystemClock clock_;
+  control::HostStart host_start_;
   Identity identity_;
   base::UniqueFd data_lock_;  // inherited by the workers
   base::UniqueFd run_lock_;

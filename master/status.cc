@@ -14,7 +14,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerStatus, name, listening, state, pid, me
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ExitCount, group, status, count)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(NodeStatus, key, lease_ms, adopter)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ClusterStatus, node_id, redis, state, ready, copied, lease_ms, waiting_bytes,
-                                   outstanding_bytes, missing_servers, nodes)
+                                   outstanding_bytes, missing_servers, unsure_sessions, nodes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Status, version, config_file, pid, started, now, load_average, groups, all_ready,
                                    workers, exits, cluster)
 
@@ -96,6 +96,7 @@ std::string cluster_tables(const ClusterStatus& cluster) {
                             "unanswered:" + human_bytes(cluster.outstanding_bytes), "redis:" + cluster.redis}};
   if (cluster.missing_servers != 0)
     rows[0].push_back("inbox servers missing:" + std::to_string(cluster.missing_servers));
+  if (cluster.unsure_sessions != 0) rows[0].push_back("unsure sessions:" + std::to_string(cluster.unsure_sessions));
   std::string out = align(rows);
   rows = {{"node", "lease", "adopted_by"}};
   for (const NodeStatus& node : cluster.nodes) {

@@ -63,6 +63,7 @@ struct ClusterStatus {
   uint64_t waiting_bytes = 0;      // for other hosts
   uint64_t outstanding_bytes = 0;  // calls to Redis without an answer
   uint64_t missing_servers = 0;    // Redis servers with inboxes that are not there
+  uint64_t unsure_sessions = 0;    // may have gone on at another host, which Redis will tell
   std::vector<NodeStatus> nodes;
   bool operator==(const ClusterStatus&) const = default;
 };

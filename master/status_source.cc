@@ -107,6 +107,9 @@ ClusterStatus StatusSource::cluster() const {
   status.state = name(now);
   status.ready = now == FanOut::up;
   status.copied = copied();
+  for (uint32_t worker = 0; worker < slot; ++worker) {
+    status.unsure_sessions += pages_.slot(worker).get(Gauge::sessions_unsure);
+  }
   if (supervisor_.pid(slot) == 0) return status;
   const metrics::PageRef page = pages_.slot(slot);
   status.lease_ms = page.get(Gauge::cluster_lease_ms);

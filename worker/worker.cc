@@ -54,6 +54,7 @@ Worker::Worker(control::Boot boot, logging::Log& log)
       store_(open_store()),
       null_store_([this] { wake_.send(); }),
       hub_(open_hub()),
+      lease_file_(boot_.config.data_dir),
       connections_(context_, [this](connection::ClientTransport& transport) { return broker_.open_client(transport); }),
       broker_(environment()),
       bus_(context_, {boot_.slot, boot_.incarnation}, boot_.config.run_dir + "/bus", *this),
@@ -130,6 +131,9 @@ broker::Environment Worker::environment() {
   e.on_nodes = [this](const cluster::Membership& membership, bool calm) { tell_nodes(membership, calm); };
   e.adopts = is_gateway() && !boot_.config.is_guest();
   e.on_buried = [this] { channel_.send(control::Buried{}); };
+  e.on_lease = [this](uint64_t ms) { note_lease(ms); };
+  // A replaced process finds what the gateway has noted since its host began.
+  if (!lease_file_.ran_at(boot_.host_start.boottime_ms)) e.unsure_until_us = boot_.host_start.wall_us;
   return e;
 }
 
@@ -162,6 +166,12 @@ void Worker::tell_nodes(const cluster::Membership& membership, bool calm) {
     message.nodes.push_back({node.key, node.remaining_ms, node.adopter});
   }
   channel_.send(message);
+}
+
+void Worker::note_lease(uint64_t ms) {
+  const bool noted = lease_file_.note(base::boottime_ms() + ms);
+  if (!noted && lease_noted_) log_.warn("the lease cannot be noted in the data directory", {});
+  lease_noted_ = noted;
 }
 
 void Worker::report_store() {

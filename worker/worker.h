@@ -19,6 +19,7 @@
 #include "shared/base/byte_chain.h"
 #include "shared/base/clock.h"
 #include "shared/base/random.h"
+#include "shared/cluster/lease_file.h"
 #include "shared/control/boot.h"
 #include "shared/control/channel.h"
 #include "shared/log/log.h"
@@ -65,6 +66,7 @@ class Worker final : net::BusEndpoint {
   void tell_nodes(const cluster::Membership& membership, bool calm);
   std::unique_ptr<redis::RedisHub> open_hub();
   // What the store has done since the last time, for the page and the log.
+  void note_lease(uint64_t ms);
   void report_store();
   // The same of the hub, for the page.
   void report_hub();
@@ -111,6 +113,8 @@ class Worker final : net::BusEndpoint {
   std::unique_ptr<store::RocksStore> store_;  // the gateway's is null: it keeps nothing
   store::NullStore null_store_;
   std::unique_ptr<redis::RedisHub> hub_;  // the gateway's only
+  const cluster::LeaseFile lease_file_;
+  bool lease_noted_ = true;
   redis::RedisHub::Statistics hub_reported_;
   store::RocksStore::Statistics store_reported_;
   store::Health store_health_ = store::Health::ok;

@@ -17,5 +17,8 @@ MonoMs SystemClock::now_ms() const {
 WallUs SystemClock::wall_us() const {
   return read_us(CLOCK_REALTIME);
 }
+uint64_t boottime_ms() {
+  return read_us(CLOCK_BOOTTIME) / 1000;
+}
 
 }  // namespace base

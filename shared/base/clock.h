@@ -24,4 +24,7 @@ class SystemClock final : public Clock {
   WallUs wall_us() const override;
 };
 
+// CLOCK_BOOTTIME: goes on while the machine is suspended.
+uint64_t boottime_ms();
+
 }  // namespace base

@@ -49,6 +49,7 @@ base::UniqueFd write_boot_record(const config::Config& config, const BootRecord&
   json["control"] = record.control;
   json["metrics"] = record.metrics;
   json["lock"] = record.lock;
+  json["host_start"] = {{"boottime_ms", record.host_start.boottime_ms}, {"wall_us", record.host_start.wall_us}};
   json["listeners"] = Json::array();
   for (const auto& [fd, listen] : record.listeners) json["listeners"].push_back({{"fd", fd}, {"url", listen.url}});
   json["file"] = config.file;
@@ -79,6 +80,10 @@ Boot read_boot_record(int descriptor) {
   boot.slot = json.at("slot").get<uint32_t>();
   if (boot.slot >= boot.config.process_count()) throw std::runtime_error("there is no such slot");
   boot.incarnation = json.at("incarnation").get<uint64_t>();
+  if (json.contains("host_start")) {  // not from a master of an older binary
+    const Json& start = json.at("host_start");
+    boot.host_start = {start.at("boottime_ms").get<uint64_t>(), start.at("wall_us").get<uint64_t>()};
+  }
   boot.control = take_descriptor(json.at("control"));
   boot.metrics = take_descriptor(json.at("metrics"));
   boot.lock = take_descriptor(json.at("lock"));

@@ -24,6 +24,12 @@ struct ListeningSocket {
   config::Listen listen;
 };
 
+// When the host's processes were begun, all of them: its master's start.
+struct HostStart {
+  uint64_t boottime_ms = 0;  // 0: not known
+  uint64_t wall_us = 0;
+};
+
 struct Boot {
   config::Config config;
   uint32_t slot = 0;         // 0 .. config.process_count()-1; in a cluster the last is the gateway's
@@ -32,6 +38,7 @@ struct Boot {
   base::UniqueFd metrics;    // memfd with the pages of all slots, see shared/metrics/page.h
   base::UniqueFd lock;       // the instance lock's descriptor; held open, never used
   std::vector<ListeningSocket> listeners;
+  HostStart host_start;
 };
 
 // Reads MQTT_MASTER_BOOT. nullopt: the variable is not set, so this process is no worker. Exits with kExitFatal and a

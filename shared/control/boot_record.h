@@ -20,6 +20,7 @@ struct BootRecord {
   int metrics = -1;
   int lock = -1;
   std::vector<std::pair<int, config::Listen>> listeners;
+  HostStart host_start;
 };
 
 // A sealed memfd that holds the record. Throws std::system_error.

@@ -106,7 +106,8 @@ inline constexpr uint32_t kPageMagic = 0x4D514D50;  // "MQMP"
   X(cluster_adopting, "dead hosts whose sessions this one is taking over")                           \
   X(retained_tombstones, "deletions of retained messages that are remembered")                       \
   X(retained_unconfirmed, "retained messages and deletions that Redis has not confirmed")            \
-  X(retained_unsynchronised, "workers whose retained messages are not yet those of the cluster")
+  X(retained_unsynchronised, "workers whose retained messages are not yet those of the cluster")     \
+  X(sessions_unsure, "sessions that may have gone on at another host, which Redis will tell")
 
 enum class Counter : uint32_t {
 #define X(name, help) name,

@@ -63,6 +63,7 @@ std::optional<proto::QoS> qos_of(unsigned bits) {
 
 // Bits of the flags of one record.
 constexpr uint8_t kSessionWill = 1;
+constexpr uint8_t kSessionUncopied = 2;
 constexpr uint8_t kWillRetain = 4;
 constexpr uint8_t kWillExpiry = 8;
 constexpr uint8_t kNoLocal = 4;
@@ -371,11 +372,15 @@ void encode(std::string& out, const SessionRecord& session) {
   put(out, session.expiry_interval);
   put(out, session.disconnected_at);
   put(out, session.next_packet_id);
-  put(out, session.will ? kSessionWill : uint8_t{0});
+  const bool uncopied = session.uncopied_us != 0;
+  put(out, static_cast<uint8_t>((session.will ? kSessionWill : 0) | (uncopied ? kSessionUncopied : 0)));
   put_text(out, session.client_id);
   if (session.will) put_will(out, *session.will);
   put(out, static_cast<uint32_t>(session.marks.size()));
   for (const Mark& mark : session.marks) put_mark(out, mark);
+  if (!uncopied) return;
+  put(out, session.uncopied_us);
+  put(out, session.uncopied_from);
 }
 
 bool decode(std::string_view value, SessionRecord& session) {
@@ -386,10 +391,16 @@ bool decode(std::string_view value, SessionRecord& session) {
   session.disconnected_at = reader.get<uint64_t>();
   session.next_packet_id = reader.get<uint16_t>();
   const auto flags = reader.get<uint8_t>();
-  if (flags > kSessionWill) return false;
+  if (flags > (kSessionWill | kSessionUncopied)) return false;
   session.client_id = reader.text();
   if ((flags & kSessionWill) != 0 && !get_will(reader, session.will.emplace())) return false;
-  return get_marks(reader, value.size(), session.marks) && reader.at_end();
+  if (!get_marks(reader, value.size(), session.marks)) return false;
+  if ((flags & kSessionUncopied) != 0) {
+    session.uncopied_us = reader.get<uint64_t>();
+    session.uncopied_from = reader.get<uint64_t>();
+    if (session.uncopied_us == 0) return false;
+  }
+  return reader.at_end();
 }
 
 void encode(std::string& out, const SubscriptionRecord& subscription) {
@@ -512,17 +523,25 @@ void encode_pending(std::string& out, Purpose purpose, std::string_view group, s
   append_message(out, message, now);
 }
 
+void encode_unsure(std::string& out, uint64_t epoch, const bus::Message& message, const Now& now) {
+  out.clear();
+  put(out, static_cast<uint8_t>(Purpose::publish_unsure));
+  put(out, epoch);
+  append_message(out, message, now);
+}
+
 bool decode(std::string_view value, PendingRecord& pending, const Now& now) {
   pending = {};
   Reader reader(value);
   const auto purpose = reader.get<uint8_t>();
-  if (purpose > static_cast<uint8_t>(Purpose::shared_far)) return false;
+  if (purpose > static_cast<uint8_t>(Purpose::publish_unsure)) return false;
   pending.purpose = static_cast<Purpose>(purpose);
   if (is_shared(pending.purpose)) {
     pending.group = reader.text();
     pending.filter = reader.text();
   }
   if (pending.purpose == Purpose::shared_far) pending.node = reader.text();
+  if (pending.purpose == Purpose::publish_unsure) pending.epoch = reader.get<uint64_t>();
   pending.message = get_message(reader, now);
   return static_cast<bool>(pending.message);
 }

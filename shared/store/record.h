@@ -126,6 +126,10 @@ struct SessionRecord {
   uint16_t next_packet_id = 1;
   std::optional<WillRecord> will;
   std::vector<Mark> marks;
+  // In a cluster: since when, by the wall clock, messages are stored that are not in the host's copy, and the position
+  // of the first. 0: there are none since the copy was whole last (LifeRecord).
+  uint64_t uncopied_us = 0;
+  uint64_t uncopied_from = 0;
 };
 void encode(std::string& out, const SessionRecord& session);
 bool decode(std::string_view value, SessionRecord& session);
@@ -193,8 +197,15 @@ bool decode(std::string_view value, DeliveryRecord& delivery, const Now& now);
 
 // What waits for a dead worker, or is accepted and not yet routed.
 // publish_placed: as publish, but every shared group that wants the message has it. shared_far: as shared, for members
-// of another host.
-enum class Purpose : uint8_t { publish = 0, retain = 1, shared = 2, publish_placed = 3, shared_far = 4 };
+// of another host. publish_unsure: as publish, if its session has not gone on at another host.
+enum class Purpose : uint8_t {
+  publish = 0,
+  retain = 1,
+  shared = 2,
+  publish_placed = 3,
+  shared_far = 4,
+  publish_unsure = 5
+};
 inline constexpr bool is_shared(Purpose purpose) {
   return purpose == Purpose::shared || purpose == Purpose::shared_far;
 }
@@ -203,10 +214,12 @@ struct PendingRecord {
   std::string group;   // purposes shared, shared_far
   std::string filter;  // purposes shared, shared_far
   std::string node;    // purpose shared_far: the host that was chosen; empty: none yet
+  uint64_t epoch = 0;  // purpose publish_unsure: the session's
   bus::MessageRef message;
 };
 void encode_pending(std::string& out, Purpose purpose, std::string_view group, std::string_view filter,
                     const bus::Message& message, const Now& now, std::string_view node = {});
+void encode_unsure(std::string& out, uint64_t epoch, const bus::Message& message, const Now& now);
 bool decode(std::string_view value, PendingRecord& pending, const Now& now);
 
 void encode_number(std::string& out, uint64_t number);  // R (0), K

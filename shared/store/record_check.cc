@@ -140,7 +140,7 @@ std::string problem_of(std::string_view bytes, std::string_view value) {
   switch (key->kind) {
     case Kind::meta:
       if (LifeRecord life; key->text == "life") return decode(value, life) ? "" : "its value is malformed";
-      return key->text == "alive" || key->text == "cluster" ? number_problem(value) : "";
+      return key->text == "alive" || key->text == "cluster" || key->text == "accepted" ? number_problem(value) : "";
     case Kind::session:
       return session_problem(value);
     case Kind::subscription:

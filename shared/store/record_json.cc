@@ -58,7 +58,8 @@ Enum named(const Json& json, const std::string_view (&names)[N]) {
 }
 
 constexpr std::string_view kProgress[] = {"queued", "sent", "released"};
-constexpr std::string_view kPurposes[] = {"publish", "retain", "shared", "publish_placed", "shared_far"};
+constexpr std::string_view kPurposes[] = {"publish",        "retain",     "shared",
+                                          "publish_placed", "shared_far", "publish_unsure"};
 
 // --- parts of records ---
 
@@ -149,6 +150,7 @@ void session_json(Json& json, const Key& key, std::string_view value) {
     json["marks"].push_back(
         {{"slot", mark.slot}, {"incarnation", mark.incarnation}, {"kind", mark.kind}, {"sequence", mark.sequence}});
   }
+  if (s.uncopied_us != 0) json["uncopied"] = {{"since_us", s.uncopied_us}, {"from", s.uncopied_from}};
 }
 
 void session_from(const Json& json, ImportedRecord& out) {
@@ -162,6 +164,10 @@ void session_from(const Json& json, ImportedRecord& out) {
   for (const Json& mark : json.at("marks")) {
     s.marks.push_back({number_of<uint32_t>(mark.at("slot")), number_of<uint64_t>(mark.at("incarnation")),
                        number_of<uint8_t>(mark.at("kind")), number_of<uint64_t>(mark.at("sequence"))});
+  }
+  if (json.contains("uncopied")) {
+    s.uncopied_us = number_of<uint64_t>(json.at("uncopied").at("since_us"));
+    s.uncopied_from = number_of<uint64_t>(json.at("uncopied").at("from"));
   }
   session_key(out.key, number_of<uint64_t>(json.at("sid")));
   encode(out.value, s);
@@ -260,11 +266,15 @@ void pending_json(Json& json, std::string_view value) {
     json["filter"] = text_json(p.filter);
   }
   if (p.purpose == Purpose::shared_far) json["node"] = text_json(p.node);
+  if (p.purpose == Purpose::publish_unsure) json["epoch"] = p.epoch;
   json["message"] = message_json(*p.message);
 }
 
 void pending_from(const Json& json, ImportedRecord& out) {
   const auto purpose = named<Purpose>(json.at("purpose"), kPurposes);
+  if (purpose == Purpose::publish_unsure) {
+    return encode_unsure(out.value, number_of<uint64_t>(json.at("epoch")), *message_of(json.at("message")), kAsStored);
+  }
   const bool shared = is_shared(purpose);
   encode_pending(out.value, purpose, shared ? text_of(json.at("group")) : "", shared ? text_of(json.at("filter")) : "",
                  *message_of(json.at("message")), kAsStored,

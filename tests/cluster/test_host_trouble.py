@@ -199,6 +199,49 @@ def test_gateway_and_worker_that_begin_while_a_host_and_redis_are_down_lose_noth
             assert {client.receive(timeout=30).payload for _ in range(3)} == {b"before", b"1", b"2"}
 
 
+def rises_without_redis(host, redis):
+    """It is started while Redis is away, and accepts clients."""
+    redis.kill()
+    host.start()
+
+
+def test_host_that_rises_without_redis_resumes_nothing_that_may_be_elsewhere(cluster):
+    """It has been adopted and does not know: sessions are refused until Redis says, and each will fires once."""
+    with Redis(appendonly="yes") as redis:
+        c = cluster(hosts=2, redis=redis)
+        a, b = c
+        b.connect("c", **DURABLE).subscribe("q", qos=1)
+        b.connect("w", **DURABLE).subscribe("will/#", qos=2)
+        b.connect("brief", will=Will("will/brief", b"gone", qos=2))
+        c.copied()
+        b.kill()
+        a.sees(a)
+        watcher = returned(a, "w")
+        watcher.receive(payload=b"gone", timeout=ADOPTION_TIMEOUT)
+        rises_without_redis(b, redis)
+        b.connect("c", expect=Reason.SERVER_UNAVAILABLE, **DURABLE)
+        assert b.status()["cluster"]["unsure_sessions"] >= 2
+        assert not b.connect("brief").connack.session_present
+        b.connect("p").publish("q", b"1", qos=1)  # for the session that may be here
+        redis.start()
+        returned(b, "c").receive(payload=b"1", timeout=30)
+        watcher.expect_nothing()
+
+
+def test_host_that_rises_without_redis_in_time_resumes_its_sessions(cluster):
+    """Before its lease has run out nobody has adopted it."""
+    with Redis(appendonly="yes") as redis:
+        c = cluster(hosts=2, redis=redis, sections={"redis": {"lease": 60}})
+        b = c.hosts[1]
+        b.connect("c", **DURABLE).subscribe("q", qos=1)
+        c.copied()
+        b.kill()
+        rises_without_redis(b, redis)
+        assert b.connect("c", **DURABLE).connack.session_present
+        assert b.status()["cluster"]["unsure_sessions"] == 0
+        redis.start()
+
+
 def test_host_that_stops_and_starts_within_its_lease_keeps_its_sessions(cluster):
     c = cluster(hosts=2)
     a, b = c

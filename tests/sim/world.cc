@@ -81,6 +81,8 @@ broker::Environment World::environment(Process& process) {
   e.on_fenced = [&process] { process.fenced = true; };
   e.adopts = process.is_gateway && !host.gone;
   e.on_buried = [&host] { host.buried = true; };
+  e.on_lease = [this, &host](uint64_t ms) { host.lease_until = clock_.now_ms() + ms; };
+  if (settings_.clustered && host.lease_until <= host.started) e.unsure_until_us = host.started_us;
   e.on_ready = [this, &process] {
     process.ready = true;
     trace_.line("!! ", process.name(), " is ready");

@@ -251,7 +251,10 @@ void World::note_copies(Host& host) {
 }
 
 void World::revive_host(uint32_t index) {
-  hosts_[index]->down = false;
+  Host& host = *hosts_[index];
+  host.down = false;
+  host.started = clock_.now_ms();
+  host.started_us = host.clock.wall_us();
   trace_.line("!! host ", index, " starts again");
   for (uint32_t place = index * per_host(); place < (index + 1) * per_host(); ++place) {
     if (slots_[place] == nullptr) start(place);

@@ -75,6 +75,7 @@ void BrokerWorld::start(uint32_t slot) {
   e.page = metrics::PageRef(&worker->page);
   e.page_of = [this](uint32_t s) { return metrics::PageRef(&workers_[s]->page); };
   e.link_credit = options_.link_credit;
+  e.unsure_until_us = unsure_until_us;
   e.flush_link = [this, id = id(slot)](uint32_t to, bus::Link& link) { write(id, to, link); };
   e.on_ready = [w = worker.get()] { w->ready = true; };
   worker->broker = std::make_unique<broker::Broker>(e);
@@ -275,6 +276,7 @@ void BrokerClient::connect(const std::string& id, const Terms& terms) {
   packet.clean_start = terms.clean;
   if (terms.expiry != 0) packet.properties.session_expiry_interval = terms.expiry;
   if (terms.receive_maximum != 0) packet.properties.receive_maximum = terms.receive_maximum;
+  if (!terms.will.empty()) packet.will = proto::Will{proto::QoS::at_least_once, false, terms.will, {}, {}};
   std::string bytes;
   encode(packet, bytes);
   send(bytes);

@@ -74,6 +74,7 @@ class BrokerWorld {
 
   ManualClock clock;
   base::ChunkPool pool;
+  uint64_t unsure_until_us = 0;  // broker::Environment, of who is started from now on
 
  private:
   friend class BrokerClient;
@@ -123,6 +124,7 @@ class BrokerClient final : public connection::ClientTransport {
     bool clean = true;
     uint32_t expiry = 0;  // seconds
     uint16_t receive_maximum = 0;
+    std::string_view will = {};  // its topic
   };
   // CONNECT and everything that follows from it; the CONNACK is left to received().
   void connect(const std::string& id, const Terms& terms);

@@ -128,7 +128,8 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       if (connection::MqttClient* client = clients_.find(ref)) client->continue_parsing();
     }
     more_work_ = retained_.run_slice() || !deferred_.empty();
-    if (peers_.ready() && told_ && !recovered_ && !departures_.holding() && (!gateway_ || gateway_->recovered())) {
+    if (peers_.ready() && told_ && !recovered_ && !departures_.holding() && !accepted_.waits() &&
+        (!gateway_ || gateway_->recovered())) {
       recovered_ = true;
       peers_.for_each([this](Peer& peer) { peers_.send(peer, bus::FrameType::recovered, bus::kAckSoon, {}); });
       on_recovered();
@@ -344,6 +345,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     interest_.sync_to(peer);
     if (gateway_) gateway_->shares().sync_to(peer);
     claims_.sync_to(peer);
+    if (!gateway_) life_.sync_to(peer);
     takeovers_.sync_to(peer);
     claims_.resend_to(peer);
     claims_.on_peer_linked(peer);
@@ -402,6 +404,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       return;
     }
     claims_.on_ready();
+    life_.on_ready();
     accepted_.on_ready();
     shared_.on_ready();
     peers_.for_each([&](Peer& peer) {
@@ -493,9 +496,9 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         if (gateway_) return gateway_->strays().on_worker_stray(body);
         return from_gateway(peer) && strays_.on_stray(body);
       case FrameType::life:
-        return from_gateway(peer) && life_.on_life(body);
+        return from_gateway(peer) ? life_.on_life(body) : !gateway_ && life_.on_peer_life(peer, body);
       case FrameType::cluster_joined:
-        claims_.on_cluster_joined(peer.id);
+        claims_.on_cluster_joined();
         return body.empty();
       case FrameType::claim_refused:
         return claims_.on_claim_refused(peer.id, body);
@@ -586,6 +589,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     self.retained_.home().sweep();
     if (self.clients_.size() != 0) self.records_.write_alive();
     self.life_.note_copied();
+    if (self.life_.unsure_until() != 0) self.life_.show();
     self.peers_.close_held_back();
     self.interest_.far().on_tick();
     uint64_t waiting = 0;

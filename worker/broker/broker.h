@@ -58,6 +58,11 @@ struct Environment {
   // Called by end_of_turn() for every link that has bytes waiting: write what the kernel takes now
   // (link->gather / on_written). May be called for links that are not connected (do nothing then).
   std::function<void(uint32_t slot, bus::Link& link)> flush_link;
+  // Of the gateway's slot only: Redis has confirmed the lease, which runs for so many milliseconds from now.
+  std::function<void(uint64_t ms)> on_lease;
+  // In a cluster: what is stored with an epoch up to this one may have gone on at another host, since all of this one
+  // stood still until then, and its lease had run out; until Redis says (HostLife). 0: it has not.
+  uint64_t unsure_until_us = 0;
   // The gateway's life in the cluster has ended: the process must end, and another begin.
   std::function<void()> on_fenced;
   // All links are synchronised: start accepting clients. Called once.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "shared/base/check.h"
+#include "worker/broker/host_life.h"
 #include "worker/broker/journal.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/records.h"
@@ -108,6 +109,13 @@ void Claims::on_ready() {
     if (core_.peers->find(claim.from) == nullptr) continue;
     directory_.on_claim(claim.from, claim.id, claim.number, claim.clean, claim.foreign);
   }
+  joined_ = core_.config.clustered();
+  on_life_settled();
+}
+
+void Claims::on_life_settled() {
+  if (!joined_ || !core_.peers->ready() || !core_.life->settled()) return;
+  joined_ = false;
   const Peer* gateway = core_.peers->find(core_.gateway_slot());
   directory_.register_all(gateway == nullptr ? std::nullopt : std::optional(gateway->id));
 }
@@ -199,10 +207,13 @@ void Claims::refused(const WorkerId& to, uint64_t number) {
 
 // --- the cluster's directory ---
 
-// Not there: its replacement says when it has joined.
+// Not there, or it would be told what is about to be given up: on_life_settled().
 std::optional<WorkerId> Claims::ask(std::string_view id, uint64_t at_least, uint64_t held) {
   Peer* gateway = core_.peers->find(core_.gateway_slot());
-  if (gateway == nullptr) return std::nullopt;
+  joined_ = joined_ || core_.life->unsettled();
+  if (gateway == nullptr || core_.life->unsettled()) return std::nullopt;
+  // What is unsure is not told of: if another host has it that counts.
+  if (held <= core_.life->unsure_until()) held = 0;
   bus::Writer(core_.scratch).put<uint64_t>(at_least).put<uint64_t>(held).text(id);
   core_.peers->send(*gateway, bus::FrameType::cluster_claim, bus::kAckSoon, core_.scratch);
   return gateway->id;
@@ -243,8 +254,9 @@ bool Claims::on_cluster_registered(std::string_view body) {
   return true;
 }
 
-void Claims::on_cluster_joined(const WorkerId& gateway) {
-  if (core_.peers->ready()) directory_.register_all(gateway);
+void Claims::on_cluster_joined() {
+  joined_ = true;
+  on_life_settled();
 }
 
 bool Claims::on_held(const WorkerId& from, std::string_view body) {

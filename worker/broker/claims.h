@@ -77,7 +77,12 @@ class Claims final : private session::Directory::Replies {
   bool on_cluster_granted(const WorkerId& from, std::string_view body);
   bool on_cluster_registered(std::string_view body);
   // It can reach the other hosts now.
-  void on_cluster_joined(const WorkerId& gateway);
+  void on_cluster_joined();
+  // HostLife::settled() may have become true.
+  void on_life_settled();
+
+  // HostLife::unsure_until() is another one.
+  void set_unsure_until(uint64_t epoch) { directory_.set_unsure_until(epoch); }
 
   size_t pending() const { return claims_.size(); }
   size_t directory_size() const { return directory_.size(); }
@@ -140,6 +145,7 @@ class Claims final : private session::Directory::Replies {
   uint64_t next_number_ = 1;
   uint64_t doubts_ = 0;
   uint64_t settled_ = 0;  // the last of them that was, or is being, settled
+  bool joined_ = false;   // all that is held is to be told the cluster
   Map claims_;
   std::vector<EarlyClaim> early_;
   struct EarlyLeft {  // what the cluster has of this host, and was shown before this worker was ready

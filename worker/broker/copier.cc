@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "shared/store/record.h"
+#include "worker/broker/accepted.h"
 #include "worker/broker/far_interest.h"
 #include "worker/broker/host_life.h"
 #include "worker/broker/journal.h"
@@ -33,6 +34,10 @@ void Copier::begin() {
 }
 
 void Copier::end() {
+  uint64_t accepted_to = core_.accepted->next_number();
+  for (const Sent& sent : sent_) {
+    if (sent.accepted != 0) accepted_to = std::min(accepted_to, sent.accepted);
+  }
   if (whole_) {
     std::unordered_map<uint64_t, uint64_t> not_copied;
     for (const Sent& sent : sent_) {
@@ -47,7 +52,7 @@ void Copier::end() {
   keys_.clear();
   fresh_.clear();
   core_.page.set(metrics::Gauge::cluster_copy_whole, 0);
-  core_.life->on_copy_ended();
+  core_.life->on_copy_ended(accepted_to);
   core_.journal->run_completed();
 }
 
@@ -65,7 +70,7 @@ void Copier::send(CopyStep step, const store::Batch& batch, Sent sent) {
 void Copier::add(const store::Batch& batch, uint64_t number) {
   if (round_ == 0) return;
   store::Batch copied;
-  Sent sent{number, 0, {}, 0};
+  Sent sent{number, 0, {}, 0, 0};
   batch.for_each([&](bool erase, std::string_view key, std::string_view value) {
     if (!is_copied(key)) return;
     if (erase) {
@@ -74,6 +79,9 @@ void Copier::add(const store::Batch& batch, uint64_t number) {
       copied.put(key, value);
       if (whole_ && key[0] == static_cast<char>(store::Kind::delivery)) {
         if (const auto parts = store::parse_key(key)) sent.queued.emplace_back(parts->sid, parts->number);
+      }
+      if (sent.accepted == 0 && key[0] == static_cast<char>(store::Kind::accepted)) {
+        if (const auto parts = store::parse_key(key)) sent.accepted = parts->number;
       }
     }
     if (read_) return;
@@ -112,7 +120,7 @@ void Copier::run() {
   const bool more = core_.env.store->read_on(after_, kPiece, [&](std::string_view key, std::string_view value) {
     if (is_copied(key) && !fresh_.contains(std::string(key))) piece.put(key, value);
   });
-  if (!piece.empty()) send(CopyStep::batch, piece, {0, piece.bytes(), {}, 0});
+  if (!piece.empty()) send(CopyStep::batch, piece, {0, piece.bytes(), {}, 0, 0});
   if (more) return;
   read_ = true;
   keys_.clear();

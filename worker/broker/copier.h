@@ -62,7 +62,8 @@ class Copier {
     uint64_t number = 0;  // the last batch of the journal that it brings, or a step before it; 0: none
     size_t bytes = 0;     // of a piece
     std::vector<std::pair<uint64_t, uint64_t>> queued;  // sid and position of the messages that a batch stores
-    uint64_t us = 0;  // wall clock: what was stored until then is in it, or in a step before it
+    uint64_t accepted = 0;  // the lowest number of what a batch stores as accepted (Accepted); 0: nothing
+    uint64_t us = 0;        // wall clock: what was stored until then is in it, or in a step before it
   };
   void begin();
   void end();

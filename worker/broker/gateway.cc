@@ -136,6 +136,7 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
   }
   renew_at_ = std::max(renew_at_, core_.now() + lease_ms_ / kRenewals);
   lease_until_ = sent + lease_ms_ - lease_ms_ / kMarginPart;
+  if (core_.env.on_lease && lease_until_ > core_.now()) core_.env.on_lease(lease_until_ - core_.now());
   const bool redis_lost = cluster_ != 0 && cluster_ != membership.cluster_id;
   cluster_ = membership.cluster_id;
   if (redis_lost) on_redis_lost();
@@ -419,7 +420,7 @@ void Gateway::open_if_known() {
   if (knows_all_) {
     for (const Waiting& held : std::exchange(held_, {})) {
       if (!held.message) {
-        if (RemoteNode* to = find(held.to)) append_cut(*to, held.cut);
+        if (RemoteNode* to = find(held.to)) append_behind(*to, held.type, held.body);
         continue;
       }
       core_.tickets->resume(held.ticket);
@@ -666,7 +667,7 @@ std::optional<bool> Gateway::on_peer_frame(Peer& from, bus::FrameType type, std:
 
 void Gateway::forward(const bus::MessageRef& message) {
   if (!knows_all_ && in_stream(*message)) {  // what waited for a gateway: nobody knows yet for whom
-    held_.push_back({message, core_.tickets->wait(), {}, {}});
+    held_.push_back({message, core_.tickets->wait(), {}, {}, {}});
     return;
   }
   targets_.clear();
@@ -689,14 +690,14 @@ void Gateway::forward(const bus::MessageRef& message) {
   }
   if (heard_all_ || !in_stream(*message)) return;
   for_each([&](RemoteNode& remote) {
-    if (unheard(remote)) remote.waiting.push_back({message, core_.tickets->wait(), {}, {}});
+    if (unheard(remote)) remote.waiting.push_back({message, core_.tickets->wait(), {}, {}, {}});
   });
 }
 
 void Gateway::release_waiting(RemoteNode& remote) {
   for (const Waiting& waiting : std::exchange(remote.waiting, {})) {
     if (!waiting.message) {
-      remote.stream.append(NodeFrame::cut, waiting.cut);
+      remote.stream.append(waiting.type, waiting.body);
       continue;
     }
     core_.tickets->resume(waiting.ticket);
@@ -711,13 +712,13 @@ void Gateway::release_waiting(RemoteNode& remote) {
   }
 }
 
-void Gateway::append_cut(RemoteNode& to, std::string_view body) {
+void Gateway::append_behind(RemoteNode& to, NodeFrame type, std::string_view body) {
   if (!held_.empty()) {
-    held_.push_back({{}, kNoTicket, to.key, std::string(body)});
+    held_.push_back({{}, kNoTicket, to.key, type, std::string(body)});
   } else if (!to.waiting.empty()) {
-    to.waiting.push_back({{}, kNoTicket, {}, std::string(body)});
+    to.waiting.push_back({{}, kNoTicket, {}, type, std::string(body)});
   } else {
-    to.stream.append(NodeFrame::cut, body);
+    to.stream.append(type, body);
   }
 }
 

@@ -21,6 +21,7 @@
 #include "worker/broker/node_copies.h"
 #include "worker/broker/node_directory.h"
 #include "worker/broker/node_exports.h"
+#include "worker/broker/node_frames.h"
 #include "worker/broker/node_imports.h"
 #include "worker/broker/node_inbox.h"
 #include "worker/broker/node_routes.h"
@@ -36,12 +37,13 @@ namespace broker {
 struct Peer;
 enum class Told : uint8_t;
 
-// A message that waits until it is known who wants it; or, without one, a cut that goes behind it to the node `to`.
+// A message that waits until it is known who wants it; or, without one, a frame that goes behind it to the node `to`.
 struct Waiting {
   bus::MessageRef message;
   TicketId ticket = kNoTicket;
   std::string to;
-  std::string cut;
+  NodeFrame type = NodeFrame::cut;
+  std::string body;
 };
 
 // Another host of the cluster, as far as this gateway knows it.
@@ -103,8 +105,8 @@ class Gateway final : public cluster::Hub::Events {
                                     const base::BufferRef& attachment);
   // A message that a worker here has accepted, for the nodes that want it. Uses the current ticket.
   void forward(const bus::MessageRef& message);
-  // The end of a stream of messages to that node: behind all that was accepted before.
-  void append_cut(RemoteNode& to, std::string_view body);
+  // To that node, behind all messages that were accepted before.
+  void append_behind(RemoteNode& to, NodeFrame type, std::string_view body);
 
   RetainedSync& retained() { return retained_; }
 

@@ -6,7 +6,9 @@
 // stays. A life that is new because Redis has lost everything changes nothing.
 //
 // So a worker that begins does not fire the wills of its store before it knows its host's life. While nobody can say
-// which it is (gateway and Redis away since the host's start) they wait.
+// which it is (gateway and Redis away since the host's start) they wait. If the host's lease had run out when it began
+// its sessions are unsure then: what of them is stored may be at another host. Who wants to go on with one is answered
+// as if it were held elsewhere (C8, redis_down); who begins anew does, and the will of what was there waits as well.
 #pragma once
 
 #include <cstdint>
@@ -19,40 +21,64 @@
 
 namespace broker {
 
+struct Peer;
+
 class HostLife {
  public:
   explicit HostLife(Core& core) : core_(core) {}
 
   // From the store: "M" "life".
   bool restore(std::string_view value);
+  void restore_accepted_to(uint64_t number) { accepted_to_ = number; }  // "M" "accepted"
+  void on_loaded();
   // A session came from the store: Sessions::on_restored() when that may be.
   void on_restored(session::Session& session, uint64_t wall_ms, uint64_t alive_ms);
   // From the gateway.
   bool on_life(std::string_view body);
+  // From another worker: it knows it, too, and what it has given up it has said before.
+  bool on_peer_life(Peer& peer, std::string_view body);
+  void sync_to(Peer& peer);
+  // What the workers of this host have told they hold is of this life. Before that the cluster is not told of it.
+  bool settled() const;
+  bool unsettled() const { return known_ && !settled(); }
+  // This worker accepts clients now.
+  void on_ready();
+  // The epoch up to which what is stored here is unsure; 0: nothing is.
+  uint64_t unsure_until() const { return known_ || key_.empty() ? 0 : core_.env.unsure_until_us; }
+  // Wall clock: what was stored until then was in a whole copy, as far as the store says.
+  uint64_t copied_us() const { return copied_us_; }
+  // Now and then.
+  void show() const;
   // The copy is whole; and now and then.
   void note_copied();
-  // It is not any more: what is stored from now on is not in it.
-  void on_copy_ended();
+  // It is not any more: what is stored from now on is not in it, nor what was accepted with that number or a higher
+  // one.
+  void on_copy_ended(uint64_t accepted_to);
 
  private:
   struct Restored {
     router::SubscriberId id = 0;
     uint64_t sid = 0;
+    uint64_t epoch = 0;
     uint64_t wall_ms = 0;
     uint64_t alive_ms = 0;
   };
   void write();
+  void tell(Peer& peer);
   void give_up_what_was_copied();
   void go_on();
 
   Core& core_;
   bool known_ = false;
+  bool changed_ = false;  // it is another than the store says
   uint64_t cluster_ = 0;
-  std::string key_;         // of the node; empty: never told
-  uint64_t copied_us_ = 0;  // wall clock: what was stored until then was in a whole copy
+  std::string key_;           // of the node; empty: never told
+  uint64_t copied_us_ = 0;    // wall clock: what was stored until then was in a whole copy
+  uint64_t accepted_to_ = 0;  // of what was accepted, the numbers below this one were stored while the copy was whole
   // The store says that all in it is: whoever finds that there knows that it was so until the end of its writer.
   bool noted_whole_ = false;
-  bool found_whole_ = false;  // and that has to be taken back
+  bool found_whole_ = false;   // and that has to be taken back
+  bool loaded_whole_ = false;  // it said so when it was loaded
   std::vector<Restored> restored_;
 };
 

@@ -132,6 +132,7 @@ void NodeDirectory::hold(const Settled& s) {
     if (status != Status::ok) return;
     const bool ours = held.holder == key_;
     if (ours) {
+      // Where it came from, and who held it: another claimant between the two may have died.
       const std::string from = claimed_from(s.id);
       forget(s.id);
       told_(s.id, s.epoch, from);

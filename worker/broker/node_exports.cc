@@ -90,7 +90,7 @@ bool NodeExports::on_cut_request(RemoteNode& from, std::string_view body) {
     RemoteNode* to = core_.gateway->find(old_owner);
     if (to != nullptr) {
       bus::Writer(frame).put<uint64_t>(from.gateway).put<uint64_t>(token).put<uint64_t>(core_.self.incarnation);
-      core_.gateway->append_cut(*to, frame);
+      core_.gateway->append_behind(*to, NodeFrame::cut, frame);
     }
     bus::Writer(frame).put<uint64_t>(token).put<uint64_t>(core_.self.incarnation).put<uint8_t>(to != nullptr);
     from.stream.append(NodeFrame::cut_sent, frame);

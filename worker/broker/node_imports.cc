@@ -169,7 +169,7 @@ bool NodeImports::on_cut(const WorkerId& from, std::string_view body) {
     if (import.worker.incarnation != owner || import.claim != claim || import.node.empty()) continue;
     std::string cut;
     bus::Writer(cut).put<uint64_t>(core_.self.incarnation).put<uint64_t>(token).put<uint64_t>(from.incarnation);
-    core_.gateway->append_cut(core_.gateway->node(import.node), cut);
+    core_.gateway->append_behind(core_.gateway->node(import.node), NodeFrame::cut, cut);
     import.cuts.insert(from.incarnation);
     freeze_if_cut(token, import);
     break;

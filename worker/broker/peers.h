@@ -37,6 +37,7 @@ struct Peer {
   std::optional<Told> told;  // what ours said
   // What its predecessor had accepted has been routed again, and is here; everybody has read what it holds.
   bool recovered = false;
+  std::string life;            // of the host, as it has told: it has given up what is not of that (host_life.h)
   bool pending_flush = false;  // in Peers::dirty_
   uint64_t counted = 0;        // position up to which bus_bytes_sent counts
   struct Mark {

@@ -14,6 +14,7 @@
 #include "worker/broker/retained_service.h"
 #include "worker/broker/sessions.h"
 #include "worker/broker/shared_dispatch.h"
+#include "worker/broker/strays.h"
 #include "worker/session/takeover_state.h"
 
 namespace broker {
@@ -86,6 +87,10 @@ void Records::write_head(session::Session& session) {
   }
   if (session.skip_once) {
     for (const auto& [origin, sequence] : *session.skip_once) record.marks.push_back({0, origin, 1, sequence});
+  }
+  if (session.uncopied_us != 0) {
+    record.uncopied_us = session.uncopied_us;
+    record.uncopied_from = session.copied_to;
   }
   store::session_key(key_, session.sid);
   store::encode(value_, record);
@@ -168,8 +173,14 @@ void Records::erase_subscriptions(const session::Session& session) {
 // --- messages ---
 
 void Records::queued(session::Session& session, session::Delivery& delivery) {
-  if (delivery.position == 0) delivery.position = session.next_position++;
+  place(session, delivery);
   write_delivery(session, delivery, {});
+}
+
+void Records::place(session::Session& session, session::Delivery& delivery) {
+  if (delivery.position != 0) return;
+  delivery.position = session.next_position++;
+  if (core_.config.clustered()) core_.strays->on_placed(session, delivery);
 }
 
 void Records::write_delivery(const session::Session& session, session::Delivery& d,
@@ -186,7 +197,7 @@ void Records::write_delivery(const session::Session& session, session::Delivery&
 // A message that was queued before has its record; only how far it has come is added. Past PUBREC nothing else is left.
 void Records::in_flight(session::Session& session, Inflight::Entry& entry) {
   session::Delivery& d = entry.delivery;
-  if (d.position == 0) d.position = session.next_position++;
+  place(session, d);
   const store::ProgressRecord progress = progress_of(entry);
   if (d.records == 0 && progress.progress == store::Progress::sent) {
     write_delivery(session, d, progress);
@@ -253,6 +264,7 @@ void Records::load() {
   std::sort(sids.begin(), sids.end());
   for (const uint64_t sid : sids) load_session(sid, loading_.at(sid));
   loading_.clear();
+  core_.life->on_loaded();
   core_.interest->on_loaded();
 }
 
@@ -265,6 +277,11 @@ void Records::load_record(std::string_view text, std::string_view value) {
     case store::Kind::meta:
       if (key->text == "life") ok = core_.life->restore(value);
       core_.interest->restore(key->text);
+      if (key->text == "accepted") {
+        uint64_t number = 0;
+        ok = store::decode_number(value, number);
+        core_.life->restore_accepted_to(number);
+      }
       if (key->text == "alive") ok = store::decode_number(value, alive_);
       if (key->text == "cluster") {
         uint64_t id = 0;
@@ -303,7 +320,7 @@ void Records::load_record(std::string_view text, std::string_view value) {
       ok = store::decode(value, record, loaded_at_);
       if (!ok) break;
       if (key->kind == store::Kind::accepted) {
-        core_.accepted->restore(key->number, record.message, record.purpose == store::Purpose::publish_placed);
+        core_.accepted->restore(key->number, record);
       } else {
         core_.outbox->note_number(key->number);
         if (store::is_shared(record.purpose)) {
@@ -400,6 +417,7 @@ void Records::load_session(uint64_t sid, Loading& loading) {
     session.inflight().restore(std::move(entry));
     core_.page.add(metrics::Gauge::inflight_messages, 1);
   }
+  if (core_.config.clustered()) core_.strays->restore(session, loading.head.uncopied_us, loading.head.uncopied_from);
   session.unconfirmed = core_.claims->doubt();
   core_.claims->restore(session);
   core_.life->on_restored(session, loaded_at_.wall, alive_ != 0 ? alive_ : loaded_at_.wall);

@@ -74,6 +74,7 @@ class Records final : public session::Recorder {
   };
   void load_record(std::string_view key, std::string_view value);
   void load_session(uint64_t sid, Loading& loading);
+  void place(session::Session& session, session::Delivery& delivery);
   void write_delivery(const session::Session& session, session::Delivery& delivery,
                       const store::ProgressRecord& progress);
 

@@ -4,6 +4,7 @@
 
 #include "worker/broker/accepted.h"
 #include "worker/broker/claims.h"
+#include "worker/broker/host_life.h"
 #include "worker/broker/interest.h"
 #include "worker/broker/publisher.h"
 #include "worker/broker/records.h"
@@ -149,6 +150,8 @@ void Sessions::fire_will(session::Session& session) {
   fields.properties = will->properties;
   fields.payload = will->payload;
   if (will->message_expiry) fields.expires_at = core_.now() + uint64_t{*will->message_expiry} * 1000;
+  // It may have fired where the session went on.
+  if (session.epoch <= core_.life->unsure_until()) return core_.accepted->keep_unsure(fields, session.epoch);
   core_.accepted->accept(fields, {}, nullptr);
   core_.page.add(metrics::Counter::wills_published);
 }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "shared/bus/message_codec.h"
+#include "worker/broker/host_life.h"
 #include "worker/broker/interest.h"
 #include "worker/broker/journal.h"
 #include "worker/broker/outbox.h"
@@ -325,6 +326,7 @@ void SharedDispatch::restore(uint32_t slot, uint64_t number, const store::Pendin
 }
 
 void SharedDispatch::on_ready() {
+  if (core_.life->unsure_until() != 0) return;  // on_life_known()
   for (Parked& parked : std::exchange(parked_, {})) {
     if (parked.slot) {
       parked_.push_back(std::move(parked));
@@ -334,12 +336,38 @@ void SharedDispatch::on_ready() {
   }
 }
 
+void SharedDispatch::give_up() {
+  for (Parked& parked : std::exchange(parked_, {})) {
+    if (parked.placement.record != 0) {
+      forget_record(parked.placement);
+    } else {
+      parked_.push_back(std::move(parked));
+    }
+  }
+}
+
+void SharedDispatch::on_life_known() {
+  if (!core_.peers->ready()) return;
+  on_ready();
+  for (Parked& parked : std::exchange(parked_, {})) {
+    Peer* peer = parked.slot ? core_.peers->find(*parked.slot) : nullptr;
+    if (peer != nullptr && peer->synced) {
+      send(*peer, std::move(parked.placement));
+    } else {
+      parked_.push_back(std::move(parked));
+    }
+  }
+}
+
 void SharedDispatch::on_peer_synced(Peer& peer) {
   for (Parked& parked : std::exchange(parked_, {})) {
-    if (parked.slot && *parked.slot != peer.id.slot) {
+    const bool waits = parked.slot && *parked.slot != peer.id.slot;
+    if (waits || core_.life->unsure_until() != 0) {
       parked_.push_back(std::move(parked));
     } else if (parked.slot) {
       send(peer, std::move(parked.placement));
+    } else if (!core_.peers->ready()) {
+      parked_.push_back(std::move(parked));  // not everybody has told its members: on_ready()
     } else {
       place_or_drop(std::move(parked.placement));
     }

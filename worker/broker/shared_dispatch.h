@@ -100,6 +100,10 @@ class SharedDispatch {
   // A mark (kGivenMark): a member here was given the message of that name.
   void restore_mark(uint64_t name, uint64_t number);
   void on_ready();
+  // What was restored has gone on at another host, with all that this one had stored.
+  void give_up();
+  // It has not: what waited for that goes on.
+  void on_life_known();
 
  private:
   using Given = std::tuple<uint64_t, uint64_t, size_t, size_t>;  // identity, group, filter

@@ -1,13 +1,16 @@
 #include "worker/broker/strays.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 #include <vector>
 
 #include "shared/bus/frames.h"
 #include "shared/bus/message_codec.h"
 #include "worker/broker/gateway.h"
+#include "worker/broker/host_life.h"
 #include "worker/broker/peers.h"
+#include "worker/broker/records.h"
 #include "worker/broker/sessions.h"
 
 namespace broker {
@@ -31,6 +34,12 @@ bool get_stray(std::string_view body, std::string_view& id, session::Delivery& d
   return static_cast<bool>(delivery.message);
 }
 
+// The first of them is stored with this.
+void note_uncopied(Core& core, session::Session& session) {
+  session.uncopied_us = core.env.clock->wall_us();
+  core.records->write_head(session);
+}
+
 }  // namespace
 
 // --- at a worker ---
@@ -39,11 +48,30 @@ void Strays::on_copies_ended(const std::unordered_map<uint64_t, uint64_t>& not_c
   core_.sessions->for_each([&](session::Session& session) {
     const auto it = not_copied.find(session.sid);
     session.copied_to = it == not_copied.end() ? session.next_position : it->second;
+    session.uncopied_us = 0;
+    if (it != not_copied.end()) note_uncopied(core_, session);
   });
 }
 
 void Strays::on_copies_whole() {
-  core_.sessions->for_each([](session::Session& session) { session.copied_to = 0; });
+  core_.sessions->for_each([](session::Session& session) { session.copied_to = session.uncopied_us = 0; });
+}
+
+void Strays::on_placed(session::Session& session, const session::Delivery& delivery) {
+  if (session.copied_to != 0 && session.uncopied_us == 0) note_uncopied(core_, session);
+  if (delivery.qos != proto::QoS::exactly_once || !delivery.message) return;
+  if (given_.size() < kGivenKept) given_.resize(kGivenKept);
+  given_[next_given_++ % kGivenKept] = {delivery.message->once(), std::hash<std::string>()(session.client_id())};
+}
+
+bool Strays::was_given(const session::Session& session, const bus::Uid& once) const {
+  return std::ranges::find(given_, Given{once, std::hash<std::string>()(session.client_id())}) != given_.end();
+}
+
+void Strays::restore(session::Session& session, uint64_t since_us, uint64_t from) {
+  const bool uncopied = since_us > core_.life->copied_us();
+  session.copied_to = uncopied ? from : session.next_position;
+  session.uncopied_us = uncopied ? since_us : 0;
 }
 
 void Strays::send_after(session::Session& session) {
@@ -72,7 +100,7 @@ bool Strays::on_stray(std::string_view body) {
   bool there = false;
   session->inflight().for_each([&](const session::Inflight::Entry& entry) { there = there || same(entry.delivery); });
   for (size_t i = 0; i < session->queue().size(); ++i) there = there || same(session->queue()[i]);
-  if (there) return true;
+  if (there || was_given(*session, once)) return true;
   session->keep(std::move(delivery));
   session->pump();
   return true;
@@ -106,7 +134,7 @@ void NodeStrays::ask(std::string body) {
     std::string frame;
     get_stray(body, of, delivery, 0);
     put_stray(frame, of, delivery, core_.gateway->expiry_shift());
-    core_.gateway->node(holder).stream.append(NodeFrame::stray, frame);
+    core_.gateway->append_behind(core_.gateway->node(holder), NodeFrame::stray, frame);
   });
 }
 

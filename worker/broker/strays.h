@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "worker/broker/core.h"
 
@@ -26,11 +27,29 @@ class Strays {
   // From now on no copies are kept. `not_copied`: by sid, from which position on it had not been copied yet.
   void on_copies_ended(const std::unordered_map<uint64_t, uint64_t>& not_copied);
   void on_copies_whole();
+  // A message of a session gets its place in the store.
+  void on_placed(session::Session& session, const session::Delivery& delivery);
+  // A session has been loaded. What its head says: since when, and from which position on, it has messages that are not
+  // copied; 0: none since the copy was whole last.
+  void restore(session::Session& session, uint64_t since_us, uint64_t from);
   // From the gateway: for a session of this host.
   bool on_stray(std::string_view body);
 
  private:
+  bool was_given(const session::Session& session, const bus::Uid& once) const;
+
+  // What QoS 2 messages sessions were given last: one may be sent after a session that has had it by its route, in
+  // front of that, and is done with it.
+  static constexpr size_t kGivenKept = 8192;
+  struct Given {
+    bus::Uid once;
+    size_t session = 0;  // hash of its client id
+    bool operator==(const Given&) const = default;
+  };
+
   Core& core_;
+  std::vector<Given> given_;
+  size_t next_given_ = 0;
 };
 
 // At a gateway.

@@ -69,15 +69,19 @@ bool Takeovers::on_freeze(const WorkerId& from, std::string_view body) {
   return true;
 }
 
+// It may have been claimed here meanwhile: the cluster could not be asked.
+void Takeovers::go_on(session::Session& session) {
+  take_back(session);
+  if (session.outlet() == nullptr && !session.arriving) core_.sessions->go_offline(session);
+}
+
 bool Takeovers::on_abort(const WorkerId& from, std::string_view body) {
   bus::Reader reader(body);
   const auto claim = reader.get<uint64_t>();
   if (!reader.at_end()) return false;
   const auto it = outbound_.find({from.incarnation, claim});
   if (it == outbound_.end()) return true;
-  session::Session& session = *it->second;
-  take_back(session);
-  core_.sessions->go_offline(session);
+  go_on(*it->second);
   core_.claims->settle_doubts();
   return true;
 }
@@ -289,8 +293,7 @@ void Takeovers::on_peer_gone(const WorkerId& gone) {
       send_if_complete(*session);
       continue;
     }
-    take_back(*session);
-    core_.sessions->go_offline(*session);
+    go_on(*session);
   }
   for (auto& [claim, session] : inbound_) {
     session->inbound->asked.erase(gone.incarnation);

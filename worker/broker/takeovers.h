@@ -86,6 +86,7 @@ class Takeovers {
   void freeze_if_cut(session::Session& session);
   void send_if_complete(session::Session& session);
   void take_back(session::Session& session);
+  void go_on(session::Session& session);
 
   Core& core_;
   std::map<uint64_t, session::Session*> inbound_;  // by our claim number

@@ -110,7 +110,9 @@ void Directory::on_answer(std::string_view id, Where where, uint64_t epoch, cons
   entry.asking = false;
   if (where == Where::unknown) {
     const Claim claim = *entry.transferring;
-    if (entry.holder || claim.clean || accept_unknown_) {
+    // What is on its way to another host may have come there.
+    const bool here = entry.holder && entry.holder_epoch > unsure_until_ && !entry.serving;
+    if (here || claim.clean || accept_unknown_) {
       grant(entry);
       return;
     }

@@ -108,6 +108,9 @@ class Directory {
   // counts.)
   void register_all(const std::optional<WorkerId>& gateway);
 
+  // What is held here with an epoch up to this one may be elsewhere, of which only the cluster knows. 0: nothing.
+  void set_unsure_until(uint64_t epoch) { unsure_until_ = epoch; }
+
   size_t size() const { return entries_.size(); }
 
  private:
@@ -156,6 +159,7 @@ class Directory {
   const bool accept_unknown_;
   Entries entries_;
   uint64_t last_epoch_ = 0;
+  uint64_t unsure_until_ = 0;
   bool starting_ = false;
 };
 

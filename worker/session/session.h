@@ -100,6 +100,7 @@ class Session {
   uint64_t next_position = 1;
   // In a cluster while no copy is kept: its messages from this position on are here only. 0: a copy is kept.
   uint64_t copied_to = 0;
+  uint64_t uncopied_us = 0;  // wall clock, when the first of them was stored; 0: none was
   // It has been loaded, or taken back, and may be out of date: another worker may have a newer one. 0: no, or it is
   // known not to be; else the number of that doubt (Claims::doubt()).
   uint64_t unconfirmed = 0;

@@ -37,7 +37,8 @@ TEST_CASE("boot record: a worker reads what the master wrote") {
                           any_descriptor(),
                           any_descriptor(),
                           any_descriptor(),
-                          {{any_descriptor(), listens[0]}, {any_descriptor(), listens[1]}}};
+                          {{any_descriptor(), listens[0]}, {any_descriptor(), listens[1]}},
+                          {12, 13}};
   const base::UniqueFd memfd = write_boot_record(loaded.config, record);
 
   const Boot boot = read_boot_record(memfd.get());
@@ -46,6 +47,8 @@ TEST_CASE("boot record: a worker reads what the master wrote") {
   CHECK(boot.control.get() == record.control);
   CHECK(boot.metrics.get() == record.metrics);
   CHECK(boot.lock.get() == record.lock);
+  CHECK(boot.host_start.boottime_ms == 12);
+  CHECK(boot.host_start.wall_us == 13);
   REQUIRE(boot.listeners.size() == 2);
   CHECK(boot.listeners[0].fd.get() == record.listeners[0].first);
   CHECK(boot.listeners[0].listen.host == "::1");
@@ -67,7 +70,7 @@ TEST_CASE("boot record: nonsense, another version and closed descriptors are ref
   CHECK_THROWS_WITH(read_boot_record(memfd_with(R"({"version":2})").get()), doctest::Contains("version 2"));
   CHECK_THROWS(read_boot_record(memfd_with("hello").get()));
   CHECK_THROWS(read_boot_record(memfd_with("").get()));
-  const base::UniqueFd memfd = write_boot_record(config::defaults({"/", 1}), {0, 1, 99999, 99999, 99999, {}});
+  const base::UniqueFd memfd = write_boot_record(config::defaults({"/", 1}), {0, 1, 99999, 99999, 99999, {}, {}});
   CHECK_THROWS_WITH(read_boot_record(memfd.get()), doctest::Contains("descriptor 99999"));
 }
 

@@ -100,6 +100,12 @@ std::string encoded_pending(Purpose purpose) {
   return out;
 }
 
+std::string encoded_unsure() {
+  std::string out;
+  encode_unsure(out, 0x0102, *bus::Message::make(fields()), kNow);
+  return out;
+}
+
 template <typename Record>
 std::string encoded(const Record& record) {
   std::string out = "cleared";
@@ -149,6 +155,7 @@ std::vector<Sample> samples() {
           {"delivery", delivery_decodes, encoded_delivery()},
           {"pending", pending_decodes, encoded_pending(Purpose::publish)},
           {"pending for a group", pending_decodes, encoded_pending(Purpose::shared)},
+          {"pending until a life is known", pending_decodes, encoded_unsure()},
           {"pending for another host", pending_decodes, encoded_pending(Purpose::shared_far)},
           {"number", number_decodes, std::string(8, '\1')},
           {"version", version_decodes, std::string(4, '\1')}};
@@ -296,6 +303,7 @@ TEST_CASE("record: the bytes of messages, deliveries and what is pending") {
   CHECK(encoded_pending(Purpose::publish_placed) == "\3"s + kMessage);
   CHECK(encoded_pending(Purpose::shared) == "\2\1\0g\3\0a/#"s + kMessage);
   CHECK(encoded_pending(Purpose::shared_far) == "\4\1\0g\3\0a/#\3\0x.1"s + kMessage);
+  CHECK(encoded_unsure() == "\5\2\1\0\0\0\0\0\0"s + kMessage);
 }
 
 TEST_CASE("record: what was encoded is decoded") {

@@ -1,7 +1,9 @@
 // The copy of what a worker stores, its host's life, and what goes after a session: the test is the gateway. The bytes
 // of the frames: a change needs a new kBusVersion.
 #include <algorithm>
+#include <optional>
 
+#include "shared/store/record.h"
 #include "tests/support/broker_world.h"
 #include "tests/support/dialect.h"
 
@@ -151,6 +153,83 @@ TEST_CASE_FIXTURE(Fixture, "host_life: in another life what was copied is given 
   frames();
   CHECK(old.closed);
   CHECK_FALSE(young.closed);
+}
+
+namespace {
+
+// A host that had a will's session and another when it died, and stands again without Redis.
+struct Risen : Fixture {
+  Risen() {
+    gateway.send(FrameType::life, number(5) + text("a.1"));
+    frames();
+    whole();
+    BrokerClient watcher(world, 0);
+    connect(watcher, "watcher", 600, 9);
+    copy_all();
+    watcher.subscribe("will", 1);
+    copy_all();
+    BrokerClient client(world, 0);
+    client.connect("brief", {.clean = true, .will = "will"});
+    steps();
+    gateway.send(FrameType::cluster_granted, number(10) + "00" + text("brief"));
+    copy_all();
+    REQUIRE(client.received().size() == 1);
+    world.pass(2000);
+    copy_all();
+    world.kill(0);
+    world.unsure_until_us = 11;
+    world.start(0);
+    again.emplace(world, 1, 8);
+  }
+  uint64_t stored(store::Kind kind) {
+    const auto& disk = world.disk(0);
+    return static_cast<uint64_t>(std::count_if(
+        disk.begin(), disk.end(), [&](const auto& record) { return record.first[0] == static_cast<char>(kind); }));
+  }
+  Lines answers(BrokerClient& client, const std::string& id) {
+    again->run();
+    again->send(FrameType::cluster_granted, number(0) + "02" + text(id));  // Redis is not there
+    again->run();
+    return client.received();
+  }
+
+  std::optional<ScriptedPeer> again;
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Risen, "host_life: a host that may have gone on elsewhere resumes nothing, and fires no will") {
+  again->send(FrameType::sync_end);
+  REQUIRE(again->run());
+  CHECK(world.gauge(0, metrics::Gauge::sessions_unsure) == 2);
+  BrokerClient watcher(world, 0);
+  watcher.connect("watcher", {.clean = false, .expiry = 600});
+  const Lines refused = answers(watcher, "watcher");
+  REQUIRE(refused.size() == 1);
+  CHECK(refused[0] == R"(CONNACK "Server unavailable")");
+  BrokerClient brief(world, 0);
+  brief.connect("brief", {.clean = true});
+  CHECK(answers(brief, "brief").size() == 1);
+  CHECK(stored(store::Kind::accepted) == 1);
+  CHECK(stored(store::Kind::delivery) == 0);
+  SUBCASE("it has not: what waited goes on") {
+    BrokerClient later(world, 0);
+    later.connect("later", {.clean = true, .will = "will"});
+    CHECK(answers(later, "later").size() == 1);
+    later.drop();
+    REQUIRE(again->run());
+    CHECK(stored(store::Kind::delivery) == 1);
+    again->send(FrameType::life, number(5) + text("a.1"));
+    REQUIRE(again->run());
+    CHECK(stored(store::Kind::delivery) == 2);
+    CHECK(world.gauge(0, metrics::Gauge::sessions_unsure) == 0);
+  }
+  SUBCASE("it has: its will has fired there") {
+    again->send(FrameType::life, number(5) + text("a.2"));
+    REQUIRE(again->run());
+    CHECK(stored(store::Kind::delivery) == 0);
+  }
+  CHECK(stored(store::Kind::accepted) == 0);
 }
 
 TEST_CASE_FIXTURE(Fixture, "strays: what a session got while no copy was kept goes after it") {

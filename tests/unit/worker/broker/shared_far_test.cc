@@ -1,5 +1,9 @@
 // Shared groups over hosts at a worker: the test is the gateway. The bytes of its frames: a change needs a new
 // kBusVersion.
+#include <algorithm>
+#include <optional>
+#include <vector>
+
 #include "tests/support/broker_world.h"
 #include "tests/support/dialect.h"
 
@@ -111,4 +115,35 @@ TEST_CASE_FIXTURE(Fixture, "shared_far: a member whose session is not stored get
   CHECK(member.payloads() == Lines{"x"});
   gateway.send(FrameType::shared_known, number(4) + same);
   CHECK(frames() == Lines{ScriptedPeer::frame(FrameType::shared_result, number(4) + "01")});
+}
+
+TEST_CASE("shared_far: a stored message of a group waits until the gateway has told of its members") {
+  BrokerWorld world{2, {.mqtt = {}, .clustered = true}};
+  std::optional<ScriptedPeer> gateway;
+  gateway.emplace(world, 2, 7, std::vector<broker::PeerId>{world.id(1)});
+  const auto frames = [&] {
+    REQUIRE(gateway->run());
+    return gateway->frames();
+  };
+  gateway->send(FrameType::sync_end);
+  frames();
+  gateway->send(FrameType::share, number(0, 4) + number(1, 4) + kGroup);
+  frames();
+  BrokerClient pub(world, 0);
+  const std::string id = world.at_home(0, "pub");
+  pub.connect(id, {.clean = false, .expiry = 600});
+  frames();
+  gateway->send(FrameType::cluster_granted, number(9) + "00" + text(id));
+  frames();
+  pub.publish("t", "x", 2);
+  const std::string asked = ScriptedPeer::frame(FrameType::shared_where, number(1) + kGroup + text(id), kAckSoon);
+  CHECK(std::ranges::count(frames(), asked) == 1);
+  world.kill(0);
+  world.start(0);
+  gateway.emplace(world, 2, 8, std::vector<broker::PeerId>{world.id(1)});
+  world.run();  // the other worker has told everything
+  CHECK(std::ranges::count(frames(), asked) == 0);
+  gateway->send(FrameType::share, number(0, 4) + number(1, 4) + kGroup);
+  gateway->send(FrameType::sync_end);
+  CHECK(std::ranges::count(frames(), asked) == 1);
 }

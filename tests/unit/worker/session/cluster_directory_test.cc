@@ -122,6 +122,42 @@ TEST_CASE("cluster directory: unless it is to be accepted") {
   CHECK(f.replies() == Lines{"ask", "A#1 holder=none"});
 }
 
+TEST_CASE_FIXTURE(Fixture, "cluster directory: without an answer what is unsure is refused, what is younger is not") {
+  registered();
+  directory.register_all(kGateway);
+  replies();
+  directory.set_unsure_until(epoch);
+  claim(kB, 2);
+  answer(Where::unknown);
+  CHECK(replies() == Lines{"ask", "B#2 refused"});
+  SUBCASE("what is begun anew is this host's") {
+    claim(kB, 3, true);
+    answer(Where::unknown);
+    CHECK(replies() == Lines{"ask", "B#3 holder=A"});
+    held(kB, 3);
+    replies();
+    claim(kA, 4);
+    answer(Where::unknown);
+    CHECK(replies() == Lines{"ask", "A#4 holder=B"});
+  }
+  SUBCASE("when it is known") {
+    directory.set_unsure_until(0);
+    claim(kB, 3);
+    answer(Where::unknown);
+    CHECK(replies() == Lines{"ask", "B#3 holder=A"});
+  }
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: without an answer what is on its way to another host is refused") {
+  registered();
+  foreign(7, 6000);
+  directory.register_all(kGateway);
+  replies();
+  claim(kB, 2);
+  answer(Where::unknown);
+  CHECK(replies() == Lines{"ask", "B#2 refused"});
+}
+
 TEST_CASE_FIXTURE(Fixture, "cluster directory: without an answer what was held here last is resumed") {
   registered();
   directory.register_all(kGateway);
@@ -237,11 +273,11 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: another host gets what this one h
 }
 
 TEST_CASE_FIXTURE(
-    Fixture, "cluster directory: what has gone on here with a higher epoch does not end with what was given away") {
+    Fixture, "cluster directory: what has begun anew here with a higher epoch does not end with what was given away") {
   registered();
   directory.register_all(kGateway);
   foreign(7, 6000);
-  claim(kB, 2);
+  claim(kB, 2, true);
   answer(Where::unknown);
   held(kB, 2);
   CHECK(replies() == Lines{"offline", "gateway#7 holder=A", "ask", "B#2 holder=A", "A stale", "kept", "offline",
