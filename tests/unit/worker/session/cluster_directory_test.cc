@@ -341,11 +341,11 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: a connection here goes after the 
   CHECK(replies() == Lines{"gateway#7 holder=A", "ask"});
 }
 
-TEST_CASE_FIXTURE(Fixture, "cluster directory: what went on here while another host wanted it is told the cluster") {
+TEST_CASE_FIXTURE(Fixture, "cluster directory: what began anew here while another host wanted it is told the cluster") {
   registered();
   directory.register_all(kGateway);
   foreign(7, 6000);
-  claim(kB, 2);
+  claim(kB, 2, true);  // another would be refused
   CHECK(told == 0);
   answer(Where::unknown);
   const uint64_t here = epoch;
