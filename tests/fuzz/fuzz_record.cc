@@ -82,7 +82,11 @@ void check_messages(std::string_view value) {
     require(again == value);
   }
   if (PendingRecord p; decode(value, p, kAsStored)) {
-    encode_pending(again, p.purpose, p.group, p.filter, *p.message, kAsStored);
+    if (p.purpose == Purpose::publish_unsure) {
+      encode_unsure(again, p.epoch, *p.message, kAsStored);
+    } else {
+      encode_pending(again, p.purpose, p.group, p.filter, *p.message, kAsStored, p.node);
+    }
     require(again == value);
   }
 }

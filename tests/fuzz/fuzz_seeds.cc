@@ -1,10 +1,14 @@
 // Writes the wire vectors, and records of every kind, as seeds for the fuzz targets: fuzz_seeds <directory>
+#include <sys/uio.h>
+
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <set>
 
 #include "proto/framer.h"
+#include "shared/bus/message_codec.h"
+#include "shared/bus/publish_frame.h"
 #include "shared/store/record_json.h"
 #include "tests/support/records.h"
 #include "tests/vectors/vector_file.h"
@@ -54,6 +58,33 @@ void add_topics(Corpus& corpus) {
   }
 }
 
+void add_frames(Corpus& corpus) {
+  constexpr uint64_t kSender = 7;  // fuzz_link.cc
+  base::ChunkPool pool;
+  bus::Link link(pool);
+  if (!link.connected(0)) return;
+  bus::Message::Fields message;
+  message.uid = {kSender, 1};
+  message.topic = "a/b";
+  message.payload = "hi";
+  bus::append_publish_frame(link, 0, message, kSender);
+  message.uid = {9, 2};
+  message.once = {9, 1};
+  message.expires_at = 5;
+  message.publisher = "p";
+  message.properties = "\x01\x01";
+  message.qos = proto::QoS::exactly_once;
+  message.retain = true;
+  bus::append_publish_frame(link, 0, message, kSender);
+  bus::append_message_frame(link, bus::FrameType::shared_publish, 0, {}, *bus::Message::make(message));
+  iovec pieces[16];
+  int descriptor = -1;
+  std::string bytes(1, '\0');
+  const int count = link.gather(pieces, 16, descriptor);
+  for (int i = 0; i < count; ++i) bytes.append(static_cast<const char*>(pieces[i].iov_base), pieces[i].iov_len);
+  corpus.add("fuzz_link", bytes);
+}
+
 void add_replies(Corpus& corpus) {
   for (const char* reply :
        {"+OK\r\n", "-OOM no\r\n", "$-1\r\n", "*1\r\n:0\r\n", "*3\r\n:0\r\n$1\r\n5\r\n$3\r\na.1\r\n",
@@ -88,6 +119,7 @@ int main(int argc, char** argv) {
   add_topics(corpus);
   add_replies(corpus);
   add_records(corpus);
+  add_frames(corpus);
   std::cout << corpus.size() << " seeds\n";
   return 0;
 }

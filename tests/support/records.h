@@ -75,6 +75,11 @@ class Records {
     store::encode_pending(value_, store::Purpose::publish, {}, {}, *stored_message(message), {});
     put();
   }
+  void unsure(uint64_t number, uint64_t epoch, const StoredMessage& message) {
+    store::accepted_key(key_, number);
+    store::encode_unsure(value_, epoch, *stored_message(message), {});
+    put();
+  }
   void outbox(uint32_t slot, uint64_t number, store::Purpose purpose, const StoredMessage& message,
               std::string_view group = {}, std::string_view filter = {}) {
     store::outbox_key(key_, slot, number);
@@ -120,6 +125,7 @@ inline Records one_of_each() {
   r.progress(1, 5, {store::Progress::sent, 3});
   r.incoming(1, 12);
   r.accepted(1, {.topic = "w", .qos = 2});
+  r.unsure(2, 7, {.topic = "u", .qos = 2});
   r.outbox(0, 1, store::Purpose::publish, {.topic = "a/b"});
   r.outbox(0, 2, store::Purpose::shared, {.topic = "a/b"}, "g", "a/#");
   r.retained({.topic = "r", .retain = true});
