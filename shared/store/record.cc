@@ -530,6 +530,11 @@ void encode_unsure(std::string& out, uint64_t epoch, const bus::Message& message
   append_message(out, message, now);
 }
 
+void encode(std::string& out, const PendingRecord& p, const Now& now) {
+  if (p.purpose == Purpose::publish_unsure) return encode_unsure(out, p.epoch, *p.message, now);
+  encode_pending(out, p.purpose, p.group, p.filter, *p.message, now, p.node);
+}
+
 bool decode(std::string_view value, PendingRecord& pending, const Now& now) {
   pending = {};
   Reader reader(value);

@@ -220,6 +220,7 @@ struct PendingRecord {
 void encode_pending(std::string& out, Purpose purpose, std::string_view group, std::string_view filter,
                     const bus::Message& message, const Now& now, std::string_view node = {});
 void encode_unsure(std::string& out, uint64_t epoch, const bus::Message& message, const Now& now);
+void encode(std::string& out, const PendingRecord& pending, const Now& now);
 bool decode(std::string_view value, PendingRecord& pending, const Now& now);
 
 void encode_number(std::string& out, uint64_t number);  // R (0), K

@@ -271,14 +271,16 @@ void pending_json(Json& json, std::string_view value) {
 }
 
 void pending_from(const Json& json, ImportedRecord& out) {
-  const auto purpose = named<Purpose>(json.at("purpose"), kPurposes);
-  if (purpose == Purpose::publish_unsure) {
-    return encode_unsure(out.value, number_of<uint64_t>(json.at("epoch")), *message_of(json.at("message")), kAsStored);
+  PendingRecord p;
+  p.purpose = named<Purpose>(json.at("purpose"), kPurposes);
+  if (is_shared(p.purpose)) {
+    p.group = text_of(json.at("group"));
+    p.filter = text_of(json.at("filter"));
   }
-  const bool shared = is_shared(purpose);
-  encode_pending(out.value, purpose, shared ? text_of(json.at("group")) : "", shared ? text_of(json.at("filter")) : "",
-                 *message_of(json.at("message")), kAsStored,
-                 purpose == Purpose::shared_far ? text_of(json.at("node")) : "");
+  if (p.purpose == Purpose::shared_far) p.node = text_of(json.at("node"));
+  if (p.purpose == Purpose::publish_unsure) p.epoch = number_of<uint64_t>(json.at("epoch"));
+  p.message = message_of(json.at("message"));
+  encode(out.value, p, kAsStored);
 }
 
 void accepted_json(Json& json, const Key& key, std::string_view value) {

@@ -82,11 +82,7 @@ void check_messages(std::string_view value) {
     require(again == value);
   }
   if (PendingRecord p; decode(value, p, kAsStored)) {
-    if (p.purpose == Purpose::publish_unsure) {
-      encode_unsure(again, p.epoch, *p.message, kAsStored);
-    } else {
-      encode_pending(again, p.purpose, p.group, p.filter, *p.message, kAsStored, p.node);
-    }
+    encode(again, p, kAsStored);
     require(again == value);
   }
 }
