@@ -82,7 +82,7 @@ void Accepted::route(uint64_t number, const bus::MessageRef& message, bool place
                      const std::function<void(proto::ReasonCode)>& routed) {
   // A retained message is answered when its home has it: who publishes after that answer is to win.
   const bool when_done = message->retain() && routed;
-  Publisher::AcceptedRecord record;
+  AcceptedRecord record;
   record.forget = [this, number] { forget(number); };
   record.note_placed = [this, number, message] { write(number, *message, true); };
   record.placed = placed;
