@@ -105,8 +105,9 @@ void Sessions::arm(session::Session& session, uint64_t offline_ms) {
 // Its connection, if it had one, died with the worker, and so uncleanly.
 void Sessions::on_restored(session::Session& session, uint64_t wall_ms, uint64_t alive_ms) {
   const bool was_connected = session.disconnected_at == 0;
-  // It may have lived a little longer than it had noted: nothing is to expire, and no will to fire, too early.
-  if (was_connected) session.disconnected_at = std::min(alive_ms + Records::kAliveEveryMs, wall_ms);
+  // It may have lived a little longer than it had noted (by one and a half times kAliveEveryMs, see write_alive(), and
+  // more if it was busy): nothing is to expire, and no will to fire, too early.
+  if (was_connected) session.disconnected_at = std::min(alive_ms + 2 * Records::kAliveEveryMs, wall_ms);
   // A clock that was set back makes no time; what passes from here on counts.
   const bool set_back = session.disconnected_at > wall_ms;
   if (set_back) session.disconnected_at = wall_ms;

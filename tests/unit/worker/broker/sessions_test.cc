@@ -79,6 +79,17 @@ struct Stored {
 
 }  // namespace
 
+TEST_CASE_FIXTURE(Stored, "sessions: a client's time counts from its worker's death, not from long before") {
+  world.pass(100);
+  BrokerClient client(world, 0);
+  client.connect("brief", {.clean = false, .expiry = 1});
+  world.pass(900);
+  world.pass(950);
+  restart();
+  world.pass(500);
+  CHECK(there("brief"));
+}
+
 TEST_CASE_FIXTURE(Stored, "sessions: a wall clock that is set while a worker runs ends nothing") {
   world.clock.set_wall_by(1'000'000);
   world.pass(50'000);
@@ -94,7 +105,7 @@ TEST_CASE_FIXTURE(Stored, "sessions: a wall clock that was set forwards while no
   world.clock.set_wall_by(59);
   restart();
   CHECK(there("gone"));
-  world.clock.set_wall_by(61);
+  world.clock.set_wall_by(62);
   restart();
   CHECK(world.gauge(0, metrics::Gauge::sessions) == 0);
 }
