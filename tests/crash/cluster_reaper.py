@@ -35,6 +35,7 @@ class ClusterReaper:
             host = Host(f"host-{number}", self.redis.url, workers, config, directory=directory)
             self.hosts.append(Reaper(world, host, number * workers))
         self.workers = workers
+        self.redis_answers = False
         self.away = None    # the host that is dead for longer
         self.tasks = set()  # what comes back by itself: that host, Redis
 
@@ -116,8 +117,9 @@ class ClusterReaper:
         self.away = None
 
     async def kill_redis(self):
-        if not self.redis.running():
+        if not self.redis_answers:
             return
+        self.redis_answers = False
         self.record.troubles.append(Trouble(self.record.now()))
         self.hosts[0].note("redis", (), self.redis.process.pid)
         await asyncio.to_thread(self.redis.kill)
@@ -126,6 +128,7 @@ class ClusterReaper:
     async def redis_back(self, trouble):
         await asyncio.sleep(self.random.choice([0, 0, 0.5, 2, 2 * LEASE]))
         await asyncio.to_thread(self.redis.start)
+        self.redis_answers = True
         while not (self.redis.running() and all(self.up(host) for host in self.hosts if host is not self.away)):
             if not self.redis.running():
                 return  # killed again, which is another trouble
@@ -184,6 +187,7 @@ class ClusterReaper:
 
     async def start(self):
         await asyncio.to_thread(self.redis.start)
+        self.redis_answers = True
         for host in self.hosts:
             host.broker.spawn()
         for host in self.hosts:
