@@ -90,6 +90,7 @@ void Gateway::on_up(const cluster::Info& info) {
   ++session_;
   down_ = false;
   log(1, "redis is there", {{"server", info.server}});
+  core_.page.set(metrics::Gauge::redis_warnings, info.warnings.size());
   for (const std::string& warning : info.warnings) log(2, "redis may lose what it holds", {{"why", warning}});
   if (!buried_) join();
 }
