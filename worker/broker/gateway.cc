@@ -358,12 +358,11 @@ void Gateway::end_of_turn() {
   exports_.run();
   copies_.end_of_turn();
   for (auto& [key, remote] : nodes_) {
-    if (!remote->datagrams.empty()) {
+    if (!remote->datagrams.empty() && (!joined_ || remote->marked >= remote->large_until)) {
       if (joined_ && hub_.outstanding() < kMaxOutstanding) {
         hub_.datagram(key, remote->datagrams);
       } else {
-        core_.page.add(metrics::Counter::publish_dropped_bus);
-        core_.page.add(metrics::Counter::cluster_dropped_qos0);
+        drop_datagram();
       }
       remote->datagrams.clear();
     }
@@ -574,7 +573,7 @@ void Gateway::run_marks() {
 // --- sessions ---
 
 void Gateway::on_gateway_changed(RemoteNode& remote) {
-  remote.marked = 0;
+  remote.marked = remote.large_until = 0;
   imports_.on_gateway_changed(remote);
   exports_.on_gateway_changed(remote);
 }
@@ -723,15 +722,28 @@ void Gateway::append_behind(RemoteNode& to, NodeFrame type, std::string_view bod
   }
 }
 
+void Gateway::drop_datagram() {
+  core_.page.add(metrics::Counter::publish_dropped_bus);
+  core_.page.add(metrics::Counter::cluster_dropped_qos0);
+}
+
 void Gateway::send_datagram(RemoteNode& to, NodeFrame type, std::string_view prefix, const bus::Message& message) {
-  if (!joined_ || to.datagrams.size() >= kMaxOutstanding) {
-    core_.page.add(metrics::Counter::publish_dropped_bus);
-    core_.page.add(metrics::Counter::cluster_dropped_qos0);
-    return;
-  }
-  append_node_frame_head(to.datagrams, type, prefix.size() + bus::message_size(message));
+  if (!joined_ || to.datagrams.size() >= kMaxOutstanding) return drop_datagram();
+  const size_t size = prefix.size() + bus::message_size(message);
+  if (size > kLargeDatagram) return send_large(to, type, prefix, message);
+  append_node_frame_head(to.datagrams, type, size);
   to.datagrams.append(prefix);
   bus::append_message(to.datagrams, message, expiry_shift());
+}
+
+// In the order of all QoS 0 messages for that node: behind those that wait, and before the next ones, which wait until
+// it is there.
+void Gateway::send_large(RemoteNode& to, NodeFrame type, std::string_view prefix, const bus::Message& message) {
+  if (to.told == 0 || to.stream.waiting_bytes() >= kMaxOutstanding) return drop_datagram();
+  to.stream.append_frames(to.datagrams);
+  to.datagrams.clear();
+  to.stream.append(type, prefix, message, expiry_shift());
+  to.large_until = ++announced_;
 }
 
 void Gateway::on_datagram(std::string_view from, std::string_view frames) {
@@ -835,6 +847,10 @@ bool Gateway::on_frame(RemoteNode& from, NodeFrame type, std::string_view body, 
   return false;
 }
 
+bool Gateway::was_given(const bus::Message& message, uint64_t entry) const {
+  return !in_stream(message) && entry <= inbox_end_;
+}
+
 bool Gateway::on_publish(std::string_view body, NodeInbox* inbox) {
   bus::Reader reader(body);
   const bus::MessageRef message = bus::read_message(reader, base::BufferRef(), expiry_shift());
@@ -846,8 +862,9 @@ bool Gateway::on_publish(std::string_view body, NodeInbox* inbox) {
     core_.publisher->relay(message);
     return true;
   }
-  core_.tickets->begin([inbox, entry = inbox->hold()] { inbox->release(entry); });
-  core_.publisher->relay(message);
+  const uint64_t entry = inbox->hold();
+  core_.tickets->begin([inbox, entry] { inbox->release(entry); });
+  if (!was_given(*message, entry)) core_.publisher->relay(message);
   core_.tickets->end();
   return true;
 }
