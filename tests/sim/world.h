@@ -139,6 +139,7 @@ class World {
   void note_copies(Host& host);
   // Of a host that is dead for good: its node goes on at another one when that has adopted it, and ends when it has
   // nothing left.
+  void look_for_guest(Host& host);
   void run_guest(Host& host);
   void begin_guest(Host& host, const std::string& key, const RedisModel::Node& node);
   void end_processes(Host& host);
