@@ -338,10 +338,9 @@ bool World::troubled_since(uint32_t index, Step since) const {
   return !all.empty() && all.back().end >= since;
 }
 
-bool World::troubled_at(uint32_t index, Step step) const {
+bool World::troubled_between(uint32_t index, Step from, Step to) const {
   const std::vector<Host::Trouble>& all = hosts_[index]->troubles;
-  return std::any_of(all.begin(), all.end(),
-                     [step](const Host::Trouble& t) { return t.begin <= step && step <= t.end; });
+  return std::any_of(all.begin(), all.end(), [&](const Host::Trouble& t) { return t.begin <= to && from <= t.end; });
 }
 
 void World::note_open(const Process& gateway) {
