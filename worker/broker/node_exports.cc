@@ -328,7 +328,9 @@ void NodeExports::sync_to(Peer& peer) {
 void NodeExports::on_peer_linked(Peer& peer) {
   for (auto& [number, e] : exports_) {
     if (!e.granted) {
-      if (core_.home_of(e.id) == peer.id.slot) claim(number, e);
+      if (core_.home_of(e.id) != peer.id.slot) continue;
+      core_.gateway->directory().tell_stale(peer.id, e.id, 0);  // it may have come from a store
+      claim(number, e);
     } else if (e.holder.slot == peer.id.slot && !e.pulling && !e.done) {
       e.holder = peer.id;
       pull(number, e);

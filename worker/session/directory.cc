@@ -71,7 +71,8 @@ void Directory::serve(Entries::value_type& item) {
 bool Directory::on_foreign_held(Entries::iterator it, const WorkerId& from, uint64_t claim, Outcome outcome) {
   Entry& entry = it->second;
   if (!entry.serving || entry.foreign.front().from != from || entry.foreign.front().number != claim) return false;
-  const uint64_t epoch = entry.served;
+  // Not `served`: the answer may be to an earlier grant of this claim, of what has come back here since.
+  const uint64_t epoch = entry.foreign.front().foreign;
   entry.foreign.erase(entry.foreign.begin());
   entry.serving = false;
   // (It may have gone on here with a higher one, while the cluster could not be asked.)
@@ -156,7 +157,12 @@ void Directory::on_registered(std::string_view id, uint64_t epoch, bool ours) {
   tell_stale(*it, *entry.holder, epoch);
   entry.holder.reset();
   entry.epoch = std::max(entry.epoch, epoch);
-  if (!entry.transferring) settle(it);
+  entry.serving = false;  // who was to get it from here is to look elsewhere: serve() grants it anew, as nowhere
+  if (entry.transferring) {
+    serve(*it);
+  } else {
+    settle(it);
+  }
 }
 
 void Directory::register_all(const std::optional<WorkerId>& gateway) {

@@ -204,6 +204,33 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: a higher epoch elsewhere makes wh
   CHECK(directory.size() == 0);
 }
 
+TEST_CASE_FIXTURE(Fixture, "cluster directory: what turns out to be stale is not given to another host") {
+  registered();
+  foreign(7, 20000);
+  CHECK(replies() == Lines{"gateway#7 holder=A"});
+  directory.on_registered("c", 19000, false);
+  CHECK(replies() == Lines{"A stale", "gateway#7 holder=none"});
+  directory.on_forgotten(kA, "c");
+  held(kGateway, 7, Outcome::ended);
+  CHECK(directory.size() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture,
+                  "cluster directory: what has come back is not gone with what another host had of it before") {
+  registered();
+  foreign(7, 20000);
+  claim(kB, 2);
+  answer(Where::elsewhere, 30000);
+  CHECK(replies() == Lines{"gateway#7 holder=A", "ask", "B#2 holder=gateway"});
+  held(kB, 2);
+  CHECK(replies() == Lines{"A stale", "kept", "gateway#7 holder=B"});
+  held(kGateway, 7, Outcome::ended);  // the answer to its first grant
+  CHECK(replies().empty());
+  claim(kA, 3);
+  answer(Where::here, 31000);
+  CHECK(replies() == Lines{"ask", "A#3 holder=B"});
+}
+
 TEST_CASE_FIXTURE(Fixture,
                   "cluster directory: what is moving when it is another host's is told again when it has moved") {
   registered();
