@@ -148,6 +148,7 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     log(1, "joined the cluster", {{"node", key_}});
     directory_.on_joined(key_);
     for_each([](RemoteNode& remote) { remote.told = 0; });  // what was said may have been lost with Redis
+    if (redis_lost) exports_.on_redis_lost();
     imports_.on_joined();
     tell_joined();
     copies_.on_joined();

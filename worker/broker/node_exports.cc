@@ -214,6 +214,12 @@ void NodeExports::on_gateway_changed(const RemoteNode& node) {
   run();
 }
 
+// What the claimants said of them may be lost; what they still want they begin anew, see NodeImports::on_joined().
+void NodeExports::on_redis_lost() {
+  for (auto it = exports_.begin(); it != exports_.end();) it = it->second.aborted ? std::next(it) : abort(it);
+  run();
+}
+
 void NodeExports::on_node_gone(const std::string& key) {
   for (auto it = exports_.begin(); it != exports_.end();) {
     it = it->second.node == key && !it->second.aborted ? abort(it) : std::next(it);

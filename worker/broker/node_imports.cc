@@ -1,5 +1,6 @@
 #include "worker/broker/node_imports.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "shared/bus/frames.h"
@@ -52,6 +53,12 @@ void NodeImports::abort(const std::string& node, uint64_t token) {
   std::string body;
   bus::Writer(body).put<uint64_t>(token);
   core_.gateway->node(node).stream.append(NodeFrame::abort, body);
+}
+
+// It was given up, and Redis has lost the word of that.
+void NodeImports::abort_unknown(const std::string& node, uint64_t token) {
+  const auto is_it = [&](const auto& item) { return item.second.node == node && item.second.token == token; };
+  if (std::ranges::none_of(arrived_, is_it)) abort(node, token);
 }
 
 void NodeImports::on_settled(const std::string& id, bool ours) {
@@ -274,6 +281,7 @@ bool NodeImports::on_state(RemoteNode& from, NodeFrame type, std::string_view bo
   const auto token = reader.get<uint64_t>();
   if (!reader.ok()) return false;
   const auto it = imports_.find(token);
+  if (it == imports_.end() && type == NodeFrame::state_begin) abort_unknown(from.key, token);
   if (it == imports_.end() || it->second.node != from.key) return true;
   Import& import = it->second;
   const std::string_view rest = body.substr(sizeof(uint64_t));

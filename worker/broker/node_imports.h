@@ -102,6 +102,7 @@ class NodeImports {
   // The worker is to claim it anew, and so its home, which has the cluster say where it is.
   void tell_to_reclaim(const Import& import);
   void abort(const std::string& node, uint64_t token);
+  void abort_unknown(const std::string& node, uint64_t token);
   void freeze_if_cut(uint64_t token, Import& import);
   // That node has another gateway, or is gone: no cut of its stream is waited for.
   void forget_cut(uint64_t token, Import& import, const std::string& node);

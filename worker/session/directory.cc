@@ -37,9 +37,9 @@ void Directory::start(Entries::value_type& item, const Claim& claim) {
 
 void Directory::ask(Entries::value_type& item) {
   Entry& entry = item.second;
-  // (It may have gone on here with a higher epoch than that of the host that is to get it.)
-  const bool ours = entry.holder && (!entry.serving || entry.holder_epoch >= entry.foreign.front().foreign);
-  entry.answers = replies_.ask(item.first, std::max(entry.epoch, entry.past) + 1, ours ? entry.holder_epoch : 0);
+  // Also what is on its way to another host: if that has it by now its epoch is higher.
+  const uint64_t held = entry.holder ? entry.holder_epoch : 0;
+  entry.answers = replies_.ask(item.first, std::max(entry.epoch, entry.past) + 1, held);
 }
 
 // While the cluster has given this host the id, its epochs go on from the cluster's, and stay below its next one, which
