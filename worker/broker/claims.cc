@@ -580,9 +580,11 @@ void Claims::go_live(uint64_t number, bool present, bool durable) {
     report(claim.id, number, Outcome::kept);
     return;
   }
-  // Nobody is there to use it: it is kept for the client's next connection. A connection that never was has no will.
+  // Nobody is there to use it: it is kept for the client's next connection, but for one that was begun for a client
+  // that was never told (on another host that one may have a session that is older). A connection that never was has no
+  // will.
   session.will.reset();
-  if (!durable) {
+  if (!durable || !present) {
     core_.sessions->forget(session);
     report(claim.id, number, Outcome::ended);
     return;

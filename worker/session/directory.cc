@@ -70,11 +70,14 @@ void Directory::serve(Entries::value_type& item) {
 
 bool Directory::on_foreign_held(Entries::iterator it, const WorkerId& from, uint64_t claim, Outcome outcome) {
   Entry& entry = it->second;
-  if (!entry.serving || entry.foreign.front().from != from || entry.foreign.front().number != claim) return false;
+  // It may be about to be granted anew.
+  const auto answered = std::find_if(entry.foreign.begin(), entry.foreign.end(),
+                                     [&](const Claim& c) { return c.from == from && c.number == claim; });
+  if (answered == entry.foreign.end()) return false;
   // Not `served`: the answer may be to an earlier grant of this claim, of what has come back here since.
-  const uint64_t epoch = entry.foreign.front().foreign;
-  entry.foreign.erase(entry.foreign.begin());
-  entry.serving = false;
+  const uint64_t epoch = answered->foreign;
+  if (answered == entry.foreign.begin()) entry.serving = false;
+  entry.foreign.erase(answered);
   // (It may have gone on here with a higher one, while the cluster could not be asked.)
   if (outcome == Outcome::ended && entry.holder && entry.holder_epoch < epoch) {
     tell_stale(*it, *entry.holder, epoch);

@@ -232,6 +232,19 @@ TEST_CASE_FIXTURE(Fixture,
 }
 
 TEST_CASE_FIXTURE(Fixture,
+                  "cluster directory: what another host has is not granted to it anew when that was asked for") {
+  registered();
+  foreign(7, 20000);
+  claim(kB, 2);
+  directory.on_registered("c", 20000, false);
+  CHECK(replies() == Lines{"gateway#7 holder=A", "ask", "A stale"});
+  held(kGateway, 7, Outcome::ended);
+  foreign(8, 25000);
+  answer(Where::elsewhere, 30000);
+  CHECK(replies() == Lines{"B#2 holder=gateway", "gateway#8 holder=none"});
+}
+
+TEST_CASE_FIXTURE(Fixture,
                   "cluster directory: what is moving when it is another host's is told again when it has moved") {
   registered();
   claim(kB, 2);
