@@ -138,11 +138,8 @@ void Claims::settle_doubts() {
   if (settled_ == doubts_ || !core_.peers->all_recovered()) return;
   settled_ = doubts_;
   const uint64_t told = core_.peers->next_announcement();
-  core_.peers->for_each([&](Peer& peer) {
-    core_.peers->send(peer, bus::FrameType::stored, bus::kAckSoon,
-                      {});  // of nothing: it is the acknowledgement we want
-    core_.peers->note_announced(peer, told);
-  });
+  core_.peers->ask_to_acknowledge();
+  core_.peers->for_each([&](Peer& peer) { core_.peers->note_announced(peer, told); });
   core_.peers->when_announced(told, [this, last = doubts_] {
     std::vector<session::Session*> certain;
     core_.sessions->for_each([&](session::Session& session) {

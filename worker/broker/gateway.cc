@@ -634,7 +634,7 @@ std::optional<bool> Gateway::on_peer_frame(Peer& from, bus::FrameType type, std:
     case FrameType::takeover_abort:
       return imports_.on_abort(from.id, body);
     case FrameType::cut:
-      return imports_.on_cut(from.id, body);
+      return on_cut(from.id, body);
     case FrameType::freeze:
       return imports_.on_freeze(from.id, body);
     case FrameType::cut_sent:
