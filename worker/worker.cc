@@ -106,6 +106,8 @@ std::unique_ptr<redis::RedisHub> Worker::open_hub() {
   std::string error;
   if (!redis::RedisHub::options_of(boot_.config.redis, options, error)) throw std::runtime_error(error);
   options.client_name = "mqtt-master:" + boot_.config.redis.node_id;
+  // A guest is known by its adopter, whose it is.
+  if (!boot_.config.is_guest()) options.host = cluster::host_identity(boot_.config.data_dir);
   options.wake = [this] { wake_.send(); };
   options.log = &log_;
   return std::make_unique<redis::RedisHub>(loop_, std::move(options));
