@@ -23,6 +23,8 @@ CONFIG = {
 PUBLISHED = 60.0  # seconds until everything in flight is acknowledged once nobody is killed any more
 QUIET = 20.0      # seconds without anything new after which what is missing is lost
 RETAINED = 20.0   # seconds until all workers show the retained messages that they should
+LONGEST = 300.0   # seconds that a run may take besides those of its kills,
+LONGEST_KILL = 10.0  # and that a kill may: that of a host waits for its adoption
 
 
 class World:
@@ -100,16 +102,10 @@ class World:
         await self.reaper.start()
         tasks = []
         try:
-            tasks += self.launch(self.watchers + [subscriber for subscriber in self.subscribers if not subscriber.late])
-            await self.all_subscribed()
-            actors = self.launch(self.publishers + self.others + [late for late in self.subscribers if late.late])
-            tasks += actors
-            await self.reaper.run(self.kills, self.seconds)
-            await self.reaper.healed()
-            await self.finish(actors[:len(self.publishers)], actors[len(self.publishers):][:len(self.others)])
-            await self.drain()
-            await self.read_retained()
-            await self.settle(tasks)
+            async with asyncio.timeout(LONGEST + self.seconds + LONGEST_KILL * self.kills):
+                await self.act(tasks)
+        except TimeoutError:
+            self.record.problem("stuck", "the run does not end")
         except BrokerEnded as error:
             self.record.problem("process", str(error))
         finally:
@@ -121,6 +117,19 @@ class World:
             else:
                 await self.reaper.stop()
         self.reaper.read_log()
+
+    async def act(self, tasks):
+        """`tasks`: what goes on until the end."""
+        tasks += self.launch(self.watchers + [subscriber for subscriber in self.subscribers if not subscriber.late])
+        await self.all_subscribed()
+        actors = self.launch(self.publishers + self.others + [late for late in self.subscribers if late.late])
+        tasks += actors
+        await self.reaper.run(self.kills, self.seconds)
+        await self.reaper.healed()
+        await self.finish(actors[:len(self.publishers)], actors[len(self.publishers):][:len(self.others)])
+        await self.drain()
+        await self.read_retained()
+        await self.settle(tasks)
 
     def launch(self, clients):
         async def guarded(client):

@@ -1,5 +1,9 @@
-// The simulation's time: it moves only when the scheduler says so. The wall clock may be set, forwards and back.
+// The simulation's time: it moves only when the scheduler says so, but that the wall clock is never read twice within a
+// microsecond. It may be set, forwards and back.
 #pragma once
+
+#include <algorithm>
+#include <cstdint>
 
 #include "shared/base/clock.h"
 
@@ -8,8 +12,13 @@ namespace sim {
 class ManualClock final : public base::Clock {
  public:
   base::MonoMs now_ms() const override { return ms_; }
-  base::WallUs wall_us() const override { return kEpochUs + (ms_ + wall_ms_ - set_at_) * 1000; }
-  void advance(base::MonoMs ms) { ms_ += ms; }
+  base::WallUs wall_us() const override {
+    return kEpochUs + (ms_ + wall_ms_ - set_at_) * 1000 + std::min<uint64_t>(readings_++, 999);
+  }
+  void advance(base::MonoMs ms) {
+    ms_ += ms;
+    readings_ = 0;
+  }
   void set_wall(uint64_t ms) {
     wall_ms_ = ms;
     set_at_ = ms_;
@@ -18,8 +27,9 @@ class ManualClock final : public base::Clock {
  private:
   static constexpr base::WallUs kEpochUs = 1'700'000'000'000'000;
   base::MonoMs ms_ = 1'000'000;
-  uint64_t wall_ms_ = 0;     // what it was set to,
-  base::MonoMs set_at_ = 0;  // and when
+  uint64_t wall_ms_ = 0;           // what it was set to,
+  base::MonoMs set_at_ = 0;        // and when
+  mutable uint64_t readings_ = 0;  // in this millisecond
 };
 
 // A host's clock: its boot was at another time.

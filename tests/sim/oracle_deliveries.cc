@@ -175,7 +175,7 @@ void Oracle::check_copy(Connection& connection, Message& m, Receipt& receipt, co
 
 void Oracle::check_order(Connection& connection, const Message& m) {
   Session& session = *connection.session;
-  if (m.handings > 1 || m.is_will || session.receipts[m.id].copies > 0) return;
+  if (m.is_will || session.receipts[m.id].copies > 0) return;
   if (is_shared_topic(m.topic)) return;  // another member's messages may have come to this one
   MessageId& last = session.last[{m.connection, m.topic, m.qos}];
   if (last > m.id) {
@@ -183,7 +183,7 @@ void Oracle::check_order(Connection& connection, const Message& m) {
                      ", both of ", m.connection->name()),
                 {connection.owner.name(), m.name(), message(last).name()});
   }
-  last = std::max(last, m.id);
+  if (m.handings == 1) last = std::max(last, m.id);  // else an earlier connection may have brought it
 }
 
 void Oracle::received_shared(Connection& connection, Message& m) {

@@ -327,6 +327,26 @@ void shared_group_and_a_moving_member(Simulation& s, uint64_t variant) {
   publish_to_group(stage, 1);
 }
 
+// A message of the group is held, as one before it is, while somebody's death is not known everywhere. The publisher's
+// worker dies when it has been placed.
+void shared_group_and_what_was_held(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("member2", 2, {kGroup});
+  stage.join("member3", 3, {kGroup});
+  stage.join("sub", 1, {"t/#"});
+  stage.join("pub", 0);
+  stage["pub"].publish("g/0", proto::QoS::exactly_once);  // the next one is for the other member
+  s.until_quiet();
+  stage.delay_news(1, 2, 60);
+  stage.kill(1);
+  s.steps(20 + variant % 10);
+  for (const char* topic : {"t/0", "g/0", "g/1", "g/0"}) {
+    if (stage["pub"].current() != nullptr) stage["pub"].publish(topic, proto::QoS::exactly_once);
+  }
+  s.steps(30 + variant / 2);
+  stage.kill(0);
+}
+
 // The new owner dies when it has the session, but nobody has heard of that: the old one goes on with it for a while.
 void shared_group_and_a_move_unheard_of(Simulation& s, uint64_t variant) {
   Stage stage(s);
@@ -407,6 +427,7 @@ const std::vector<Scenario>& scenarios() {
       {"shared-group-and-late-news-of-a-death", 40, three_workers(), shared_group_and_late_news_of_a_death},
       {"shared-group-and-a-forgotten-answer", 80, three_workers(), shared_group_and_a_forgotten_answer},
       {"shared-group-and-a-moving-member", 480, four_workers_durable(), shared_group_and_a_moving_member},
+      {"shared-group-and-what-was-held", 240, four_workers_durable(), shared_group_and_what_was_held},
       {"shared-group-and-a-move-unheard-of", 400, four_workers_durable(), shared_group_and_a_move_unheard_of},
       {"shared-group-and-two-deaths-behind-a-member", 400, four_workers_durable(),
        shared_group_and_two_deaths_behind_a_member},

@@ -24,5 +24,6 @@ const std::vector<Scenario>& cluster_scenarios();
 const std::vector<Scenario>& retained_scenarios();
 const std::vector<Scenario>& shared_scenarios();
 const std::vector<Scenario>& roaming_scenarios();
+const std::vector<Scenario>& order_scenarios();
 
 }  // namespace sim

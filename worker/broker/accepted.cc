@@ -23,7 +23,8 @@ void Accepted::accept(bus::Message::Fields fields, ClientRef publisher, std::fun
 }
 
 std::pair<uint64_t, bus::MessageRef> Accepted::number(bus::Message::Fields& fields) {
-  const uint64_t number = next_number_++;
+  const uint64_t number = std::max(next_number_, core_.env.clock->wall_us());
+  next_number_ = number + 1;
   fields.uid = {core_.self.incarnation, number | kAccepted};
   fields.once = fields.uid;
   return {number, bus::Message::make(fields)};
@@ -81,7 +82,7 @@ void Accepted::route(uint64_t number, const bus::MessageRef& message, bool place
                      const std::function<void(proto::ReasonCode)>& routed) {
   // A retained message is answered when its home has it: who publishes after that answer is to win.
   const bool when_done = message->retain() && routed;
-  Publisher::AcceptedRecord record;
+  AcceptedRecord record;
   record.forget = [this, number] { forget(number); };
   record.note_placed = [this, number, message] { write(number, *message, true); };
   record.placed = placed;

@@ -1,7 +1,8 @@
 // Messages that are ours to route from the moment they are stored: QoS 2 PUBLISHes of durable sessions (one commit
 // holds packet id and message, so that whatever dies, the message is routed and the packet id known), and wills that
 // are due (one commit holds the will's end and the message). Each has an identity by which owners drop it if they have
-// it, and is routed again under that by a replacement of this worker. DESIGN sections 4 and 5.
+// it, and is routed again under that by a replacement of this worker. Its number is when it was accepted, so that those
+// of several workers can be put in order (arrivals.h). DESIGN sections 4 and 5.
 #pragma once
 
 #include <algorithm>

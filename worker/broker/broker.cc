@@ -5,6 +5,7 @@
 #include "proto/topic.h"
 #include "shared/bus/publish_frame.h"
 #include "worker/broker/accepted.h"
+#include "worker/broker/arrivals.h"
 #include "worker/broker/claims.h"
 #include "worker/broker/client_table.h"
 #include "worker/broker/copier.h"
@@ -56,6 +57,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         records_(core_),
         outbox_(core_),
         accepted_(core_),
+        arrivals_(core_),
         sys_(core_),
         house_keeping_(*this) {
     core_.peers = &peers_;
@@ -362,6 +364,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   }
 
   void on_peer_gone(const WorkerId& peer) override {
+    arrivals_.take_of(peer);
     interest_.on_peer_gone(peer.slot);
     shared_.on_peer_gone(peer);
     if (gateway_) gateway_->on_worker_shares_gone(peer);
@@ -389,6 +392,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   }
 
   void on_recovered() {
+    take_arrivals();
     claims_.on_recovered();
     takeovers_.on_recovered();
   }
@@ -407,9 +411,8 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
     life_.on_ready();
     accepted_.on_ready();
     shared_.on_ready();
-    peers_.for_each([&](Peer& peer) {
-      peers_.send(peer, bus::FrameType::stored, bus::kAckSoon, {});  // of nothing: it is the acknowledgement we want
-    });
+    take_arrivals();
+    peers_.ask_to_acknowledge();
     peers_.when_workers_read([this] { told_ = true; });  // what we hold
     if (core_.env.on_ready) core_.env.on_ready();
     sys_.start();
@@ -418,6 +421,10 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   bool on_peer_frame(Peer& peer, bus::FrameType type, uint8_t flags, std::string_view body,
                      const base::BufferRef& attachment) override {
     using bus::FrameType;
+    if (type == FrameType::cut && arrivals_.keeps_of(peer.id)) {
+      arrivals_.keep_behind(peer.id, [this, from = peer.id, frame = std::string(body)] { on_cut(from, frame); });
+      return true;
+    }
     if (gateway_) {
       if (const auto taken = gateway_->on_peer_frame(peer, type, body, attachment)) return *taken;
     }
@@ -426,19 +433,8 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       case FrameType::sync_end:
       case FrameType::stored:
         return false;  // handled below us
-      case FrameType::publish: {
-        bus::Message::Fields message;
-        if (!bus::read_publish(body, attachment, peer.id.incarnation, message)) return false;
-        if ((flags & bus::kWantStored) != 0) {
-          tickets_.begin([this, from = peer.id, wanted = Peers::count_wanted(peer)] { peers_.confirm(from, wanted); });
-          take(message, peer);
-          tickets_.end();
-        } else {
-          tickets_.begin_unwatched();
-          take(message, peer);
-        }
-        return true;
-      }
+      case FrameType::publish:
+        return on_publish(peer, flags, body, attachment);
       case FrameType::shared_publish:
         return gateway_ ? gateway_->share_sender().on_publish(peer.id, body, attachment, false)
                         : shared_.on_publish(peer, flags, body, attachment);
@@ -481,7 +477,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       case FrameType::cut_request:
         return takeovers_.on_cut_request(peer, body);
       case FrameType::cut:
-        return takeovers_.on_cut(peer.id.incarnation, body);
+        return on_cut(peer.id, body);
       case FrameType::cut_sent:
         return takeovers_.on_cut_sent(peer.id, body);
       case FrameType::freeze:
@@ -566,12 +562,45 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
 
  private:
   bool from_gateway(const Peer& peer) const { return peer.id.slot == core_.gateway_slot(); }
-  void take(const bus::Message::Fields& message, const Peer& from) {
+
+  bool on_publish(Peer& peer, uint8_t flags, std::string_view body, const base::BufferRef& attachment) {
+    bus::Message::Fields fields;
+    if (!bus::read_publish(body, attachment, peer.id.incarnation, fields)) return false;
+    std::optional<uint64_t> wanted;
+    if ((flags & bus::kWantStored) != 0) wanted = Peers::count_wanted(peer);
+    if (!arrivals_.keeping() || !in_stream(fields.qos, fields.identity())) {
+      take(peer.id, wanted, fields);
+      return true;
+    }
+    const bus::MessageRef message = bus::Message::make(fields);
+    arrivals_.keep(peer.id, *message,
+                   [this, from = peer.id, wanted, message] { take(from, wanted, bus::fields_of(*message)); });
+    return true;
+  }
+
+  // `wanted`: it is to be confirmed under that name.
+  void take(const WorkerId& from, std::optional<uint64_t> wanted, const bus::Message::Fields& message) {
+    if (wanted) {
+      tickets_.begin([this, from, name = *wanted] { peers_.confirm(from, name); });
+    } else {
+      tickets_.begin_unwatched();
+    }
     if (gateway_) {
       gateway_->forward(bus::Message::make(message));
     } else {
-      publisher_.deliver_from_peer(message, from.id.slot == core_.gateway_slot());
+      publisher_.deliver_from_peer(message, from.slot == core_.gateway_slot());
     }
+    if (wanted) tickets_.end();
+  }
+
+  bool on_cut(const WorkerId& from, std::string_view body) {
+    return gateway_ ? gateway_->on_cut(from, body) : takeovers_.on_cut(from.incarnation, body);
+  }
+
+  // While the sessions of this host are unsure, what was accepted for them waits, and Redis may be away for long.
+  void take_arrivals() {
+    if (!arrivals_.keeping()) return;
+    if (peers_.all_recovered() || (peers_.ready() && life_.unsure_until() != 0)) arrivals_.take_all();
   }
 
   struct CloseLater {
@@ -636,6 +665,7 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
   Records records_;
   Outbox outbox_;
   Accepted accepted_;
+  Arrivals arrivals_;
   std::unique_ptr<Gateway> gateway_;  // in the gateway's slot
   bool told_ = false;                 // everybody has read what was restored
   bool recovered_ = false;            // what was restored has been routed, and everybody told

@@ -10,6 +10,7 @@
 //   Departures what a dead worker leaves behind            Journal    what is written to the store, who waits for it
 //   Records    sessions in the store                       Copier     its copy for the other hosts of a cluster
 //   Outbox     what waits for a dead worker's replacement  Accepted   QoS 2 messages and wills that must be routed
+//   Arrivals   what comes to a replacement at first
 //   Gateway    in a cluster, in the last slot: the other hosts
 #pragma once
 

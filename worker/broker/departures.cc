@@ -2,7 +2,6 @@
 
 #include "worker/broker/gateway.h"
 #include "worker/broker/peers.h"
-#include "worker/broker/publisher.h"
 
 namespace broker {
 
@@ -63,10 +62,11 @@ bool Departures::concerns(const router::PeerSet& peers) const {
   return false;
 }
 
-void Departures::hold(const bus::MessageRef& message, connection::MqttClient* client) {
+void Departures::hold(const bus::MessageRef& message, connection::MqttClient* client, const AcceptedRecord& record) {
   Held& held = held_.emplace_back();
   held.message = message;
   held.ticket = core_.tickets->wait();
+  held.record = record;
   if (client == nullptr) return;
   held.client = ref_of(*client);
   client->pause();
@@ -83,7 +83,7 @@ void Departures::finish_if_done(std::map<uint64_t, Departure>::iterator it) {
   const std::vector<Held> held = std::move(held_);
   held_.clear();
   for (const Held& h : held) {
-    core_.publisher->publish_again(h.message, core_.clients->find(h.client), h.ticket);
+    core_.publisher->publish_again(h.message, core_.clients->find(h.client), h.ticket, h.record);
   }
   for (const Held& h : held) {
     connection::MqttClient* client = core_.clients->find(h.client);

@@ -17,6 +17,7 @@
 
 #include "worker/broker/client_table.h"
 #include "worker/broker/core.h"
+#include "worker/broker/publisher.h"
 #include "worker/broker/tickets.h"
 
 namespace broker {
@@ -38,8 +39,8 @@ class Departures {
   // Some are held. Messages with an identity of their own (accepted.h) that come meanwhile must be, too: owners know
   // them by the order of their numbers.
   bool holding() const { return !held_.empty(); }
-  // Uses the current ticket. `client` may be null (a will).
-  void hold(const bus::MessageRef& message, connection::MqttClient* client);
+  // Uses the current ticket. `client` may be null (a will). `record`: of an accepted message.
+  void hold(const bus::MessageRef& message, connection::MqttClient* client, const AcceptedRecord& record);
 
  private:
   struct Departure {
@@ -50,6 +51,7 @@ class Departures {
     bus::MessageRef message;
     ClientRef client;
     TicketId ticket = kNoTicket;
+    AcceptedRecord record;
   };
   void tell(Peer& peer, const WorkerId& gone, bool ask);
   void finish_if_done(std::map<uint64_t, Departure>::iterator it);

@@ -149,6 +149,7 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     log(1, "joined the cluster", {{"node", key_}});
     directory_.on_joined(key_);
     for_each([](RemoteNode& remote) { remote.told = 0; });  // what was said may have been lost with Redis
+    if (redis_lost) exports_.on_redis_lost();
     imports_.on_joined();
     tell_joined();
     copies_.on_joined();
@@ -633,7 +634,7 @@ std::optional<bool> Gateway::on_peer_frame(Peer& from, bus::FrameType type, std:
     case FrameType::takeover_abort:
       return imports_.on_abort(from.id, body);
     case FrameType::cut:
-      return imports_.on_cut(from.id, body);
+      return on_cut(from.id, body);
     case FrameType::freeze:
       return imports_.on_freeze(from.id, body);
     case FrameType::cut_sent:

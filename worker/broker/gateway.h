@@ -96,6 +96,7 @@ class Gateway final : public cluster::Hub::Events {
   void on_worker_left(uint32_t slot);
   void on_worker_synced(uint32_t slot);
   bool on_worker_route(uint32_t slot, std::string_view body);
+  bool on_cut(const WorkerId& from, std::string_view body) { return imports_.on_cut(from, body); }
   // For shared groups; the other parts know already.
   void on_worker_shares_gone(const WorkerId& worker);
   void on_worker_shares_told(Peer& worker);

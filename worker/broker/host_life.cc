@@ -1,5 +1,10 @@
 #include "worker/broker/host_life.h"
 
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <string>
+
 #include "shared/bus/frames.h"
 #include "shared/store/record.h"
 #include "worker/broker/accepted.h"
@@ -8,6 +13,7 @@
 #include "worker/broker/interest.h"
 #include "worker/broker/journal.h"
 #include "worker/broker/peers.h"
+#include "worker/broker/records.h"
 #include "worker/broker/sessions.h"
 #include "worker/broker/shared_dispatch.h"
 #include "worker/broker/strays.h"
@@ -16,6 +22,17 @@ namespace broker {
 namespace {
 
 constexpr uint64_t kWhole = UINT64_MAX;  // LifeRecord::copied_us
+
+using Marks = std::map<uint64_t, uint64_t>;
+
+void merge(std::unique_ptr<Marks>& into, const Marks& marks) {
+  if (marks.empty()) return;
+  if (!into) into = std::make_unique<Marks>();
+  for (const auto& [origin, sequence] : marks) {
+    uint64_t& mark = (*into)[origin];
+    mark = std::max(mark, sequence);
+  }
+}
 
 }  // namespace
 
@@ -132,10 +149,26 @@ void HostLife::give_up_what_was_copied() {
       core_.sessions->forget(*session);
     }
   }
+  forget_seen();
   if (!gone.empty() && core_.env.log) {
     core_.env.log(2, "this host has gone on at another one: its sessions are there",
                   {{"sessions", std::to_string(gone.size())}});
   }
+}
+
+// What has been stored here was for sessions that are elsewhere now. To one that comes here it is new: the guest may
+// route again what this host had accepted. Those that stay note what they have.
+void HostLife::forget_seen() {
+  const Marks accepted = core_.journal->accepted_seen();
+  const Marks routed = core_.journal->routed_seen();
+  core_.sessions->for_each([&](session::Session& session) {
+    merge(session.skip_once, accepted);
+    merge(session.came_with, routed);
+    merge(session.skip, routed);
+    if (session.sid != 0) core_.records->write_head(session);
+  });
+  core_.journal->forget_seen();
+  std::erase_if(core_.seen, [this](const auto& entry) { return core_.peers->is_dead(entry.first); });
 }
 
 // Who was faster than the life has claimed it, and has armed its timers or is about to be its connection.

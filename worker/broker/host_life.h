@@ -66,6 +66,7 @@ class HostLife {
   void write();
   void tell(Peer& peer);
   void give_up_what_was_copied();
+  void forget_seen();
   void go_on();
 
   Core& core_;

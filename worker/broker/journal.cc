@@ -66,12 +66,26 @@ void Journal::note_passing(const bus::Message& message, Stream stream) {
   if ((message.once().sequence & kAccepted) != 0) stored_[origin_of(message.once(), stream)] = message.once().sequence;
 }
 
-std::map<uint64_t, uint64_t> Journal::accepted_seen() const {
+std::map<uint64_t, uint64_t> Journal::seen_of(uint8_t kind) const {
   std::map<uint64_t, uint64_t> seen;
   for (const auto& [origin, sequence] : stored_) {
-    if (origin.second == 2) seen[origin.first] = sequence;
+    if (origin.second == kind) seen[origin.first] = sequence;
   }
   return seen;
+}
+
+void Journal::forget_seen() {
+  const auto of_messages = [](const auto& entry) {
+    return (entry.first.second & 1) == static_cast<uint8_t>(Stream::messages);
+  };
+  std::string key;
+  for (const auto& entry : stored_) {
+    if (!of_messages(entry)) continue;
+    store::seen_key(key, 0, entry.first.first, entry.first.second);
+    batch_.erase(key);
+  }
+  std::erase_if(stored_, of_messages);
+  std::erase_if(noted_, of_messages);
 }
 
 void Journal::restore_seen(const store::Key& key, uint64_t sequence) {

@@ -63,8 +63,11 @@ class Journal {
   void note(const bus::Message& message, Stream stream);
   // The same for one that was held for a session on the move: later ones may have been noted.
   void note_held(const bus::Message& message);
-  // By origin: the last of the messages with an identity of their own (kAccepted).
-  std::map<uint64_t, uint64_t> accepted_seen() const;
+  // By origin: the last of the messages with an identity of their own (kAccepted); of the others.
+  std::map<uint64_t, uint64_t> accepted_seen() const { return seen_of(2); }
+  std::map<uint64_t, uint64_t> routed_seen() const { return seen_of(0); }
+  // What is known of messages (not of retained ones) is not any more.
+  void forget_seen();
   // The message has been here, though nothing of it is stored: should it be routed again, it is known while we live.
   void note_passing(const bus::Message& message, Stream stream);
   // From the store.
@@ -113,6 +116,7 @@ class Journal {
   std::map<uint64_t, Waiting> under_way_;
   size_t waiting_bytes_ = 0;
   using Origin = std::pair<uint64_t, uint8_t>;  // incarnation; bit 0: Stream, bit 1: kAccepted
+  std::map<uint64_t, uint64_t> seen_of(uint8_t kind) const;
   static Origin origin_of(const bus::Uid& once, Stream stream);
   std::map<Origin, uint64_t> stored_;
   std::map<Origin, uint64_t> noted_;  // in this turn

@@ -331,10 +331,14 @@ void Peers::run_marks(Peer& peer) {
   }
 }
 
-void Peers::when_workers_read(std::function<void()> then) {
+void Peers::ask_to_acknowledge() {
+  for_each([this](Peer& peer) { send(peer, bus::FrameType::stored, bus::kAckSoon, {}); });  // of nothing
+}
+
+void Peers::await_reading(bool gateway_too, std::function<void()> then) {
   Reading reading;
   for_each([&](const Peer& peer) {
-    if (peer.id.slot != core_.gateway_slot()) reading.awaited[peer.id.incarnation] = peer.link.end();
+    if (gateway_too || peer.id.slot != core_.gateway_slot()) reading.awaited[peer.id.incarnation] = peer.link.end();
   });
   if (reading.awaited.empty()) return then();
   reading.then = std::move(then);

@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "shared/base/ring.h"
@@ -149,8 +150,11 @@ class Peers {
   // Closes who has been held back for the gateway for longer than `redis.full_timeout`. Now and then.
   void close_held_back();
 
-  // Calls it when the workers that are linked now have processed what was sent to them so far, or are dead.
-  void when_workers_read(std::function<void()> then);
+  // Says something that is to be acknowledged soon.
+  void ask_to_acknowledge();
+  // Calls it when the peers that are linked now have processed what was sent to them so far, or are dead.
+  void when_read(std::function<void()> then) { await_reading(true, std::move(then)); }
+  void when_workers_read(std::function<void()> then) { await_reading(false, std::move(then)); }
 
   // Announcements are numbered; each is sent to all linked peers.
   uint64_t next_announcement() { return ++announcement_; }
@@ -186,6 +190,7 @@ class Peers {
     std::map<uint64_t, uint64_t> awaited;  // incarnation -> position in our stream to it
     std::function<void()> then;
   };
+  void await_reading(bool gateway_too, std::function<void()> then);
   void run_readings(uint64_t incarnation, uint64_t acked);
   std::vector<Reading> readings_;
 };

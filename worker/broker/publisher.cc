@@ -92,7 +92,8 @@ proto::ReasonCode Publisher::reason_of(const Routed& routed) {
 }
 
 // With a new number: numbers grow along every stream, and others have passed it meanwhile.
-void Publisher::publish_again(const bus::MessageRef& message, connection::MqttClient* client, TicketId ticket) {
+void Publisher::publish_again(const bus::MessageRef& message, connection::MqttClient* client, TicketId ticket,
+                              const AcceptedRecord& record) {
   if (core_.gateway != nullptr) {
     core_.tickets->resume(ticket);
     relay(message);
@@ -104,7 +105,9 @@ void Publisher::publish_again(const bus::MessageRef& message, connection::MqttCl
   if (fields.once == fields.uid) fields.once = {};
   fields.uid = core_.next_uid();
   core_.tickets->resume(ticket);
-  core_.tickets->end_resumed(reason_of(route(bus::Message::make(fields), match(fields.topic), client)));
+  const Routed routed = route(bus::Message::make(fields), match(fields.topic), client, record);
+  if (record.note_placed && routed.placed && fields.qos == proto::QoS::exactly_once) record.note_placed();
+  core_.tickets->end_resumed(reason_of(routed));
 }
 
 proto::ReasonCode Publisher::publish_accepted(const bus::MessageRef& message, connection::MqttClient* client,
@@ -116,7 +119,7 @@ proto::ReasonCode Publisher::publish_accepted(const bus::MessageRef& message, co
     if (!*early) forget();
     if (then) then(reason);
   });
-  const Routed routed = route(bus::Message::make(fields), match(fields.topic), client, record.placed);
+  const Routed routed = route(bus::Message::make(fields), match(fields.topic), client, record);
   if (!core_.tickets->waits_elsewhere()) {
     *early = true;
     record.forget();
@@ -136,13 +139,13 @@ void Publisher::publish_unwatched(bus::Message::Fields fields) {
 }
 
 Publisher::Routed Publisher::route(const bus::MessageRef& message, const router::MatchResult& found,
-                                   connection::MqttClient* client, bool placed) {
+                                   connection::MqttClient* client, const AcceptedRecord& record) {
   Routed routed;
   const bool numbered = (message->once().sequence & kAccepted) != 0;
   // What is known by the order of its numbers, or is to be a topic's last message, does not overtake what is held.
   const bool ordered = numbered || message->retain();
   if (core_.departures->concerns(found.peers) || (ordered && core_.departures->holding())) {
-    core_.departures->hold(message, client);
+    core_.departures->hold(message, client, record);
     return {true, true};
   }
   if (!found.peers.empty()) {
@@ -159,7 +162,7 @@ Publisher::Routed Publisher::route(const bus::MessageRef& message, const router:
     }
   }
   for (router::SharedGroup* group : found.groups) {
-    if (placed || core_.shared->dispatch(*group, message, client)) {
+    if (record.placed || core_.shared->dispatch(*group, message, client)) {
       routed.matched = routed.taken = routed.placed = true;
     }
   }
@@ -224,7 +227,7 @@ void Publisher::relay(const bus::MessageRef& message) {
   const router::MatchResult& found = match(message->topic());
   if (found.peers.empty()) return;
   if (core_.departures->holding() || core_.departures->concerns(found.peers)) {
-    core_.departures->hold(message, nullptr);
+    core_.departures->hold(message, nullptr, {});
     return;
   }
   send_to_peers(bus::fields_of(*message), &message, found, nullptr);

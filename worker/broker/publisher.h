@@ -15,6 +15,13 @@
 
 namespace broker {
 
+// What is to be done with the record of an accepted message.
+struct AcceptedRecord {
+  std::function<void()> forget;       // it is not needed any more
+  std::function<void()> note_placed;  // its shared groups have the message
+  bool placed = false;                // that was noted before
+};
+
 class Publisher {
  public:
   explicit Publisher(Core& core) : core_(core) {}
@@ -24,14 +31,10 @@ class Publisher {
                                      uint64_t pending);
   // The store takes nothing now: answers a PUBLISH that needs it.
   connection::PublishOutcome refuse(connection::MqttClient& client, uint64_t pending);
-  // Routes a message that was held back; its answer hangs on `ticket`.
-  void publish_again(const bus::MessageRef& message, connection::MqttClient* client, TicketId ticket);
-  // What is to be done with the record of an accepted message.
-  struct AcceptedRecord {
-    std::function<void()> forget;       // it is not needed any more
-    std::function<void()> note_placed;  // its shared groups have the message
-    bool placed = false;                // that was noted before
-  };
+  // Routes a message that was held back; its answer hangs on `ticket`. With an accepted message's record its answer
+  // forgets that.
+  void publish_again(const bus::MessageRef& message, connection::MqttClient* client, TicketId ticket,
+                     const AcceptedRecord& record);
   // A message that is stored under an identity of its own (accepted.h), under a new uid. Its record is forgotten before
   // this returns, and so in the same batch, if the message was for sessions here only. `done`: it is where it must be.
   // What is returned does not know yet what its topic's home, at another worker, will say; what `done` is told does.
@@ -59,7 +62,7 @@ class Publisher {
                                   const router::MatchResult& match, uint64_t pending);
   bool needs_store(const bus::Message& message, const router::MatchResult& match) const;
   Routed route(const bus::MessageRef& message, const router::MatchResult& match, connection::MqttClient* client,
-               bool placed = false);
+               const AcceptedRecord& record = {});
   // It is for other workers only, and nothing of it has to be kept here: no Message need be made.
   bool only_passes(const bus::Message::Fields& message, const router::MatchResult& match) const;
   // `message`: the same; null if it only passes.

@@ -99,13 +99,24 @@ void Takeovers::send_if_complete(session::Session& session) {
   core_.shared->on_member_gone(session);
   // What groups gave it is stored here first: should we die, our replacement is to know that a member was given it.
   const Key key{outbound.to_incarnation, outbound.claim};
-  core_.journal->then([this, key] {
-    const auto it = outbound_.find(key);
-    if (it == outbound_.end() || !it->second->outbound->frozen) return;
-    const Outbound& out = *it->second->outbound;
-    Peer* to = core_.peers->find(WorkerId{out.to_slot, out.to_incarnation});
-    if (to != nullptr) send_state(core_, *to, out.claim, *it->second);
-  });
+  core_.journal->then([this, key] { send_when_read(key); });
+}
+
+// What was accepted here of a client that has not released it: it will send that again, and then more, which must not
+// be anywhere before it.
+void Takeovers::send_when_read(const Key& key) {
+  const auto it = outbound_.find(key);
+  if (it == outbound_.end() || it->second->incoming_qos2.empty()) return send(key);
+  core_.peers->ask_to_acknowledge();
+  core_.peers->when_read([this, key] { send(key); });
+}
+
+void Takeovers::send(const Key& key) {
+  const auto it = outbound_.find(key);
+  if (it == outbound_.end() || !it->second->outbound->frozen) return;
+  const Outbound& out = *it->second->outbound;
+  Peer* to = core_.peers->find(WorkerId{out.to_slot, out.to_incarnation});
+  if (to != nullptr) send_state(core_, *to, out.claim, *it->second);
 }
 
 // The new owner has died before the session was safe with it, as far as is known here.

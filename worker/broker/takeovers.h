@@ -20,6 +20,9 @@
 // higher epoch tells. Nobody's death needs repair: a dead P's end of stream stands for its cut; a dead A is pulled
 // again when its replacement is there (B holds on meanwhile); if B dies A goes on.
 //
+// What A had accepted of a client that publishes at QoS 2, and what B accepts of it, have an order: everybody has read
+// the former before A sends the session.
+//
 // Shared groups: B is a member from state_begin on, A until it is frozen; the messages of a group go to one of them.
 // What B is chosen for meanwhile stays with its dispatcher (shared_dispatch.h). A sends its state when what is in it is
 // in its store: its replacement must know what a member was given. When A takes the session back, B may have stored it
@@ -85,6 +88,8 @@ class Takeovers {
   void ask(Peer& peer, session::Inbound& inbound);
   void freeze_if_cut(session::Session& session);
   void send_if_complete(session::Session& session);
+  void send_when_read(const Key& key);
+  void send(const Key& key);
   void take_back(session::Session& session);
   void go_on(session::Session& session);
 

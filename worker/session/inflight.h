@@ -5,6 +5,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <type_traits>
+#include <unordered_map>
 
 #include "shared/base/ring.h"
 #include "worker/session/delivery.h"
@@ -33,11 +36,16 @@ class Inflight {
   void remove(Entry& entry);
   void clear();
 
-  // In sending order, live entries only.
+  // In sending order, live entries only. If `f` returns a bool, false ends it.
   template <typename F>
   void for_each(F&& f) {
     for (size_t i = 0; i < entries_.size(); ++i) {
-      if (entries_[i].packet_id != 0) f(entries_[i]);
+      if (entries_[i].packet_id == 0) continue;
+      if constexpr (std::is_void_v<std::invoke_result_t<F, Entry&>>) {
+        f(entries_[i]);
+      } else if (!f(entries_[i])) {
+        return;
+      }
     }
   }
 
@@ -45,7 +53,19 @@ class Inflight {
   void set_next_id(uint16_t id) { next_id_ = id; }
 
  private:
-  base::Ring<Entry> entries_;
+  // Of live entries: how many have been put in before it, ever.
+  using Places = std::unordered_map<uint16_t, uint64_t>;
+
+  Entry& append(Entry entry);
+  // What the entry at `i` has, or would have, if ids count up without a gap. REQUIRES: !entries_.empty().
+  uint16_t id_at(size_t i) { return static_cast<uint16_t>((entries_.front().packet_id - 1 + i) % 65535 + 1); }
+  void note_places();
+  void drop_holes();
+
+  base::Ring<Entry> entries_;  // the first one is live
+  // Null while the ids in entries_, those of holes too, count up by one: then an id says where its entry is.
+  std::unique_ptr<Places> places_;
+  uint64_t gone_ = 0;  // entries that have been taken out at the front, ever
   uint32_t live_ = 0;
   uint16_t next_id_ = 1;
 };

@@ -59,13 +59,15 @@ void Session::attach(Outlet& outlet) {
 void Session::resend() {
   std::vector<uint16_t> too_large;
   inflight_.for_each([&](Inflight::Entry& entry) {
-    if (!entry.unsent || inflight_.size() - unsent_ >= window()) return;
+    if (unsent_ == 0 || inflight_.size() - unsent_ >= window()) return false;
+    if (!entry.unsent) return true;
     entry.unsent = false;
     --unsent_;
     const bool dup = std::exchange(entry.tried, true);
     if (outlet_->send_publish(entry.delivery, entry.packet_id, dup) == Outlet::Sent::too_large) {
       too_large.push_back(entry.packet_id);
     }
+    return true;
   });
   for (const uint16_t id : too_large) {
     release(*inflight_.find(id));

@@ -155,6 +155,44 @@ TEST_CASE_FIXTURE(Fixture, "host_life: in another life what was copied is given 
   CHECK_FALSE(young.closed);
 }
 
+// What the host had accepted before its death may be routed again by who has gone on with it.
+TEST_CASE_FIXTURE(Fixture, "host_life: in another life only those who stay have got what came before") {
+  const auto send = [&](uint64_t sequence) {
+    gateway.send(FrameType::publish,
+                 number(2 | 32, 1) + number(1, 2) + number(0, 2) + number(sequence) + number(77) +
+                     number(uint64_t{1} << 63 | 3) + "\"t\" \"x\"",
+                 bus::kWantStored);
+    copy_all();
+  };
+  const auto join = [&](BrokerClient& client, const std::string& id, uint64_t epoch) {
+    connect(client, id, 600, epoch);
+    copy_all();
+    client.subscribe("t", 2);
+    copy_all();
+    client.received();
+  };
+  gateway.send(FrameType::recovered);
+  gateway.send(FrameType::life, number(5) + text("a.1"));
+  frames();
+  whole();
+  BrokerClient old(world, 0);
+  join(old, "old", 1);
+  BrokerClient young(world, 0);
+  join(young, "young", uint64_t{1} << 62);
+  send(1);
+  CHECK(old.received().size() == 1);
+  CHECK(young.received().size() == 1);
+  gateway.send(FrameType::life, number(5) + text("a.2"));
+  copy_all();
+  BrokerClient back(world, 0);
+  join(back, "back", (uint64_t{1} << 62) + 1);
+  send(2);
+  CHECK(young.received().empty());
+  CHECK(back.received().size() == 1);
+  send(3);
+  CHECK(back.received().empty());
+}
+
 namespace {
 
 // A host that had a will's session and another when it died, and stands again without Redis.

@@ -361,6 +361,7 @@ TEST_CASE_FIXTURE(Fixture, "frames: stored, for each message of which that was a
   lasting.connect(here("c"), {.clean = true, .expiry = 60});
   lasting.subscribe("t", 1);
   frames();
+  peer.send(FrameType::recovered);
   peer.send(FrameType::publish, publish(1, 1, "t", "me", "one"), bus::kWantStored);
   peer.send(FrameType::publish, publish(2, 1, "t", "me", "two"), bus::kWantStored);
   CHECK(frames() == Lines{frame(FrameType::stored, number(0) + number(1))});

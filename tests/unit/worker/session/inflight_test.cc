@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "shared/base/random.h"
 #include "tests/support/messages.h"
 
 namespace session {
@@ -93,7 +94,7 @@ TEST_CASE("inflight: removing releases the message, and everything at the end") 
 TEST_CASE("inflight: behind a first message that is never acknowledged no holes pile up") {
   Inflight inflight;
   add(inflight, 1);
-  // Every add() looks through the list for a free packet id: with holes left in it this would take minutes.
+  // With holes left in the list this would take gigabytes.
   for (int i = 0; i < 1'000'000; ++i) inflight.remove(inflight.add(support::delivery("m", 1)));
   CHECK(ids(inflight) == Ids{1});
 }
@@ -107,6 +108,45 @@ TEST_CASE("inflight: acknowledged in any order, nothing is left") {
     REQUIRE(inflight.empty());
     REQUIRE(inflight.find(0) == nullptr);
   } while (std::next_permutation(order.begin(), order.end()));
+}
+
+TEST_CASE("inflight: whatever order acknowledgements come in and ids are handed out, each id finds its entry") {
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    base::Random random(seed);
+    Inflight inflight;
+    inflight.set_next_id(static_cast<uint16_t>(65'000 + random.below(536)));
+    Ids sent;
+    for (int step = 0; step < 600; ++step) {
+      const uint64_t dice = random.below(100);
+      if (dice < 48) {
+        sent.push_back(inflight.add(support::delivery("m", 1)).packet_id);
+      } else if (dice < 96 && !sent.empty()) {
+        // Of every second seed nearly in sending order, as clients do it.
+        const size_t i = random.below(seed % 2 == 0 ? std::min<size_t>(sent.size(), 2) : sent.size());
+        inflight.remove(*inflight.find(sent[i]));
+        sent.erase(sent.begin() + static_cast<ptrdiff_t>(i));
+      } else if (dice == 98) {
+        inflight.set_next_id(static_cast<uint16_t>(1 + random.below(65'535)));
+      } else if (dice == 99 && !sent.empty()) {
+        inflight.set_next_id(sent[random.below(sent.size())]);
+      }
+      REQUIRE(ids(inflight) == sent);
+      for (const uint16_t id : sent) REQUIRE(inflight.find(id)->packet_id == id);
+      const auto any = static_cast<uint16_t>(random.below(65'536));
+      REQUIRE((inflight.find(any) != nullptr) == (std::count(sent.begin(), sent.end(), any) == 1));
+    }
+  }
+}
+
+TEST_CASE("inflight: nearly all packet ids are in use, and acknowledged from the last to the first") {
+  Inflight inflight;
+  inflight.set_next_id(40'000);
+  add(inflight, 65'534);
+  CHECK(inflight.add(support::delivery("m", 1)).packet_id == 39'999);
+  for (uint16_t id = 39'999; inflight.size() > 0; id = id == 1 ? 65'535 : static_cast<uint16_t>(id - 1)) {
+    inflight.remove(*inflight.find(id));
+  }
+  CHECK(ids(inflight).empty());
 }
 
 }  // namespace session
