@@ -96,7 +96,7 @@ def test_dead_host_is_adopted(cluster):
 
 
 def test_host_with_the_name_of_another_one_does_not_join(cluster):
-    """It says so, serves nobody as if it were the cluster, and harms nothing; when the other has gone it may have the name."""
+    """It says so, goes on by itself, and harms nothing; when the other has gone it may have the name."""
     c = cluster(hosts=2)
     a, b = c
     subscriber = b.connect("s")
