@@ -14,7 +14,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerStatus, name, listening, state, pid, me
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ExitCount, group, status, count)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(NodeStatus, key, lease_ms, adopter)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ClusterStatus, node_id, redis, state, ready, copied, lease_ms, waiting_bytes,
-                                   outstanding_bytes, missing_servers, unsure_sessions, nodes)
+                                   outstanding_bytes, missing_servers, unsure_sessions, redis_warnings, inbox_bytes,
+                                   redis_breaks, calls_lost, calls_refused, dropped_qos0, nodes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Status, version, config_file, pid, started, now, load_average, groups, all_ready,
                                    workers, exits, cluster)
 
@@ -90,14 +91,20 @@ std::string seconds(uint64_t ms) {
 }
 
 std::string cluster_tables(const ClusterStatus& cluster) {
-  std::vector<Row> rows = {{"node:" + cluster.node_id, "fan-out:" + cluster.state, "lease:" + seconds(cluster.lease_ms),
-                            std::string("copied:") + (cluster.copied ? "yes" : "no")},
-                           {"waiting:" + human_bytes(cluster.waiting_bytes),
-                            "unanswered:" + human_bytes(cluster.outstanding_bytes), "redis:" + cluster.redis}};
+  std::vector<Row> rows = {
+      {"node:" + cluster.node_id, "fan-out:" + cluster.state, "lease:" + seconds(cluster.lease_ms),
+       std::string("copied:") + (cluster.copied ? "yes" : "no")},
+      {"waiting:" + human_bytes(cluster.waiting_bytes), "unanswered:" + human_bytes(cluster.outstanding_bytes),
+       "received:" + human_bytes(cluster.inbox_bytes), "redis:" + cluster.redis}};
   if (cluster.missing_servers != 0)
     rows[0].push_back("inbox servers missing:" + std::to_string(cluster.missing_servers));
   if (cluster.unsure_sessions != 0) rows[0].push_back("unsure sessions:" + std::to_string(cluster.unsure_sessions));
   std::string out = align(rows);
+  rows = {{"redis breaks:" + std::to_string(cluster.redis_breaks), "lost calls:" + std::to_string(cluster.calls_lost),
+           "refused calls:" + std::to_string(cluster.calls_refused),
+           "dropped QoS 0:" + std::to_string(cluster.dropped_qos0),
+           "warnings:" + std::to_string(cluster.redis_warnings)}};
+  out += align(rows);
   rows = {{"node", "lease", "adopted_by"}};
   for (const NodeStatus& node : cluster.nodes) {
     rows.push_back({node.key, seconds(node.lease_ms), node.adopter.empty() ? "-" : node.adopter});

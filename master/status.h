@@ -64,6 +64,13 @@ struct ClusterStatus {
   uint64_t outstanding_bytes = 0;  // calls to Redis without an answer
   uint64_t missing_servers = 0;    // Redis servers with inboxes that are not there
   uint64_t unsure_sessions = 0;    // may have gone on at another host, which Redis will tell
+  uint64_t redis_warnings = 0;     // settings by which it may lose what it holds; the log has them
+  uint64_t inbox_bytes = 0;        // from other hosts, not yet confirmed by the workers
+  // Since this master began:
+  uint64_t redis_breaks = 0;   // connections to Redis that broke
+  uint64_t calls_lost = 0;     // calls to Redis whose answer never came
+  uint64_t calls_refused = 0;  // calls that Redis refused
+  uint64_t dropped_qos0 = 0;   // messages for other hosts
   std::vector<NodeStatus> nodes;
   bool operator==(const ClusterStatus&) const = default;
 };

@@ -97,6 +97,7 @@ bool StatusSource::copied() const {
 }
 
 ClusterStatus StatusSource::cluster() const {
+  using metrics::Counter;
   using metrics::Gauge;
   ClusterStatus status;
   if (!config_.clustered()) return status;
@@ -110,11 +111,17 @@ ClusterStatus StatusSource::cluster() const {
   for (uint32_t worker = 0; worker < slot; ++worker) {
     status.unsure_sessions += pages_.slot(worker).get(Gauge::sessions_unsure);
   }
-  if (supervisor_.pid(slot) == 0) return status;
   const metrics::PageRef page = pages_.slot(slot);
+  status.redis_breaks = page.get(Counter::redis_reconnects);
+  status.calls_lost = page.get(Counter::redis_calls_lost);
+  status.calls_refused = page.get(Counter::redis_calls_refused);
+  status.dropped_qos0 = page.get(Counter::cluster_dropped_qos0);
+  if (supervisor_.pid(slot) == 0) return status;
   status.lease_ms = page.get(Gauge::cluster_lease_ms);
   status.waiting_bytes = page.get(Gauge::cluster_waiting_bytes);
   status.outstanding_bytes = page.get(Gauge::redis_outstanding_bytes);
+  status.redis_warnings = page.get(Gauge::redis_warnings);
+  status.inbox_bytes = page.get(Gauge::cluster_inbox_bytes);
   status.missing_servers = page.get(Gauge::cluster_missing_servers);
   const uint64_t age = clock_.now_ms() - nodes_at_;
   for (const control::Node& node : nodes_.nodes) {

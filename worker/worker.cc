@@ -106,6 +106,8 @@ std::unique_ptr<redis::RedisHub> Worker::open_hub() {
   std::string error;
   if (!redis::RedisHub::options_of(boot_.config.redis, options, error)) throw std::runtime_error(error);
   options.client_name = "mqtt-master:" + boot_.config.redis.node_id;
+  // A guest is known by its adopter, whose it is.
+  if (!boot_.config.is_guest()) options.host = cluster::host_identity(boot_.config.data_dir);
   options.wake = [this] { wake_.send(); };
   options.log = &log_;
   return std::make_unique<redis::RedisHub>(loop_, std::move(options));
@@ -198,9 +200,24 @@ void Worker::report_hub() {
   page_.add(metrics::Counter::redis_reconnects, now.breaks - hub_reported_.breaks);
   page_.add(metrics::Counter::redis_calls_lost, now.calls.lost - hub_reported_.calls.lost);
   page_.add(metrics::Counter::redis_calls_refused, now.calls.refused - hub_reported_.calls.refused);
+  report_refusals(now.calls);
   hub_reported_ = now;
   page_.set(Gauge::redis_up, hub_->up() ? 1 : 0);
   page_.set(Gauge::redis_outstanding_bytes, hub_->outstanding());
+}
+
+// Refusals come by the hundred (out of memory, a disk that is full): their beginning and their end are told.
+void Worker::report_refusals(const redis::RedisCalls::Counts& now) {
+  const uint64_t now_ms = clock_.now_ms();
+  if (now.errors != hub_reported_.calls.errors) {
+    if (refusing_since_ms_ == 0 || now.last_error != hub_reported_.calls.last_error) {
+      log_.error("redis refuses calls: what is for other hosts waits", {{"error", now.last_error}});
+    }
+    refusing_since_ms_ = now_ms;
+  } else if (refusing_since_ms_ != 0 && now_ms - refusing_since_ms_ >= kRefusalsOverMs) {
+    refusing_since_ms_ = 0;
+    log_.info("redis refuses nothing any more");
+  }
 }
 
 // --- turns ---

@@ -51,6 +51,7 @@ class Worker final : net::BusEndpoint {
  private:
   // How old a heartbeat may get, and how late a timer of the broker may fire, when nothing else happens.
   static constexpr uint64_t kTickMs = 50;
+  static constexpr uint64_t kRefusalsOverMs = 5000;
   // How long a stop waits for clients and peers to take our last bytes.
   static constexpr uint64_t kStopMs = 1000;
   static constexpr int kMaxRounds = 4;
@@ -70,6 +71,7 @@ class Worker final : net::BusEndpoint {
   void report_store();
   // The same of the hub, for the page.
   void report_hub();
+  void report_refusals(const redis::RedisCalls::Counts& now);
 
   // --- turns ---
   void end_turn();
@@ -116,6 +118,7 @@ class Worker final : net::BusEndpoint {
   const cluster::LeaseFile lease_file_;
   bool lease_noted_ = true;
   redis::RedisHub::Statistics hub_reported_;
+  uint64_t refusing_since_ms_ = 0;  // the last error of Redis that refused a call; 0: it takes them
   store::RocksStore::Statistics store_reported_;
   store::Health store_health_ = store::Health::ok;
   std::map<std::string, net::Quota> quotas_;  // by group

@@ -107,7 +107,8 @@ inline constexpr uint32_t kPageMagic = 0x4D514D50;  // "MQMP"
   X(retained_tombstones, "deletions of retained messages that are remembered")                       \
   X(retained_unconfirmed, "retained messages and deletions that Redis has not confirmed")            \
   X(retained_unsynchronised, "workers whose retained messages are not yet those of the cluster")     \
-  X(sessions_unsure, "sessions that may have gone on at another host, which Redis will tell")
+  X(sessions_unsure, "sessions that may have gone on at another host, which Redis will tell")        \
+  X(redis_warnings, "settings of Redis by which it may lose what it holds; the log has them")
 
 enum class Counter : uint32_t {
 #define X(name, help) name,

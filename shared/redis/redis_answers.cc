@@ -216,6 +216,12 @@ std::optional<Hub::Records> to_records(const Reply& reply) {
   return if_complete(fields, std::move(records));
 }
 
+bool is_taken(const Reply& reply) {
+  Fields fields(reply, 1);
+  const std::string why = fields.text();
+  return to_status(reply) == Status::refused && fields.complete() && why == "taken";
+}
+
 std::string to_elsewhere(const Reply& reply) {
   Fields fields(reply, 1);
   std::string address = fields.text();

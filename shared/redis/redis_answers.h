@@ -35,6 +35,8 @@ struct CopyCursor {
 };
 CopyCursor to_copy_cursor(uint64_t next);
 
+// Of join: another host is that node.
+bool is_taken(const Reply& reply);
 // Of send: the server that has that inbox; empty: this one has, or another answer.
 std::string to_elsewhere(const Reply& reply);
 // XREVRANGE of an inbox: its newest entry; 0: it is empty.

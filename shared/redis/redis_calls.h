@@ -35,6 +35,8 @@ class RedisCalls {
     uint64_t lost = 0;  // of these
     uint64_t refused = 0;
     uint64_t malformed = 0;  // replies
+    uint64_t errors = 0;     // of Redis, of those refused
+    std::string last_error;
   };
 
   // `wake`: run_completions() has something to do. May be null.
@@ -83,6 +85,10 @@ class RedisCalls {
   template <typename T>
   std::string give_up(const Reply* reply, const Answer<T>& done) {
     const bool refused = reply != nullptr && reply->is_error() && severity_of(reply->text) == Severity::refused;
+    if (refused) {
+      ++counts_.errors;
+      counts_.last_error = reply->text;
+    }
     complete(done, refused ? cluster::Status::refused : cluster::Status::lost);
     if (reply == nullptr || refused) return {};
     if (reply->is_error()) return reply->text;

@@ -16,6 +16,7 @@ namespace {
 constexpr size_t kReaders = 2;
 constexpr uint64_t kTickMs = 1000;
 constexpr uint64_t kLongestLeaseMs = 10'000'000'000;
+constexpr uint64_t kTellAgainMs = 30'000;
 constexpr std::string_view kNodesChannel = "nodes";
 
 uint64_t random_id() {
@@ -317,26 +318,38 @@ void RedisHub::tell_now(RedisInboxes::Server& server, Script which, const std::f
 
 void RedisHub::join(const std::string& name, uint64_t gateway, uint64_t lease_ms, Answer<Membership> done) {
   if (!name_is_fine(name)) return calls_.complete(done, Status::refused);
+  const Answer<Joined> answer = [this, done = std::move(done)](Status status, Joined joined) {
+    if (status != Status::ok || inboxes_.own() == nullptr) return done(status, std::move(joined.membership));
+    if (joining_) joining_->done(Status::lost, {});
+    joining_ = Joining{std::move(joined.membership), done};
+    finish_join();
+  };
+  if (!calls_.begin(up(), answer)) return;
   Command command = script(Script::join);
   command.add(name).add(gateway).add(std::min(lease_ms, kLongestLeaseMs)).add(random_id()).add(channel(kNodesChannel));
   command.add(options_.inbox.empty() ? "-" : options_.inbox);
-  calls_.ask<Joined>(
-      control_, command,
-      [this, done = std::move(done)](Status status, Joined joined) {
-        if (status != Status::ok || inboxes_.own() == nullptr) return done(status, std::move(joined.membership));
-        if (joining_) joining_->done(Status::lost, {});
-        joining_ = Joining{std::move(joined.membership), done};
-        finish_join();
-      },
-      [this, gateway](const Reply& reply) {
-        std::optional<Joined> joined = to_joined(reply);
-        if (!joined) return joined;
-        // A new life stays new for the gateway that began it, in case an answer is lost; it is told once.
-        if (joined->membership.key == key_) joined->membership.fresh = false;
-        gateway_ = gateway;
-        on_joined(*joined);
-        return joined;
-      });
+  command.add(options_.host.disk.empty() ? "" : options_.host.disk + ' ' + options_.host.boot);
+  control_.call(command, [this, answer, gateway, name](Reply* reply) {
+    note_taken(reply != nullptr && is_taken(*reply), name);
+    return calls_.take<Joined>(reply, answer, [this, gateway](const Reply& from) {
+      std::optional<Joined> joined = to_joined(from);
+      if (!joined) return joined;
+      // A new life stays new for the gateway that began it, in case an answer is lost; it is told once.
+      if (joined->membership.key == key_) joined->membership.fresh = false;
+      gateway_ = gateway;
+      on_joined(*joined);
+      return joined;
+    });
+  });
+}
+
+// Said once, and again after a while: it is tried all the time.
+void RedisHub::note_taken(bool taken, const std::string& name) {
+  const uint64_t now = loop_.now_ms();
+  if (!taken || options_.log == nullptr || (taken_told_ms_ != 0 && now - taken_told_ms_ < kTellAgainMs)) return;
+  taken_told_ms_ = now;
+  options_.log->error("another host has this redis.node_id, and its lease runs: not joining",
+                      {{"redis.node_id", name}});
 }
 
 void RedisHub::on_joined(const Joined& joined) {

@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "shared/cluster/host_identity.h"
 #include "shared/cluster/hub.h"
 #include "shared/config/config.h"
 #include "shared/log/log.h"
@@ -40,6 +41,7 @@ class RedisHub final : public cluster::Hub {
     std::string inbox;  // address of the server that is to have this node's inbox; empty: the control server
     std::string prefix;
     std::string client_name;  // for CLIENT LIST
+    cluster::HostIdentity host;
     uint64_t timeout_ms = 3000;
     uint64_t block_ms = 1000;            // how long read() and changes() wait
     uint64_t tombstones_ms = 3'600'000;  // how long deletions are kept
@@ -142,6 +144,7 @@ class RedisHub final : public cluster::Hub {
   void directory(Script which, std::string_view client, uint64_t epoch, Done done);
   void on_joined(const Joined& joined);
   void finish_join();
+  void note_taken(bool taken, const std::string& name);
   void bury_here(const Done& done);
   struct Reading;
   void read_entries(RedisServer& server, Reader& reader, const std::shared_ptr<Reading>& reading);
@@ -173,6 +176,7 @@ class RedisHub final : public cluster::Hub {
     Answer<cluster::Membership> done;
   };
   std::optional<Joining> joining_;
+  uint64_t taken_told_ms_ = 0;
   // The highest numbers that this server has given: if it knows of lower ones it has lost something.
   uint64_t known_epoch_ = 0;
   uint64_t known_version_ = 0;

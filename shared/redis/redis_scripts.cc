@@ -180,10 +180,19 @@ if call('HEXISTS', P .. 'cluster', 'change') == 0 then next_number('change', '0'
 return {0, cluster_id(ARGV[2])}
 )lua";
 
+// A host is "disk boot" (HostIdentity). While its lease runs nobody else is that node; afterwards who has its disk goes
+// on with it, and who has another one begins a life beside it: what the dead one had is in its copies, for who adopts
+// it.
 constexpr std::string_view kJoin = R"lua(
 local name, gateway, lease, random, channel = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local host = ARGV[8]
 local key = call('HGET', P .. 'names', name)
 local n = key and node(key)
+if n and host ~= '' then
+  local had = call('HGET', P .. 'hosts', key) or host
+  if had ~= host and less(now(), n.deadline) then return {2, 'taken'} end
+  if string.match(had, '^%S+') ~= string.match(host, '^%S+') then n = nil end
+end
 local joined = next_number('epoch', '0')
 if n then
   if less(gateway, n.gateway) then return {1} end
@@ -195,6 +204,7 @@ end
 n.gateway = gateway
 n.deadline = later(lease .. '000')
 put_node(key, n)
+if host ~= '' then call('HSET', P .. 'hosts', key, host) end
 call('PUBLISH', channel, key)
 return membership(key, n.born == gateway and 1 or 0, random, lease, joined)
 )lua";
@@ -458,6 +468,7 @@ if n.adopter ~= key or tonumber(n.deadline) + tonumber(lease) <= t then
   n.deadline = later(ARGV[6])
   put_node(gone, n)
   call('HSET', P .. 'names', name_of(gone, n), gone)
+  call('HDEL', P .. 'hosts', gone)
   call('PUBLISH', ARGV[7], gone)
 end
 return {0, name_of(gone, n)}
@@ -474,6 +485,7 @@ for i = 1, #had, 2 do
 end
 call('UNLINK', slots, P .. 'in:' .. key, P .. 'num:' .. key)
 call('HDEL', P .. 'nodes', key)
+call('HDEL', P .. 'hosts', key)
 forget_name(key, n)
 local used = false
 for _, other in ipairs(call('HKEYS', P .. 'nodes')) do

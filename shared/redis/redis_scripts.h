@@ -6,6 +6,7 @@
 //                     where its inbox is ("-": here, or the address of another server), adopter
 //   inboxes           hash: address of another server with inboxes -> its identity
 //   names             hash: node name -> key of its life now
+//   hosts             hash: node key -> disk and boot of its host (cluster::HostIdentity); none of one that is adopted
 //   buried            sorted set: keys of nodes that are not needed any more, by time
 //   in:{node}         stream: the inbox. Entries f (from), g (gateway), d (frames); id "N-0"
 //   num:{node}        hash: sender's key -> its gateway and last number; "#" -> the last N

@@ -102,6 +102,21 @@ def test_payloads_of_every_size(shared_cluster, connect, unique, qos, size):
     assert subscriber.receive().payload == payload
 
 
+def test_large_qos0_message_reaches_the_other_host_in_its_order(shared_cluster, connect, unique):
+    """Redis closes a subscriber of its channels that has more than 32 MB to read."""
+    a, b = shared_cluster
+    subscriber, publisher = connect(b, timeout=60), connect(a, timeout=60)
+    subscriber.subscribe(f"{unique}/t", qos=0)
+    before = b.cluster_status()["redis_breaks"]
+    for sizes in [1, 40_000_000], [2, 5_000_000, 3, 6_000_000, 4]:  # what is more at once may be dropped (16 MB)
+        for size in sizes:
+            publisher.publish(f"{unique}/t", bytes(size))
+        assert [len(subscriber.receive(timeout=60).payload) for _ in sizes] == sizes
+    connect(a).publish(f"{unique}/t", b"small again")
+    subscriber.receive(payload=b"small again")
+    assert b.cluster_status()["redis_breaks"] == before
+
+
 def test_properties_and_topics_travel_as_they_are(shared_cluster, connect, unique):
     topic = unique + "/ü{}*?[x]\\/:/ "
     properties = {"user_property": [("a", "1"), ("a", "2"), ("", "")], "content_type": "t", "response_topic": "r",

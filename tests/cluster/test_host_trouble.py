@@ -1,6 +1,7 @@
 """Workers, gateways and whole hosts that die or stand still; adoption."""
 import concurrent.futures
 import os
+import shutil
 import signal
 
 import pytest
@@ -92,6 +93,42 @@ def test_dead_host_is_adopted(cluster):
         assert [client.receive(timeout=30).payload for _ in range(2)] == [b"before", b"after"]
         client.expect_nothing()
     watcher.expect_nothing()
+
+
+def test_host_with_the_name_of_another_one_does_not_join(cluster):
+    """It says so, goes on by itself, and harms nothing; when the other has gone it may have the name."""
+    c = cluster(hosts=2)
+    a, b = c
+    subscriber = b.connect("s")
+    subscriber.subscribe("t", qos=1)
+    gateway = b.gateway_pid()
+    twin = c.twin_of(b)
+    log = twin.directory / "run/mqtt-master.log"
+    said = "another host has this redis.node_id"
+    eventually(lambda: log.exists() and said in log.read_text(), "a line in the log", 30)
+    assert not twin.cluster_status()["ready"]
+    a.connect("p").publish("t", b"x", qos=1)
+    subscriber.receive(payload=b"x")
+    subscriber.expect_nothing()
+    assert b.gateway_pid() == gateway and log.read_text().count(said) == 1
+    b.stop()
+    twin.ready().fan_out()
+
+
+def test_host_that_comes_back_without_its_disk_finds_its_sessions(cluster):
+    """A machine, or a container, that is replaced at once: an acknowledgement outlives that, too (C6)."""
+    c = cluster(hosts=2)
+    a, b = c
+    client = b.connect("c", **DURABLE)
+    client.subscribe("q", qos=1)
+    client.disconnect()
+    a.connect("p").publish("q", b"kept", qos=1)
+    c.copied()
+    b.kill_master()
+    shutil.rmtree(b.directory / "data")
+    b.start()
+    returned(b, "c").receive(payload=b"kept", timeout=30)
+    c.settled()
 
 
 def test_host_that_comes_back_after_it_was_adopted(cluster):

@@ -290,7 +290,7 @@ def test_redis_that_does_not_answer(with_redis, stop):
 
 
 def test_redis_out_of_memory(with_redis):
-    """What Redis refuses waits unconfirmed; when there is room it goes on."""
+    """What Redis refuses waits unconfirmed, and that it does is told once; when there is room it goes on."""
     c, redis = with_redis()
     a, b = c
     subscriber, publisher, local = b.connect("s"), a.connect("p"), a.connect("l", 1)
@@ -302,9 +302,14 @@ def test_redis_out_of_memory(with_redis):
     a.connect("p2").publish("local", b"y", qos=1)  # another's acknowledgements do not wait for those
     local.receive(payload=b"y")
     subscriber.expect_nothing()
+    log = a.directory / "run/mqtt-master.log"
+    eventually(lambda: "redis refuses calls" in log.read_text(), "a line in the log")
+    assert log.read_text().count("redis refuses calls") == 1 and "OOM" in log.read_text()
+    assert a.cluster_status()["calls_refused"] > 0
     redis.call("CONFIG", "SET", "maxmemory", "0")
     publisher.wait_for(Type.PUBACK, packet_id=packet_id, timeout=30)
     subscriber.receive(payload=b"x", timeout=30)
+    eventually(lambda: "redis refuses nothing any more" in log.read_text(), "a line in the log", 30)
 
 
 def test_redis_with_a_password(with_redis):

@@ -32,6 +32,25 @@ def test_status_and_its_exit_code_follow_redis(cluster):
     eventually(lambda: code().returncode == 0, "in service again", 30)
 
 
+def test_troubles_with_redis_are_counted_and_logged(cluster):
+    c = cluster(hosts=2)
+    a, b = c
+    subscriber = b.connect("s")
+    subscriber.subscribe("t")
+    before = a.cluster_status()
+    assert before["redis_warnings"] == 1  # this one keeps nothing on disk
+    c.redis.kill()
+    a.fan_out("redis down")
+    a.connect("p").publish("t", b"lost")
+    c.redis.start()
+    c.settled()
+    after = a.cluster_status()
+    assert after["redis_breaks"] == before["redis_breaks"] + 1
+    assert after["calls_lost"] > before["calls_lost"] and after["dropped_qos0"] == before["dropped_qos0"] + 1
+    log = (a.directory / "run/mqtt-master.log").read_text()
+    assert "redis is not there: other hosts are out of reach" in log and log.count("redis is there") > 1
+
+
 def test_waiting_messages_are_shown(cluster):
     c = cluster(hosts=2)
     a, b = c

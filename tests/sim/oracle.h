@@ -145,6 +145,7 @@ class Oracle {
   bool cluster_troubled_since(Step step) const;
   void split(Client& client, Connection& connection);
   void doubt_host(const Host& host, Step since);
+  bool made_in_trouble(const Message& message) const;
   bool gone_with_its_host(const Message& message) const;
   bool ordered_by_redis(const Message& later, const Message& earlier) const;
   bool firm(const Message& message, bool qos0) const;

@@ -81,20 +81,23 @@ bool Oracle::shared_excused(const Message& m) const {
          std::ranges::any_of(world_.hosts(), [&](const auto& host) { return host->lost_lease >= m.handed; });
 }
 
+// Its host may have had to acknowledge the change without Redis.
+bool Oracle::made_in_trouble(const Message& m) const {
+  return world_.troubled_between(m.connection->process.host, m.handed, m.acked);
+}
+
 // A change that Redis had not heard of is in its host's stores only.
 bool Oracle::gone_with_its_host(const Message& m) const {
-  const uint32_t x = m.connection->process.host;
-  return world_.host(x).gone && world_.troubled_at(x, m.handed);
+  return world_.host(m.connection->process.host).gone && made_in_trouble(m);
 }
 
 // A change that was made while its host was troubled may get its place in the order later.
 bool Oracle::ordered_by_redis(const Message& later, const Message& earlier) const {
   const uint32_t x = later.connection->process.host;
   const uint32_t y = earlier.connection->process.host;
-  const auto late = [this](const Message& m) { return world_.troubled_at(m.connection->process.host, m.handed); };
   if (gone_with_its_host(later)) return false;
   if (later.qos == proto::QoS::at_most_once && world_.troubled_since(x, later.handed)) return false;
-  return x == y || !late(earlier);
+  return x == y || !made_in_trouble(earlier);
 }
 
 // --- sessions ---

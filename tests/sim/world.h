@@ -99,7 +99,7 @@ class World {
   bool troubled(uint32_t host) const;
   // ... or was since then; a trouble lasts until everything has come to rest.
   bool troubled_since(uint32_t host, Step since) const;
-  bool troubled_at(uint32_t host, Step step) const;
+  bool troubled_between(uint32_t host, Step from, Step to) const;
   // ... and its gateway opened without knowing what other hosts want.
   bool blind_at(uint32_t host, Step step) const;
   // Since when it has been troubled without a break; kNever: it is not.
@@ -139,6 +139,7 @@ class World {
   void note_copies(Host& host);
   // Of a host that is dead for good: its node goes on at another one when that has adopted it, and ends when it has
   // nothing left.
+  void look_for_guest(Host& host);
   void run_guest(Host& host);
   void begin_guest(Host& host, const std::string& key, const RedisModel::Node& node);
   void end_processes(Host& host);

@@ -185,21 +185,21 @@ void World::end_processes(Host& host) {
 
 // --- guests ---
 
+// Buried is what Redis does not know: it has never joined, or Redis has lost it, for now.
+void World::look_for_guest(Host& host) {
+  host.buried = true;
+  for (const auto& [key, node] : redis_.nodes()) {
+    if (!key.starts_with(text("host", host.index, '.'))) continue;
+    host.buried = false;
+    if (!node.adopter.empty()) return begin_guest(host, key, node);
+  }
+}
+
 void World::run_guest(Host& host) {
+  if (host.down) return look_for_guest(host);
   if (host.buried) {
-    if (host.down) return;
     trace_.line("!! nothing is left of host ", host.index);
     return end_processes(host);
-  }
-  if (host.down) {
-    bool known = false;
-    for (const auto& [key, node] : redis_.nodes()) {
-      if (!key.starts_with(text("host", host.index, '.'))) continue;
-      known = true;
-      if (!node.adopter.empty()) return begin_guest(host, key, node);
-    }
-    host.buried = !known;  // it has never joined, or Redis has lost it
-    return;
   }
   Process* gateway = slots_[gateway_of(host.index)];
   if (gateway == nullptr || !gateway->ready || page(gateway->place).get(metrics::Gauge::cluster_ready) == 0) return;
@@ -338,10 +338,9 @@ bool World::troubled_since(uint32_t index, Step since) const {
   return !all.empty() && all.back().end >= since;
 }
 
-bool World::troubled_at(uint32_t index, Step step) const {
+bool World::troubled_between(uint32_t index, Step from, Step to) const {
   const std::vector<Host::Trouble>& all = hosts_[index]->troubles;
-  return std::any_of(all.begin(), all.end(),
-                     [step](const Host::Trouble& t) { return t.begin <= step && step <= t.end; });
+  return std::any_of(all.begin(), all.end(), [&](const Host::Trouble& t) { return t.begin <= to && from <= t.end; });
 }
 
 void World::note_open(const Process& gateway) {

@@ -97,8 +97,8 @@ bool Claims::on_claim(const WorkerId& from, std::string_view body) {
 void Claims::on_ready() {
   directory_.on_ready();
   for (const EarlyLeft& left : std::exchange(early_left_, {})) {
-    if (left.holds) {
-      directory_.on_registered(left.id, left.epoch, true);
+    if (left.ours) {
+      directory_.on_registered(left.id, left.epoch, *left.ours);
     } else {
       directory_.on_answer(left.id, session::Directory::Where::left, left.epoch, core_.self);
     }
@@ -232,7 +232,7 @@ bool Claims::on_cluster_granted(const WorkerId& from, std::string_view body) {
   if (core_.peers->ready()) {
     directory_.on_answer(id, static_cast<session::Directory::Where>(where), epoch, from);
   } else {
-    early_left_.push_back({std::string(id), epoch, false});
+    early_left_.push_back({std::string(id), epoch, {}});
   }
   return true;
 }
@@ -245,8 +245,8 @@ bool Claims::on_cluster_registered(std::string_view body) {
   if (!reader.at_end()) return false;
   if (core_.peers->ready()) {
     directory_.on_registered(id, epoch, ours);
-  } else if (ours) {
-    early_left_.push_back({std::string(id), epoch, true});
+  } else {
+    early_left_.push_back({std::string(id), epoch, ours});
   }
   return true;
 }
@@ -577,9 +577,11 @@ void Claims::go_live(uint64_t number, bool present, bool durable) {
     report(claim.id, number, Outcome::kept);
     return;
   }
-  // Nobody is there to use it: it is kept for the client's next connection. A connection that never was has no will.
+  // Nobody is there to use it: it is kept for the client's next connection, but for one that was begun for a client
+  // that was never told (on another host that one may have a session that is older). A connection that never was has no
+  // will.
   session.will.reset();
-  if (!durable) {
+  if (!durable || !present) {
     core_.sessions->forget(session);
     report(claim.id, number, Outcome::ended);
     return;

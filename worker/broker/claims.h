@@ -148,10 +148,10 @@ class Claims final : private session::Directory::Replies {
   bool joined_ = false;   // all that is held is to be told the cluster
   Map claims_;
   std::vector<EarlyClaim> early_;
-  struct EarlyLeft {  // what the cluster has of this host, and was shown before this worker was ready
+  struct EarlyLeft {  // what the cluster said before this worker was ready
     std::string id;
     uint64_t epoch = 0;
-    bool holds = false;
+    std::optional<bool> ours;  // as on_cluster_registered() has it; else a claim that may be left over
   };
   std::vector<EarlyLeft> early_left_;
   // The last sessions that had come from other workers and have ended here, for the replacement of a home that has

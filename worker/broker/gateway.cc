@@ -90,6 +90,7 @@ void Gateway::on_up(const cluster::Info& info) {
   ++session_;
   down_ = false;
   log(1, "redis is there", {{"server", info.server}});
+  core_.page.set(metrics::Gauge::redis_warnings, info.warnings.size());
   for (const std::string& warning : info.warnings) log(2, "redis may lose what it holds", {{"why", warning}});
   if (!buried_) join();
 }
@@ -148,6 +149,7 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     log(1, "joined the cluster", {{"node", key_}});
     directory_.on_joined(key_);
     for_each([](RemoteNode& remote) { remote.told = 0; });  // what was said may have been lost with Redis
+    if (redis_lost) exports_.on_redis_lost();
     imports_.on_joined();
     tell_joined();
     copies_.on_joined();
@@ -357,12 +359,11 @@ void Gateway::end_of_turn() {
   exports_.run();
   copies_.end_of_turn();
   for (auto& [key, remote] : nodes_) {
-    if (!remote->datagrams.empty()) {
+    if (!remote->datagrams.empty() && (!joined_ || remote->marked >= remote->large_until)) {
       if (joined_ && hub_.outstanding() < kMaxOutstanding) {
         hub_.datagram(key, remote->datagrams);
       } else {
-        core_.page.add(metrics::Counter::publish_dropped_bus);
-        core_.page.add(metrics::Counter::cluster_dropped_qos0);
+        drop_datagram();
       }
       remote->datagrams.clear();
     }
@@ -573,7 +574,7 @@ void Gateway::run_marks() {
 // --- sessions ---
 
 void Gateway::on_gateway_changed(RemoteNode& remote) {
-  remote.marked = 0;
+  remote.marked = remote.large_until = 0;
   imports_.on_gateway_changed(remote);
   exports_.on_gateway_changed(remote);
 }
@@ -722,15 +723,28 @@ void Gateway::append_behind(RemoteNode& to, NodeFrame type, std::string_view bod
   }
 }
 
+void Gateway::drop_datagram() {
+  core_.page.add(metrics::Counter::publish_dropped_bus);
+  core_.page.add(metrics::Counter::cluster_dropped_qos0);
+}
+
 void Gateway::send_datagram(RemoteNode& to, NodeFrame type, std::string_view prefix, const bus::Message& message) {
-  if (!joined_ || to.datagrams.size() >= kMaxOutstanding) {
-    core_.page.add(metrics::Counter::publish_dropped_bus);
-    core_.page.add(metrics::Counter::cluster_dropped_qos0);
-    return;
-  }
-  append_node_frame_head(to.datagrams, type, prefix.size() + bus::message_size(message));
+  if (!joined_ || to.datagrams.size() >= kMaxOutstanding) return drop_datagram();
+  const size_t size = prefix.size() + bus::message_size(message);
+  if (size > kLargeDatagram) return send_large(to, type, prefix, message);
+  append_node_frame_head(to.datagrams, type, size);
   to.datagrams.append(prefix);
   bus::append_message(to.datagrams, message, expiry_shift());
+}
+
+// In the order of all QoS 0 messages for that node: behind those that wait, and before the next ones, which wait until
+// it is there.
+void Gateway::send_large(RemoteNode& to, NodeFrame type, std::string_view prefix, const bus::Message& message) {
+  if (to.told == 0 || to.stream.waiting_bytes() >= kMaxOutstanding) return drop_datagram();
+  to.stream.append_frames(to.datagrams);
+  to.datagrams.clear();
+  to.stream.append(type, prefix, message, expiry_shift());
+  to.large_until = ++announced_;
 }
 
 void Gateway::on_datagram(std::string_view from, std::string_view frames) {
@@ -834,6 +848,10 @@ bool Gateway::on_frame(RemoteNode& from, NodeFrame type, std::string_view body, 
   return false;
 }
 
+bool Gateway::was_given(const bus::Message& message, uint64_t entry) const {
+  return !in_stream(message) && entry <= inbox_end_;
+}
+
 bool Gateway::on_publish(std::string_view body, NodeInbox* inbox) {
   bus::Reader reader(body);
   const bus::MessageRef message = bus::read_message(reader, base::BufferRef(), expiry_shift());
@@ -845,8 +863,9 @@ bool Gateway::on_publish(std::string_view body, NodeInbox* inbox) {
     core_.publisher->relay(message);
     return true;
   }
-  core_.tickets->begin([inbox, entry = inbox->hold()] { inbox->release(entry); });
-  core_.publisher->relay(message);
+  const uint64_t entry = inbox->hold();
+  core_.tickets->begin([inbox, entry] { inbox->release(entry); });
+  if (!was_given(*message, entry)) core_.publisher->relay(message);
   core_.tickets->end();
   return true;
 }

@@ -61,7 +61,9 @@ struct RemoteNode {
   NodeInterest interest;
   NodeMembers members;
   NodeStream stream;
-  std::string datagrams;  // QoS 0 of this turn
+  std::string datagrams;  // QoS 0 of this turn, and what came behind a large one that is still on its way
+  // A large QoS 0 message has gone through the stream: it is there when that is marked.
+  uint64_t large_until = 0;
   // It is down, and has not told this gateway what it wants: who goes on with it will. All that it may want.
   std::vector<Waiting> waiting;
 };
@@ -123,8 +125,12 @@ class Gateway final : public cluster::Hub::Events {
   RemoteNode* by_id(uint32_t id) const { return id < by_id_.size() ? by_id_[id] : nullptr; }
   // The newest entry of the inbox when this gateway joined.
   uint64_t inbox_end() const { return inbox_end_; }
-  // QoS 0, with the other ones of this turn; dropped and counted if there is no room, or no cluster.
+  // QoS 0, with the other ones of this turn; dropped and counted if there is no room, or no cluster. Large ones go
+  // through the stream, as Redis closes a listener that has more to read than `client-output-buffer-limit pubsub` (32
+  // MB).
   void send_datagram(RemoteNode& to, NodeFrame type, std::string_view prefix, const bus::Message& message);
+  // Of QoS 0, and our predecessor may have passed it on.
+  bool was_given(const bus::Message& message, uint64_t entry) const;
   // Of shared groups.
   NodeShares& shares() { return shares_; }
   ShareSender& share_sender() { return share_sender_; }
@@ -142,6 +148,9 @@ class Gateway final : public cluster::Hub::Events {
     for (auto& [key, node] : nodes_) f(*node);
   }
 
+  void drop_datagram();
+  void send_large(RemoteNode& to, NodeFrame type, std::string_view prefix, const bus::Message& message);
+
   // --- cluster::Hub::Events ---
   void on_up(const cluster::Info& info) override;
   void on_down(const std::string& reason) override;
@@ -151,6 +160,7 @@ class Gateway final : public cluster::Hub::Events {
  private:
   // Unanswered bytes past which QoS 0 for other nodes is dropped.
   static constexpr size_t kMaxOutstanding = 16 * 1024 * 1024;
+  static constexpr size_t kLargeDatagram = 4 * 1024 * 1024;
 
   struct Timer : base::TimerNode {
     explicit Timer(Gateway& g) : TimerNode(&Gateway::on_timer), gateway(g) {}

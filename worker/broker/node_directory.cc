@@ -118,15 +118,19 @@ void NodeDirectory::note_stale(const std::string& id, uint64_t epoch) {
   stale_order_.pop_front();
 }
 
-void NodeDirectory::hold(const Settled& s) {
-  if (const auto it = stale_.find(s.id); it != stale_.end() && s.epoch < it->second) {
-    // It comes from a store, and its worker had not told of it when we heard.
-    if (Peer* home = core_.peers->find(s.home)) {
-      bus::Writer(core_.scratch).put<uint64_t>(it->second).put<uint8_t>(0).text(s.id);
-      core_.peers->send(*home, bus::FrameType::cluster_registered, bus::kAckSoon, core_.scratch);
-    }
-    return;
+bool NodeDirectory::tell_stale(const WorkerId& home, const std::string& id, uint64_t held) {
+  const auto it = stale_.find(id);
+  if (it == stale_.end() || held >= it->second) return false;
+  if (Peer* peer = core_.peers->find(home)) {
+    bus::Writer(core_.scratch).put<uint64_t>(it->second).put<uint8_t>(0).text(id);
+    core_.peers->send(*peer, bus::FrameType::cluster_registered, bus::kAckSoon, core_.scratch);
   }
+  return true;
+}
+
+void NodeDirectory::hold(const Settled& s) {
+  // It comes from a store, and its worker had not told of it when we heard.
+  if (tell_stale(s.home, s.id, s.epoch)) return;
   core_.env.hub->hold(s.id, s.epoch, [this, s](Status status, const cluster::Held& held) {
     if (status == Status::refused) refused_[s.id] = s;
     if (status != Status::ok) return;

@@ -55,6 +55,8 @@ class NodeDirectory {
 
   // Another host has that session, with that epoch: what is here, and may not have been told yet, is older.
   void note_stale(const std::string& id, uint64_t epoch);
+  // Tells the home so, if what it may hold has a lower epoch than that, `held`.
+  bool tell_stale(const WorkerId& home, const std::string& id, uint64_t held);
 
  private:
   static constexpr size_t kMaxStale = 65536;

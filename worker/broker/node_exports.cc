@@ -214,6 +214,12 @@ void NodeExports::on_gateway_changed(const RemoteNode& node) {
   run();
 }
 
+// What the claimants said of them may be lost; what they still want they begin anew, see NodeImports::on_joined().
+void NodeExports::on_redis_lost() {
+  for (auto it = exports_.begin(); it != exports_.end();) it = it->second.aborted ? std::next(it) : abort(it);
+  run();
+}
+
 void NodeExports::on_node_gone(const std::string& key) {
   for (auto it = exports_.begin(); it != exports_.end();) {
     it = it->second.node == key && !it->second.aborted ? abort(it) : std::next(it);
@@ -328,7 +334,9 @@ void NodeExports::sync_to(Peer& peer) {
 void NodeExports::on_peer_linked(Peer& peer) {
   for (auto& [number, e] : exports_) {
     if (!e.granted) {
-      if (core_.home_of(e.id) == peer.id.slot) claim(number, e);
+      if (core_.home_of(e.id) != peer.id.slot) continue;
+      core_.gateway->directory().tell_stale(peer.id, e.id, 0);  // it may have come from a store
+      claim(number, e);
     } else if (e.holder.slot == peer.id.slot && !e.pulling && !e.done) {
       e.holder = peer.id;
       pull(number, e);

@@ -39,6 +39,7 @@ class NodeExports {
   // What an earlier gateway of it, or it at all, had asked for comes to nothing.
   void on_gateway_changed(const RemoteNode& node);
   void on_node_gone(const std::string& key);
+  void on_redis_lost();
 
   // --- workers here ---
   bool on_grant(std::string_view body);

@@ -1,5 +1,6 @@
 #include "worker/broker/node_imports.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "shared/bus/frames.h"
@@ -52,6 +53,12 @@ void NodeImports::abort(const std::string& node, uint64_t token) {
   std::string body;
   bus::Writer(body).put<uint64_t>(token);
   core_.gateway->node(node).stream.append(NodeFrame::abort, body);
+}
+
+// It was given up, and Redis has lost the word of that.
+void NodeImports::abort_unknown(const std::string& node, uint64_t token) {
+  const auto is_it = [&](const auto& item) { return item.second.node == node && item.second.token == token; };
+  if (std::ranges::none_of(arrived_, is_it)) abort(node, token);
 }
 
 void NodeImports::on_settled(const std::string& id, bool ours) {
@@ -170,7 +177,7 @@ bool NodeImports::on_cut(const WorkerId& from, std::string_view body) {
     std::string cut;
     bus::Writer(cut).put<uint64_t>(core_.self.incarnation).put<uint64_t>(token).put<uint64_t>(from.incarnation);
     core_.gateway->append_behind(core_.gateway->node(import.node), NodeFrame::cut, cut);
-    import.cuts.insert(from.incarnation);
+    import.cuts.emplace(from.incarnation, std::string());
     freeze_if_cut(token, import);
     break;
   }
@@ -227,8 +234,17 @@ void NodeImports::freeze_if_cut(uint64_t token, Import& import) {
   std::string body;
   bus::Writer writer(body);
   writer.put<uint64_t>(token).put<uint32_t>(static_cast<uint32_t>(import.cuts.size()));
-  for (const uint64_t cut : import.cuts) writer.put<uint64_t>(cut);
+  for (const auto& [cut, node] : import.cuts) writer.put<uint64_t>(cut);
   core_.gateway->node(import.node).stream.append(NodeFrame::freeze, body);
+}
+
+// Its successor does not know that it was asked, and what it had promised to send may not have left: but what it sends
+// it sends knowing our routes. What its predecessor has sent is in the old owner's inbox before our freeze.
+void NodeImports::forget_cut(uint64_t token, Import& import, const std::string& node) {
+  const bool asked = import.asked.erase(node) != 0;
+  const bool cut = std::erase_if(import.cuts, [&](const auto& c) { return c.second == node; }) != 0;
+  if (cut) import.frozen = false;
+  if (asked || cut) freeze_if_cut(token, import);
 }
 
 // If it has stored the session its replacement tells so. If not the old owner is to go on.
@@ -265,6 +281,7 @@ bool NodeImports::on_state(RemoteNode& from, NodeFrame type, std::string_view bo
   const auto token = reader.get<uint64_t>();
   if (!reader.ok()) return false;
   const auto it = imports_.find(token);
+  if (it == imports_.end() && type == NodeFrame::state_begin) abort_unknown(from.key, token);
   if (it == imports_.end() || it->second.node != from.key) return true;
   Import& import = it->second;
   const std::string_view rest = body.substr(sizeof(uint64_t));
@@ -316,7 +333,7 @@ bool NodeImports::on_cut_sent(RemoteNode& from, std::string_view body) {
   if (!reader.at_end()) return false;
   const auto it = imports_.find(token);
   if (it == imports_.end() || it->second.asked.erase(from.key) == 0) return true;
-  if (sent) it->second.cuts.insert(gateway);
+  if (sent) it->second.cuts.emplace(gateway, from.key);
   freeze_if_cut(token, it->second);
   return true;
 }
@@ -326,9 +343,8 @@ void NodeImports::on_gateway_changed(RemoteNode& node) {
     if (import.node == node.key) {
       begin_anew(import);
       pull(token, import);
-    } else if (import.asked.erase(node.key) != 0) {
-      // It does not know any more that it was asked: what it sends from now on it sends knowing our routes.
-      freeze_if_cut(token, import);
+    } else {
+      forget_cut(token, import, node.key);
     }
   }
 }
@@ -339,8 +355,8 @@ void NodeImports::on_node_gone(const std::string& key) {
   for (auto& [token, import] : imports_) {
     if (import.node == key) {
       again.push_back(token);
-    } else if (import.asked.erase(key) != 0) {
-      freeze_if_cut(token, import);
+    } else {
+      forget_cut(token, import, key);
     }
   }
   for (const uint64_t token : again) {

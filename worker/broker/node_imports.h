@@ -78,7 +78,8 @@ class NodeImports {
     bool begun = false;           // state_begin has been passed on
     std::set<std::string> asked;  // nodes that have not said cut_sent
     bool cut_requested = false;
-    std::set<uint64_t> cuts;    // incarnations, of workers here and other gateways, whose cut went before
+    // Whose cut went before: incarnations of workers here, and of other nodes' gateways, with their node.
+    std::map<uint64_t, std::string> cuts;
     bool freeze = false;        // the worker has said so
     std::set<uint64_t> wanted;  // the workers' streams that it named
     bool frozen = false;
@@ -101,7 +102,10 @@ class NodeImports {
   // The worker is to claim it anew, and so its home, which has the cluster say where it is.
   void tell_to_reclaim(const Import& import);
   void abort(const std::string& node, uint64_t token);
+  void abort_unknown(const std::string& node, uint64_t token);
   void freeze_if_cut(uint64_t token, Import& import);
+  // That node has another gateway, or is gone: no cut of its stream is waited for.
+  void forget_cut(uint64_t token, Import& import, const std::string& node);
   void send(const Import& import, bus::FrameType type, std::string_view body);
 
   Core& core_;

@@ -36,6 +36,8 @@ class NodeInbox {
 
   // The message being passed on is not done with. Returns what release() wants.
   uint64_t hold();
+  // The entry that is being taken.
+  uint64_t current() const { return pending_.back().id; }
   void release(uint64_t entry);
 
  private:

@@ -23,6 +23,11 @@ void NodeStream::append(NodeFrame type, std::string_view prefix, const bus::Mess
   bus::append_message(next_.frames, message, expiry_shift);
 }
 
+void NodeStream::append_frames(std::string_view frames) {
+  cut_if_full(frames.size());
+  next_.frames.append(frames);
+}
+
 void NodeStream::flush(cluster::Hub& hub, const Sent& sent) {
   if (!answered_ || pauses_ || !hub.up()) return;
   if (under_way_.empty()) {

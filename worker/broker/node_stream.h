@@ -25,6 +25,8 @@ class NodeStream {
   void append(NodeFrame type, std::string_view body);
   // `prefix`, then the message; `expiry_shift` is what turns the broker's clock into wall-clock milliseconds.
   void append(NodeFrame type, std::string_view prefix, const bus::Message& message, int64_t expiry_shift);
+  // Whole frames.
+  void append_frames(std::string_view frames);
   // Done when everything appended so far is in the inbox.
   void wait(TicketId ticket) {
     if (ticket != kNoTicket) next_.tickets.push_back(ticket);

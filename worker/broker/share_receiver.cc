@@ -32,8 +32,10 @@ bool ShareReceiver::on_publish(const RemoteNode& from, std::string_view body, No
   near.message = bus::read_message(reader, base::BufferRef(), gateway_.expiry_shift());
   if (!near.message) return false;
   const bool qos0 = near.message->qos() == proto::QoS::at_most_once;
-  if (qos0 != (inbox == nullptr)) return false;
-  if (inbox != nullptr) {
+  if (!qos0 && inbox == nullptr) return false;
+  if (qos0) {
+    if (inbox != nullptr && gateway_.was_given(*near.message, inbox->current())) return true;
+  } else {
     asker.inbox = inbox;
     asker.entry = inbox->hold();
     repeat = repeat || asker.entry <= gateway_.inbox_end();  // our predecessor may have read it

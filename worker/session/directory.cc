@@ -37,9 +37,9 @@ void Directory::start(Entries::value_type& item, const Claim& claim) {
 
 void Directory::ask(Entries::value_type& item) {
   Entry& entry = item.second;
-  // (It may have gone on here with a higher epoch than that of the host that is to get it.)
-  const bool ours = entry.holder && (!entry.serving || entry.holder_epoch >= entry.foreign.front().foreign);
-  entry.answers = replies_.ask(item.first, std::max(entry.epoch, entry.past) + 1, ours ? entry.holder_epoch : 0);
+  // Also what is on its way to another host: if that has it by now its epoch is higher.
+  const uint64_t held = entry.holder ? entry.holder_epoch : 0;
+  entry.answers = replies_.ask(item.first, std::max(entry.epoch, entry.past) + 1, held);
 }
 
 // While the cluster has given this host the id, its epochs go on from the cluster's, and stay below its next one, which
@@ -70,10 +70,14 @@ void Directory::serve(Entries::value_type& item) {
 
 bool Directory::on_foreign_held(Entries::iterator it, const WorkerId& from, uint64_t claim, Outcome outcome) {
   Entry& entry = it->second;
-  if (!entry.serving || entry.foreign.front().from != from || entry.foreign.front().number != claim) return false;
-  const uint64_t epoch = entry.served;
-  entry.foreign.erase(entry.foreign.begin());
-  entry.serving = false;
+  // It may be about to be granted anew.
+  const auto answered = std::find_if(entry.foreign.begin(), entry.foreign.end(),
+                                     [&](const Claim& c) { return c.from == from && c.number == claim; });
+  if (answered == entry.foreign.end()) return false;
+  // Not `served`: the answer may be to an earlier grant of this claim, of what has come back here since.
+  const uint64_t epoch = answered->foreign;
+  if (answered == entry.foreign.begin()) entry.serving = false;
+  entry.foreign.erase(answered);
   // (It may have gone on here with a higher one, while the cluster could not be asked.)
   if (outcome == Outcome::ended && entry.holder && entry.holder_epoch < epoch) {
     tell_stale(*it, *entry.holder, epoch);
@@ -156,7 +160,12 @@ void Directory::on_registered(std::string_view id, uint64_t epoch, bool ours) {
   tell_stale(*it, *entry.holder, epoch);
   entry.holder.reset();
   entry.epoch = std::max(entry.epoch, epoch);
-  if (!entry.transferring) settle(it);
+  entry.serving = false;  // who was to get it from here is to look elsewhere: serve() grants it anew, as nowhere
+  if (entry.transferring) {
+    serve(*it);
+  } else {
+    settle(it);
+  }
 }
 
 void Directory::register_all(const std::optional<WorkerId>& gateway) {

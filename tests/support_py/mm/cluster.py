@@ -209,6 +209,13 @@ class Cluster:
         host.start().fan_out()
         return host
 
+    def twin_of(self, host):
+        """One that is configured as the same node, on a disk of its own; started."""
+        twin = Host(host.name, self.redis.url, self._workers, self._config)
+        self._stack.push(self._leave(twin))
+        twin.spawn()
+        return twin
+
     def settled(self, timeout=JOIN_TIMEOUT):
         """Waits until every host that runs has every one of them in its fan-out."""
         live = [host for host in self.hosts if host.running()]

@@ -46,19 +46,35 @@ TEST_CASE("status: a worker whose store is in trouble says so") {
 TEST_CASE("status: in a cluster it shows the nodes, and what waits") {
   Status status = example();
   CHECK(status.in_service());
-  status.cluster = {
-      "one", "redis://h", "joining", false, true, 8123, 2048, 7, 1, 5, {{"one.1", 8123, ""}, {"two.3", 0, "one.1"}}};
+  status.cluster = {"one",
+                    "redis://h",
+                    "joining",
+                    false,
+                    true,
+                    8123,
+                    2048,
+                    7,
+                    1,
+                    5,
+                    1,
+                    1024,
+                    2,
+                    3,
+                    4,
+                    6,
+                    {{"one.1", 8123, ""}, {"two.3", 0, "one.1"}}};
   CHECK_FALSE(status.in_service());
   status.cluster.ready = true;
   CHECK(status.in_service());
   CHECK(status_from_json(to_json(status)) == status);
-  CHECK(
-      status_tables(status).find("node:one      fan-out:joining  lease:8.1s       copied:yes  inbox servers missing:1  "
-                                 "unsure sessions:5\n"
-                                 "waiting:2.0K  unanswered:7B    redis:redis://h\n"
-                                 "node   lease  adopted_by\n"
-                                 "one.1  8.1s   -\n"
-                                 "two.3  0.0s   one.1\n") != std::string::npos);
+  CHECK(status_tables(status).find(
+            "node:one      fan-out:joining  lease:8.1s     copied:yes       inbox servers missing:1  "
+            "unsure sessions:5\n"
+            "waiting:2.0K  unanswered:7B    received:1.0K  redis:redis://h\n"
+            "redis breaks:2  lost calls:3  refused calls:4  dropped QoS 0:6  warnings:1\n"
+            "node   lease  adopted_by\n"
+            "one.1  8.1s   -\n"
+            "two.3  0.0s   one.1\n") != std::string::npos);
 }
 
 TEST_CASE("status: the tables") {
