@@ -73,6 +73,7 @@ config::Config guest_config(const config::Config& host, const std::string& name)
   guest.file = guest.data_dir + "/guest.json";
   guest.pid_file = guest.run_dir + "/mqtt-master.pid";
   guest.daemonize = false;
+  guest.admin = {};
   guest.workers = {{kAdopted, {}, 1, true, {}}};
   guest.redis.node_id = name;
   return guest;

@@ -70,6 +70,12 @@ std::vector<base::UniqueFd> open_row(const config::Listen& listen, uint32_t sock
 
 }  // namespace
 
+std::vector<base::UniqueFd> open_listeners(const std::vector<config::Listen>& listens) {
+  std::vector<base::UniqueFd> sockets;
+  for (const config::Listen& listen : listens) sockets.push_back(std::move(open_row(listen, 1, false).front()));
+  return sockets;
+}
+
 Listeners::Listeners(const config::Config& config) {
   uint32_t slot = 0;
   for (const config::WorkerGroup& from : config.workers) {

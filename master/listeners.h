@@ -34,4 +34,7 @@ class Listeners {
   std::vector<Group> groups_;
 };
 
+// Sockets of the master's own. Throws Error as Listeners does.
+std::vector<base::UniqueFd> open_listeners(const std::vector<config::Listen>& listens);
+
 }  // namespace master

@@ -87,6 +87,10 @@ Master::Master(config::Config config, Options options)
   prepare_stores(options_.executable, config_, identity_, data_lock_.get());
   control_.emplace(loop_, control_socket_path(config_.run_dir),
                    [this](const auto& request) { return answer(request); });
+  for (base::UniqueFd& listener : open_listeners(config_.admin.listen)) {
+    admin_.push_back(std::make_unique<AdminServer>(loop_, std::move(listener),
+                                                   [this](std::string_view path) { return admin_page(path); }));
+  }
   pid_file_.emplace(config_.pid_file, getpid());
 }
 
@@ -95,6 +99,7 @@ Master::Master(config::Config config, Options options)
 Master::~Master() {
   pid_file_.reset();
   listeners_.close();
+  admin_.clear();
   control_->close();
   run_lock_.reset();
   data_lock_.reset();
@@ -241,6 +246,20 @@ void Master::on_message(uint32_t slot, const control::Message& message) {
     guests_.set_nodes(*nodes, clock_.now_ms());
   }
   if (std::holds_alternative<control::Buried>(message)) stop(false, "nothing is left of this node");
+}
+
+AdminPage Master::admin_page(std::string_view path) const {
+  constexpr const char* kText = "text/plain; charset=utf-8";
+  if (path == "/metrics") {
+    return {200, "text/plain; version=0.0.4; charset=utf-8", prometheus_text(status_.collect(), status_.pages())};
+  }
+  if (path == "/healthz") return {200, kText, "ok\n"};
+  if (path == "/readyz") {
+    const Status status = status_.collect();
+    const bool ready = status.in_service() && !supervisor_.stopping();
+    return {ready ? 200U : 503U, kText, ready ? "ready\n" : "not ready\n" + status.not_in_service()};
+  }
+  return {404, kText, "there are /metrics, /healthz and /readyz\n"};
 }
 
 void Master::send(uint32_t slot, const control::Message& message, std::span<const int> descriptors) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "master/admin_server.h"
 #include "master/control_socket.h"
 #include "master/guests.h"
 #include "master/instance.h"
@@ -67,6 +68,7 @@ class Master {
   void end_if_alone();
   void stop(bool graceful, const char* why);
   std::string answer(const std::string& request);
+  AdminPage admin_page(std::string_view path) const;
   std::string slot_name(uint32_t slot) const { return config::slot_name(config_, slot); }
 
   config::Config config_;
@@ -94,6 +96,7 @@ class Master {
   bool ending_ = false;  // its own processes have ended
   uint64_t ending_since_ms_ = 0;
   uint64_t empty_since_ms_ = 0;  // 0: it is not
+  std::vector<std::unique_ptr<AdminServer>> admin_;
   std::optional<ControlServer> control_;
   std::optional<PidFile> pid_file_;
 };

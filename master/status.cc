@@ -115,6 +115,15 @@ std::string cluster_tables(const ClusterStatus& cluster) {
 
 }  // namespace
 
+std::string Status::not_in_service() const {
+  std::string why;
+  for (const WorkerStatus& worker : workers) {
+    if (worker.state != "ready") why += worker.name + ": " + worker.state + '\n';
+  }
+  if (why.empty() && !in_service()) why = "fan-out: " + cluster.state + '\n';
+  return why;
+}
+
 std::string to_json(const Status& status) {
   return nlohmann::json(status).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }

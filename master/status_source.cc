@@ -74,13 +74,17 @@ void StatusSource::set_nodes(control::Nodes nodes) {
   nodes_at_ = clock_.now_ms();
 }
 
+// Until a new process has begun, the gauges of its page are its predecessor's.
+bool StatusSource::is_current(uint32_t slot) const {
+  return pages_.slot(slot).get(metrics::Gauge::incarnation) == supervisor_.incarnation(slot);
+}
+
 FanOut StatusSource::fan_out() const {
   using metrics::Gauge;
   if (!config_.clustered()) return FanOut::none;
   const uint32_t slot = config_.slot_count();
   const metrics::PageRef page = pages_.slot(slot);
-  const bool speaks =
-      supervisor_.state(slot) == SlotState::ready && page.get(Gauge::incarnation) == supervisor_.incarnation(slot);
+  const bool speaks = supervisor_.state(slot) == SlotState::ready && is_current(slot);
   if (!speaks || page.get(Gauge::redis_up) == 0) return FanOut::redis_down;
   return page.get(Gauge::cluster_ready) == 0 ? FanOut::joining : FanOut::up;
 }
@@ -89,8 +93,7 @@ bool StatusSource::copied() const {
   using metrics::Gauge;
   for (uint32_t slot = 0; slot < config_.slot_count(); ++slot) {
     const metrics::PageRef page = pages_.slot(slot);
-    const bool ready =
-        supervisor_.state(slot) == SlotState::ready && page.get(Gauge::incarnation) == supervisor_.incarnation(slot);
+    const bool ready = supervisor_.state(slot) == SlotState::ready && is_current(slot);
     if (!ready || page.get(Gauge::cluster_copy_whole) == 0 || page.get(Gauge::retained_unconfirmed) != 0) return false;
   }
   return true;
@@ -143,7 +146,7 @@ WorkerStatus StatusSource::worker(uint32_t slot) const {
   if (status.pid == 0) return status;
   status.memory = resident_bytes(supervisor_.pid(slot));
   status.qps = rates_[slot];
-  if (page.get(Gauge::incarnation) != supervisor_.incarnation(slot)) return status;  // not its gauges yet
+  if (!is_current(slot)) return status;
   status.connections = page.get(Gauge::connections);
   status.clients = page.get(Gauge::clients_connected);
   status.sessions = page.get(Gauge::sessions);
@@ -171,6 +174,15 @@ Status StatusSource::collect() const {
   for (const auto& [key, count] : exits_) status.exits.push_back({key.first, key.second, count});
   status.cluster = cluster();
   return status;
+}
+
+std::vector<SlotPage> StatusSource::pages() const {
+  std::vector<SlotPage> all;
+  for (uint32_t slot = 0; slot < config_.process_count(); ++slot) {
+    const bool current = supervisor_.pid(slot) != 0 && is_current(slot);
+    all.push_back({config::slot_name(config_, slot), pages_.slot(slot), current});
+  }
+  return all;
 }
 
 }  // namespace master

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "master/prometheus.h"
 #include "master/status.h"
 #include "master/supervisor.h"
 #include "shared/config/config.h"
@@ -26,9 +27,11 @@ class StatusSource {
   void set_nodes(control::Nodes nodes);
   FanOut fan_out() const;
   Status collect() const;
+  std::vector<SlotPage> pages() const;
 
  private:
   WorkerStatus worker(uint32_t slot) const;
+  bool is_current(uint32_t slot) const;
   bool copied() const;
   ClusterStatus cluster() const;
 

@@ -8,9 +8,9 @@
 
 namespace config {
 
-enum class Scheme : uint8_t { mqtt };  // mqtts, ws and wss come with the edge
+enum class Scheme : uint8_t { mqtt, http };  // mqtts, ws and wss come with the edge; http is admin's
 
-// One address of a group's "listen".
+// One address of a "listen".
 struct Listen {
   Scheme scheme = Scheme::mqtt;
   std::string host;  // numeric IPv4 or IPv6 address ("0.0.0.0", "::1"); IPv6 without brackets
@@ -80,6 +80,11 @@ struct Redis {
   double lease = 10;        // seconds without a sign of life after which others adopt a host's sessions
 };
 
+// The master's HTTP server for monitoring and load balancers.
+struct Admin {
+  std::vector<Listen> listen;  // none: there is no server
+};
+
 enum class LogLevel : uint8_t { debug, info, warn, error };
 enum class LogFormat : uint8_t { text, json };
 
@@ -104,6 +109,7 @@ struct Config {
   Mqtt mqtt;
   Store store;
   Redis redis;
+  Admin admin;
 
   bool clustered() const { return !redis.url.empty(); }
   // A dead host of the cluster that goes on at another one (master/guests.h): it takes no clients.

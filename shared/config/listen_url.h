@@ -1,4 +1,4 @@
-// One URL of a group's "listen".
+// One URL of a "listen".
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@
 
 namespace config {
 
-// The address, or what is wrong with it in words.
-std::variant<Listen, std::string> parse_listen(std::string_view url);
+// The address, or what is wrong with it in words. Of a group's listeners, or with Scheme::http of "admin".
+std::variant<Listen, std::string> parse_listen(std::string_view url, Scheme scheme = Scheme::mqtt);
 
 }  // namespace config

@@ -192,15 +192,16 @@ class Loader {
   void assign(const Option& option, const Json& value, const std::string& path, WorkerGroup* group) {
     given_.insert(option.path);
     const Ref ref = option.ref({config_, group});
-    if (const auto* listens = std::get_if<ListenRef>(&ref)) return listen(*listens->value, value, path);
+    if (const auto* listens = std::get_if<ListenRef>(&ref)) return listen(*listens, value, path);
     if (const auto* url = std::get_if<RedisUrlRef>(&ref)) return redis_url(*url->value, value, path);
     if (std::visit(Assign(value, option, environment_), ref)) return;
     problem(path, "found " + shown(value) + ", expected " + expected_value(option));
   }
 
-  void listen(std::vector<Listen>& to, const Json& value, const std::string& path) {
+  void listen(ListenRef to, const Json& value, const std::string& path) {
     if (value.is_string()) return listen_url(to, value, path);
-    if (value.is_array() && value.empty() && environment_.internal) return;
+    const bool may_be_empty = environment_.internal || to.scheme == Scheme::http;
+    if (value.is_array() && value.empty() && may_be_empty) return;
     if (!value.is_array() || value.empty() || value.size() > kMaxListens) {
       return problem(
           path, "found " + shown(value) + ", expected an address or an array of 1 to " + std::to_string(kMaxListens));
@@ -208,16 +209,16 @@ class Loader {
     for (size_t i = 0; i < value.size(); ++i) listen_url(to, value[i], path + '[' + std::to_string(i) + ']');
   }
 
-  void listen_url(std::vector<Listen>& to, const Json& value, const std::string& path) {
+  void listen_url(ListenRef to, const Json& value, const std::string& path) {
     if (!value.is_string()) return problem(path, "found " + shown(value) + ", expected a URL");
-    const auto parsed = parse_listen(value.get<std::string>());
+    const auto parsed = parse_listen(value.get<std::string>(), to.scheme);
     if (const auto* wrong = std::get_if<std::string>(&parsed)) {
       return problem(path, "found " + shown(value) + ": " + *wrong);
     }
     const auto& address = std::get<Listen>(parsed);
     const auto [other, fresh] = addresses_.insert({{address.host, address.port}, path});
     if (!fresh) return problem(path, "found " + shown(value) + ", which " + other->second + " has already");
-    to.push_back(address);
+    to.value->push_back(address);
   }
 
   void redis_url(std::string& to, const Json& value, const std::string& path) {

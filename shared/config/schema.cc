@@ -168,12 +168,17 @@ constexpr Option kOptions[] = {
      "it takes"},
     {"redis.lease", R(redis.lease), 1, 3600, "",
      "seconds without a sign of life after which the others take a host for down"},
+
+    {"admin.listen",
+     [](Target t) -> Ref {
+       return ListenRef{&t.config.admin.listen, Scheme::http};
+     },
+     0, 0, "", "addresses of the master's HTTP server: `/metrics`, `/healthz`, `/readyz`; it asks for no password"},
 };
 #undef R
 #undef G
 
 constexpr Absent kAbsent[] = {
-    {"admin", "", "the admin HTTP server"},
     {"auth.allow_anonymous", "true", "authentication"},
     {"auth.password_file", "", "authentication"},
     {"auth.acl_file", "", "authorisation"},
@@ -211,7 +216,10 @@ struct Expected {
   std::string operator()(TextRef ref) const { return std::string(ref.takes); }
   std::string operator()(PathRef) const { return "a path"; }
   std::string operator()(EnumRef ref) const { return one_of(ref.names); }
-  std::string operator()(ListenRef) const { return "an address like \"mqtt://0.0.0.0:1883\", or several in an array"; }
+  std::string operator()(ListenRef ref) const {
+    const std::string address = ref.scheme == Scheme::http ? "http://127.0.0.1:9100" : "mqtt://0.0.0.0:1883";
+    return "an address like \"" + address + "\", or several in an array";
+  }
   std::string operator()(CountRef) const {
     return "a whole number" + bounds(option) + ", or \"cpu\", \"cpu*1\", \"cpu*2\", ...";
   }
@@ -228,7 +236,7 @@ struct Default {
   std::string operator()(TextRef ref) const { return '"' + *ref.value + '"'; }
   std::string operator()(PathRef ref) const { return '"' + *ref.value + '"'; }
   std::string operator()(EnumRef ref) const { return '"' + std::string(ref.names[*ref.value]) + '"'; }
-  std::string operator()(ListenRef) const { return "required"; }
+  std::string operator()(ListenRef ref) const { return ref.scheme == Scheme::http ? "[]" : "required"; }
   std::string operator()(CountRef ref) const { return std::to_string(*ref.value); }
   std::string operator()(RedisUrlRef ref) const { return '"' + *ref.value + '"'; }
   std::string operator()(HostsRef) const { return "[]"; }

@@ -28,6 +28,7 @@ struct EnumRef {
 };
 struct ListenRef {
   std::vector<Listen>* value;
+  Scheme scheme = Scheme::mqtt;
 };
 struct CountRef {
   uint32_t* value;

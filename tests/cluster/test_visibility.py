@@ -1,7 +1,9 @@
 """`status` shows the cluster as it is."""
 import subprocess
+import urllib.error
+import urllib.request
 
-from mm.broker import binary, eventually
+from mm.broker import binary, eventually, free_ports
 
 
 def test_status_shows_nodes_leases_and_the_gateway(shared_cluster):
@@ -30,6 +32,31 @@ def test_status_and_its_exit_code_follow_redis(cluster):
     assert shown.returncode == 3 and "fan-out:redis down" in shown.stdout and "[redis down]" in shown.stdout
     c.redis.start()
     eventually(lambda: code().returncode == 0, "in service again", 30)
+
+
+def test_readyz_and_metrics_follow_redis(cluster):
+    """A host whose fan-out is not up is no place to send clients to."""
+    port = free_ports(1)[0]
+    c = cluster(hosts=1, admin={"listen": f"http://127.0.0.1:{port}"})
+
+    def get(path):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+    assert get("/readyz") == (200, "ready\n")
+    assert "\nmqtt_master_cluster_fan_out_up 1\n" in get("/metrics")[1]
+    c.redis.kill()
+    c[0].fan_out("redis down")
+    assert get("/readyz") == (503, "not ready\ngateway: redis down\n")
+    assert get("/healthz")[0] == 200
+    text = get("/metrics")[1]
+    assert "\nmqtt_master_cluster_fan_out_up 0\n" in text and "\nmqtt_master_in_service 0\n" in text
+    c.redis.start()
+    eventually(lambda: get("/readyz")[0] == 200, "in service again", 30)
+    lease = [line for line in get("/metrics")[1].splitlines() if line.startswith("mqtt_master_cluster_node_lease_seconds{")]
+    assert len(lease) == 1 and 'node="host-0.' in lease[0]
 
 
 def test_troubles_with_redis_are_counted_and_logged(cluster):

@@ -208,12 +208,29 @@ TEST_CASE("config: listening addresses") {
         problem("wss://1.2.3.4", "WebSocket over TLS (wss://) is not in this build, expected mqtt://"));
 }
 
+TEST_CASE("config: admin.listen takes http addresses that no other listener has") {
+  const auto admin = [](const std::string& listen) {
+    return R"({"workers":{"m":{"listen":"mqtt://1.2.3.4:1883","count":1}},"admin":{"listen":)" + listen + "}}";
+  };
+  const Loaded two = load_text(admin(R"(["http://127.0.0.1","http://[::1]:99"])"), {"/etc/mm", 1});
+  REQUIRE(two.ok());
+  REQUIRE(two.config.admin.listen.size() == 2);
+  CHECK(two.config.admin.listen[0].port == 9100);
+  CHECK(two.config.admin.listen[1].host == "::1");
+  CHECK(two.config.admin.listen[1].scheme == Scheme::http);
+  CHECK(load_text(admin("[]"), {"/etc/mm", 1}).config.admin.listen.empty());
+  CHECK(bad(admin(R"("mqtt://1.2.3.4:9100")")) ==
+        R"(admin.listen: found "mqtt://1.2.3.4:9100": mqtt:// is not for this, expected http://)");
+  CHECK(bad(admin(R"("https://1.2.3.4:9100")")) ==
+        R"(admin.listen: found "https://1.2.3.4:9100": HTTPS (https://) is not in this build, expected http://)");
+  CHECK(bad(admin(R"("http://1.2.3.4:1883")")) ==
+        R"(admin.listen: found "http://1.2.3.4:1883", which workers.m.listen has already)");
+}
+
 TEST_CASE("config: a key whose feature is not in this build is refused") {
   const auto group = [](const std::string& context) {
     return bad(R"({"workers":{"m":{"listen":"mqtt://1.2.3.4","context":{)" + context + "}}}}");
   };
-  CHECK(bad(R"({"admin":{}})") ==
-        "admin: found {}, but the admin HTTP server is not in this build; expected no such key");
   CHECK(bad(R"({"auth":{"allow_anonymous":false}})") ==
         "auth.allow_anonymous: found false, but authentication is not in this build; expected true");
   CHECK(bad(R"({"auth":{"password_file":"p"}})") ==
