@@ -66,6 +66,7 @@ class Connection final : public connection::ClientTransport {
   bool lost_early = false;                   // the client closed, and what it had written last is lost
   std::optional<proto::ReasonCode> goodbye;  // of the last packet sent, if it was a DISCONNECT
   Session* session = nullptr;                // from the CONNACK on
+  std::map<uint16_t, MessageId> erasing;     // sent without a payload, by packet id
   std::map<uint16_t, MessageId> published;   // handed over, by packet id
   std::map<uint16_t, Asked> subscribing;     // handed over and unanswered, by packet id
   std::map<uint16_t, Asked> unsubscribing;

@@ -102,6 +102,7 @@ void Identity::send_publish(Connection& connection, const Outgoing& outgoing, bo
   packet.packet_id = outgoing.packet_id;
   packet.topic = m.topic;
   packet.payload = payload;
+  if (m.erases) connection.erasing[packet.packet_id] = m.id;
   std::string bytes;
   encode(packet, profile_.version, bytes);
   connection.write(bytes);

@@ -64,8 +64,6 @@ class Identity {
   // The connection it works with: the last one that was accepted, as far as it knows.
   Connection* current() const { return current_; }
   const std::deque<Connection*>& connections() const { return open_; }  // not yet over for the client
-  // What it is publishing under that packet id; 0: nothing.
-  MessageId outgoing(uint16_t packet_id) const;
   bool publishing() const { return !out_.empty(); }
   const std::map<std::string, std::string>& retained_seen() const { return retained_seen_; }
 

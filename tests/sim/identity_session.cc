@@ -142,11 +142,6 @@ void Identity::acknowledge(Connection& connection) {
   owed_acks_.erase(it);
 }
 
-MessageId Identity::outgoing(uint16_t packet_id) const {
-  const auto it = std::find_if(out_.begin(), out_.end(), [&](const Outgoing& o) { return o.packet_id == packet_id; });
-  return it == out_.end() ? 0 : it->message;
-}
-
 MessageId Identity::acknowledged(const Connection& connection, uint16_t packet_id) const {
   const auto it = answered_.find({connection.index, packet_id});
   return it == answered_.end() ? 0 : it->second;

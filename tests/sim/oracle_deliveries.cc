@@ -41,7 +41,10 @@ MessageId Oracle::message_of(const proto::Publish& publish) {
 
 MessageId Oracle::message_handed(const Connection& connection, const proto::Publish& publish) {
   if (!publish.payload.empty()) return message_of(publish);
-  if (publish.qos != proto::QoS::at_most_once) return connection.owner.outgoing(publish.packet_id);
+  if (publish.qos != proto::QoS::at_most_once) {
+    const auto it = connection.erasing.find(publish.packet_id);  // (the client may have forgotten it since)
+    return it == connection.erasing.end() ? 0 : it->second;
+  }
   const auto it = std::find_if(messages_.begin(), messages_.end(), [&](const Message& m) {
     return m.erases && m.handed == kNever && m.client == connection.owner.name() && m.topic == publish.topic &&
            m.qos == publish.qos;
