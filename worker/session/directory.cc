@@ -85,6 +85,10 @@ bool Directory::on_foreign_held(Entries::iterator it, const WorkerId& from, uint
     entry.registered = false;
     if (!entry.transferring) entry.epoch = std::max(entry.epoch, epoch);
   }
+  // Given up: the claimant may have got it all the same, from a gateway of its host that has died since.
+  if (outcome != Outcome::ended && entry.holder && !entry.transferring) {
+    replies_.settled(it->first, entry.holder_epoch, Outcome::offline);
+  }
   if (!entry.transferring) {
     settle(it);
   } else {

@@ -323,7 +323,7 @@ TEST_CASE_FIXTURE(
                            "gateway#7 holder=B"});
   CHECK(epoch > 6000);
   held(kGateway, 7, Outcome::not_pulled);
-  CHECK(replies().empty());
+  CHECK(replies() == Lines{"offline"});
   CHECK(directory.size() == 1);
 }
 
@@ -331,9 +331,21 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: a host that gives up leaves it wh
   registered();
   foreign(7, 6000);
   held(kGateway, 7, Outcome::not_pulled);
-  CHECK(replies() == Lines{"gateway#7 holder=A"});
+  CHECK(replies() == Lines{"gateway#7 holder=A", "offline"});
+  directory.on_registered("c", epoch, true);
   claim(kB, 2);
   CHECK(replies() == Lines{"B#2 holder=A"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: a host that seems to give up, but has it, is found out") {
+  registered();
+  foreign(7, 6000);
+  held(kGateway, 7, Outcome::not_pulled);
+  replies();
+  directory.on_registered("c", 6000, false);
+  CHECK(replies() == Lines{"A stale"});
+  directory.on_forgotten(kA, "c");
+  CHECK(directory.size() == 0);
 }
 
 TEST_CASE_FIXTURE(Fixture, "cluster directory: another host waits for what the cluster had decided before") {
