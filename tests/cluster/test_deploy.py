@@ -348,7 +348,11 @@ def refused(deployment, *messages):
     def ended():
         seen.update(deployment.family())
         return deployment.process.poll() is not None
-    eventually(ended, "the end of the script", START_TIMEOUT)
+    try:
+        eventually(ended, "the end of the script", START_TIMEOUT)
+    except AssertionError:
+        deployment.stop()  # it runs, against expectation
+        raise
     assert deployment.process.returncode == 1, deployment.diagnosis()
     for message in messages:
         assert message in deployment.said(), deployment.diagnosis()
