@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "master/error.h"
+#include "shared/base/replace_file.h"
 
 namespace master {
 namespace {
@@ -125,22 +126,14 @@ IncarnationFile::IncarnationFile(const std::string& data_dir) : path_(data_dir +
 void IncarnationFile::reserve(uint64_t incarnation) {
   if (incarnation <= highest_) return;
   const uint64_t highest = incarnation + kAhead;
-  const std::string fresh = path_ + ".new";
-  const std::string text = std::to_string(highest) + '\n';
-  const base::UniqueFd fd(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!fd || write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-      fdatasync(fd.get()) != 0 || rename(fresh.c_str(), path_.c_str()) != 0) {
+  if (!base::replace_file(path_, std::to_string(highest) + '\n', 0600, base::Sync::data)) {
     throw system_error("cannot write " + path_);
   }
   highest_ = highest;
 }
 
 PidFile::PidFile(std::string path, pid_t pid) : path_(std::move(path)) {
-  const std::string fresh = path_ + ".new";
-  const std::string text = std::to_string(pid) + '\n';
-  const base::UniqueFd fd(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  if (!fd || write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-      rename(fresh.c_str(), path_.c_str()) != 0) {
+  if (!base::replace_file(path_, std::to_string(pid) + '\n', 0644, base::Sync::no)) {
     throw system_error("cannot write the pid file " + path_);
   }
 }

@@ -1,13 +1,9 @@
 #include "shared/cluster/lease_file.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cstdio>
 #include <fstream>
 #include <utility>
 
-#include "shared/base/unique_fd.h"
+#include "shared/base/replace_file.h"
 
 namespace cluster {
 
@@ -16,11 +12,7 @@ LeaseFile::LeaseFile(const std::string& data_dir, std::string boot_id)
 
 // Not synced: after a power cut it is another boot.
 bool LeaseFile::note(uint64_t until_ms) const {
-  const std::string fresh = path_ + ".new";
-  const std::string text = boot_id_ + ' ' + std::to_string(until_ms) + '\n';
-  const base::UniqueFd fd(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  return fd && write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-         rename(fresh.c_str(), path_.c_str()) == 0;
+  return base::replace_file(path_, boot_id_ + ' ' + std::to_string(until_ms) + '\n', 0600, base::Sync::no);
 }
 
 bool LeaseFile::ran_at(uint64_t ms) const {

@@ -15,6 +15,7 @@
 
 #include "proto/topic.h"
 #include "shared/base/home.h"
+#include "shared/base/replace_file.h"
 #include "shared/base/unique_fd.h"
 #include "shared/store/record_check.h"
 #include "shared/store/stores.h"
@@ -81,10 +82,7 @@ std::optional<uint32_t> noted_slots(const std::string& stores) {
 void note_slots(const std::string& stores, uint32_t slots) {
   if (mkdir(stores.c_str(), 0700) != 0 && errno != EEXIST) throw Error(stores, std::strerror(errno), "to make it");
   const std::string path = stores + "/slots";
-  const std::string text = std::to_string(slots) + '\n';
-  const base::UniqueFd fd(open((path + ".new").c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!fd || write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || fsync(fd.get()) != 0 ||
-      rename((path + ".new").c_str(), path.c_str()) != 0) {
+  if (!base::replace_file(path, std::to_string(slots) + '\n', 0600, base::Sync::data)) {
     throw Error(path, std::strerror(errno), "to write it");
   }
   sync_directory(stores);
