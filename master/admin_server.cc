@@ -2,7 +2,7 @@
 
 #include <microhttpd.h>
 
-#include <cerrno>
+#include <utility>
 
 #include "master/error.h"
 

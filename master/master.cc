@@ -84,13 +84,13 @@ Master::Master(config::Config config, Options options)
       guests_(config_, options_.executable, log_),
       channels_(config_.process_count()),
       tick_(loop_) {
-  prepare_stores(options_.executable, config_, identity_, data_lock_.get());
-  control_.emplace(loop_, control_socket_path(config_.run_dir),
-                   [this](const auto& request) { return answer(request); });
   for (base::UniqueFd& listener : open_listeners(config_.admin.listen)) {
     admin_.push_back(std::make_unique<AdminServer>(loop_, std::move(listener),
                                                    [this](std::string_view path) { return admin_page(path); }));
   }
+  prepare_stores(options_.executable, config_, identity_, data_lock_.get());
+  control_.emplace(loop_, control_socket_path(config_.run_dir),
+                   [this](const auto& request) { return answer(request); });
   pid_file_.emplace(config_.pid_file, getpid());
 }
 
@@ -256,8 +256,8 @@ AdminPage Master::admin_page(std::string_view path) const {
   if (path == "/healthz") return {200, kText, "ok\n"};
   if (path == "/readyz") {
     const Status status = status_.collect();
-    const bool ready = status.in_service() && !supervisor_.stopping();
-    return {ready ? 200U : 503U, kText, ready ? "ready\n" : "not ready\n" + status.not_in_service()};
+    if (status.in_service()) return {200, kText, "ready\n"};
+    return {503, kText, "not ready\n" + status.not_in_service()};
   }
   return {404, kText, "there are /metrics, /healthz and /readyz\n"};
 }

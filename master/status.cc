@@ -120,7 +120,7 @@ std::string Status::not_in_service() const {
   for (const WorkerStatus& worker : workers) {
     if (worker.state != "ready") why += worker.name + ": " + worker.state + '\n';
   }
-  if (why.empty() && !in_service()) why = "fan-out: " + cluster.state + '\n';
+  if (why.empty() && all_ready && !in_service()) why = "fan-out: " + cluster.state + '\n';
   return why;
 }
 

@@ -89,7 +89,7 @@ struct Status {
   ClusterStatus cluster;
   // Every process is ready, and messages travel to the other hosts if there should be any.
   bool in_service() const { return all_ready && (cluster.node_id.empty() || cluster.ready); }
-  // Why not, a line each; empty if it is.
+  // What is not, a line each; empty if nothing is said to be (a stop that has just begun).
   std::string not_in_service() const;
   bool operator==(const Status&) const = default;
 };

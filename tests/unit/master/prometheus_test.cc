@@ -71,6 +71,9 @@ TEST_CASE("status: why it is not in service") {
   status.all_ready = false;
   CHECK(status.not_in_service() == "mqtt/0: starting\n");
   status = example();
+  status.all_ready = false;
+  CHECK(status.not_in_service().empty());  // it is being stopped
+  status = example();
   status.cluster.node_id = "one";
   status.cluster.state = "redis down";
   CHECK(status.not_in_service() == "fan-out: redis down\n");
