@@ -148,9 +148,6 @@ class Gateway final : public cluster::Hub::Events {
     for (auto& [key, node] : nodes_) f(*node);
   }
 
-  void drop_datagram();
-  void send_large(RemoteNode& to, NodeFrame type, std::string_view prefix, const bus::Message& message);
-
   // --- cluster::Hub::Events ---
   void on_up(const cluster::Info& info) override;
   void on_down(const std::string& reason) override;
@@ -172,6 +169,8 @@ class Gateway final : public cluster::Hub::Events {
   void on_membership(cluster::Status status, const cluster::Membership& membership, base::MonoMs sent,
                      uint64_t session);
   void forget(const std::string& key);
+  void drop_datagram();
+  void send_large(RemoteNode& to, NodeFrame type, std::string_view prefix, const bus::Message& message);
   void on_redis_lost();
   void adopt(const std::string& key);
   void fenced(const char* what);
