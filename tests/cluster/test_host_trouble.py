@@ -7,7 +7,6 @@ import signal
 import pytest
 
 from mm.broker import children, eventually
-from mm.client import Client
 from mm.cluster import ADOPTION_TIMEOUT, DURABLE, returned
 from mm.packets import Reason, Will
 from mm.redis import Redis
@@ -119,9 +118,7 @@ def test_host_that_comes_back_without_its_disk_finds_its_sessions(cluster):
     """A machine, or a container, that is replaced at once: an acknowledgement outlives that, too (C6)."""
     c = cluster(hosts=2)
     a, b = c
-    client = b.connect("c", **DURABLE)
-    client.subscribe("q", qos=1)
-    client.disconnect()
+    b.leave_session("c", "q")
     a.connect("p").publish("q", b"kept", qos=1)
     c.copied()
     b.kill_master()
@@ -135,9 +132,7 @@ def test_host_that_comes_back_after_it_was_adopted(cluster):
     """It starts another life: what it had is where it was taken, and it does not claim it again."""
     c = cluster(hosts=2)
     a, b = c
-    client = b.connect("c", **DURABLE)
-    client.subscribe("q", qos=1)
-    client.disconnect()
+    b.leave_session("c", "q")
     b.kill()
     a.sees(a)
     moved = returned(a, "c")
@@ -282,9 +277,7 @@ def test_host_that_rises_without_redis_in_time_resumes_its_sessions(cluster):
 def test_host_that_stops_and_starts_within_its_lease_keeps_its_sessions(cluster):
     c = cluster(hosts=2)
     a, b = c
-    client = b.connect("c", **DURABLE)
-    client.subscribe("q", qos=1)
-    client.disconnect()
+    b.leave_session("c", "q")
     b.stop()
     a.connect("p").publish("q", b"while away", qos=1)
     b.start()

@@ -34,9 +34,7 @@ def test_messages_go_to_where_the_inbox_is(apart):
                 assert client.receive().topic == f"t/{qos}"
     assert inboxes(further) == {"host-1"}
     assert inboxes(c.redis) == {"host-0"}
-    session = b.connect("c", **DURABLE)
-    session.subscribe("q", qos=1)
-    session.disconnect()
+    b.leave_session("c", "q")
     a.connect("p").publish("q", b"kept", qos=1)
     moved = a.connect("c", **DURABLE)
     assert moved.connack.session_present
@@ -76,9 +74,7 @@ def test_dead_host_is_adopted_with_its_inbox_and_leaves_nothing_on_its_server(ap
     c, further = apart
     a, b = c
     before = set(c.redis.keys())
-    client = b.connect("c", **DURABLE)
-    client.subscribe("q", qos=1)
-    client.disconnect()
+    b.leave_session("c", "q")
     c.copied()
     b.kill()
     a.connect("p").publish("q", b"in its inbox", qos=1)

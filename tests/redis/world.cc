@@ -37,7 +37,7 @@ void RedisWorld::kill(cluster::Hub& hub) {
 
 bool RedisWorld::run_until(const std::function<bool()>& done, uint64_t ms) {
   loop_.update_time();
-  const uint64_t end = loop_.now_ms() + ms;
+  const uint64_t end = loop_.now_ms() + ms + 1;  // the present millisecond has begun before
   while (!done()) {
     if (loop_.now_ms() >= end) return false;
     for (const auto& [hub, node] : nodes_) hub->flush();

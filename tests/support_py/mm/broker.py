@@ -43,6 +43,22 @@ def binary():
     raise RuntimeError("no mqtt-master under build/: build it, or set MQTT_MASTER_BINARY")
 
 
+_reserved = []  # until this process ends
+
+
+def reserve(port):
+    """False: another process of tests has that port. It counts also while nobody listens there, for a broker that is
+    dead and to come back."""
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(f"\0mm-test-port-{port}")
+    except OSError:
+        name.close()
+        return False
+    _reserved.append(name)
+    return True
+
+
 def free_ports(count):
     """Ports that nobody listens on, below the range from which the kernel picks ports for outgoing connections."""
     ports = []
@@ -53,7 +69,9 @@ def free_ports(count):
                 probe.bind(("127.0.0.1", random.SystemRandom().randrange(12000, 32000)))
             except OSError:
                 continue
-            ports.append(probe.getsockname()[1])
+            port = probe.getsockname()[1]
+            if reserve(port):
+                ports.append(port)
     return ports
 
 

@@ -117,6 +117,12 @@ class Host(Broker):
         client = {name: fields.pop(name) for name in ("version", "timeout") if name in fields}
         return Client(self.port(worker), host=self.address, **client).connect(client_id, **fields)
 
+    def leave_session(self, client_id, topic):
+        """A client that wants `topic` at QoS 1, and has gone."""
+        client = self.connect(client_id, **DURABLE)
+        client.subscribe(topic, qos=1)
+        client.disconnect()
+
     # ------------------------------------------------------------ trouble
 
     def gateway_pid(self):
