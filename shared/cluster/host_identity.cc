@@ -1,26 +1,15 @@
 #include "shared/cluster/host_identity.h"
 
-#include <fstream>
-
 #include "shared/base/random.h"
+#include "shared/base/read_word.h"
 #include "shared/base/replace_file.h"
 #include "shared/cluster/lease_file.h"
 
 namespace cluster {
-namespace {
-
-std::string read_word(const std::string& path) {
-  std::ifstream file(path);
-  std::string word;
-  file >> word;
-  return word;
-}
-
-}  // namespace
 
 HostIdentity host_identity(const std::string& data_dir) {
   const std::string path = data_dir + "/host";
-  std::string disk = read_word(path);
+  std::string disk = base::read_word(path);
   if (disk.empty()) {
     disk = std::to_string(base::entropy());
     // Also after a power cut: half a word would be another host's.

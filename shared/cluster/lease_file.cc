@@ -3,6 +3,7 @@
 #include <fstream>
 #include <utility>
 
+#include "shared/base/read_word.h"
 #include "shared/base/replace_file.h"
 
 namespace cluster {
@@ -23,9 +24,7 @@ bool LeaseFile::ran_at(uint64_t ms) const {
 }
 
 std::string LeaseFile::this_boot() {
-  std::ifstream file("/proc/sys/kernel/random/boot_id");
-  std::string id;
-  file >> id;
+  const std::string id = base::read_word("/proc/sys/kernel/random/boot_id");
   return id.empty() ? "unknown" : id;
 }
 
