@@ -45,15 +45,21 @@ Head head_of(const Message& m) {
   return head;
 }
 
-// Everything but an attached payload. Returns the end.
-char* put_message(char* out, const Head& head, const Message& m) {
+// All of it or, without its payload, its beginning. Returns the end.
+char* put_message(char* out, const Head& head, const Message& m, bool with_payload) {
   std::memcpy(out, &head, sizeof head);
   out += sizeof head;
   if ((head.flags & kOnce) != 0) out = put(out, {reinterpret_cast<const char*>(&m.once()), sizeof(Uid)});
   out = put(out, m.topic());
   out = put(out, m.publisher());
   out = put(out, m.properties());
-  return (head.flags & kAttached) != 0 ? out : put(out, m.payload());
+  return with_payload ? put(out, m.payload()) : out;
+}
+
+bool lies_in(const base::BufferRef& buffer, std::string_view bytes) {
+  if (!buffer || bytes.size() < Message::kReferenceAt) return false;
+  const char* const begin = buffer->data();
+  return bytes.data() >= begin && bytes.data() + bytes.size() <= begin + buffer->capacity();
 }
 
 }  // namespace
@@ -63,12 +69,12 @@ size_t message_size(const Message& m) {
          m.properties().size() + m.payload().size();
 }
 
-void append_message(std::string& out, const Message& m, int64_t expiry_shift) {
+void append_message(std::string& out, const Message& m, int64_t expiry_shift, bool with_payload) {
   Head head = head_of(m);
   if (head.expires_at != 0) head.expires_at += static_cast<uint64_t>(expiry_shift);
   const size_t begin = out.size();
-  out.resize(begin + message_size(m));
-  put_message(out.data() + begin, head, m);
+  out.resize(begin + message_size(m) - (with_payload ? 0 : m.payload().size()));
+  put_message(out.data() + begin, head, m, with_payload);
 }
 
 // The descriptor is made here, so that what is in the stream can always be written; without one the payload is copied.
@@ -91,7 +97,7 @@ void append_message_frame(Link& link, FrameType type, uint8_t flags, std::string
   } else {
     out = link.append(static_cast<uint8_t>(type), flags, body);
   }
-  put_message(put(out, prefix), head, m);
+  put_message(put(out, prefix), head, m, !attached);
 }
 
 MessageRef read_message(Reader& reader, const base::BufferRef& attachment, int64_t expiry_shift) {
@@ -115,6 +121,7 @@ MessageRef read_message(Reader& reader, const base::BufferRef& attachment, int64
     f.payload_buffer = attachment;
   } else {
     f.payload = reader.bytes(head.payload_size);
+    if (lies_in(attachment, f.payload)) f.payload_buffer = attachment;
   }
   if (!reader.at_end()) return MessageRef();
   return Message::make(f);

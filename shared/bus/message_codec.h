@@ -23,12 +23,13 @@ bool attach(const base::BufferRef& buffer, std::string_view payload, size_t& off
 // Appends a frame: `prefix`, then the message.
 void append_message_frame(Link& link, FrameType type, uint8_t flags, std::string_view prefix, const Message& message);
 
-// Reads the message behind a prefix that was read already. Null: malformed. `expiry_shift` as in append_message().
+// Reads the message behind a prefix that was read already. Null: malformed. `expiry_shift` as in append_message(). A
+// payload that lies in `attachment` is referenced.
 MessageRef read_message(Reader& reader, const base::BufferRef& attachment, int64_t expiry_shift = 0);
 
 // For a reader with another clock: the message as in a frame without attachment, its expiry moved by `expiry_shift`
-// milliseconds, which read_message() takes back.
-void append_message(std::string& out, const Message& message, int64_t expiry_shift);
+// milliseconds, which read_message() takes back. Without its payload: that is to follow.
+void append_message(std::string& out, const Message& message, int64_t expiry_shift, bool with_payload = true);
 size_t message_size(const Message& message);
 
 }  // namespace bus

@@ -71,7 +71,9 @@ inline constexpr uint32_t kPageMagic = 0x4D514D50;  // "MQMP"
   X(retained_changes, "changes of retained messages taken from Redis")                   \
   X(retained_snapshots, "snapshots of the retained messages begun")                      \
   X(retained_offered, "retained messages offered to Redis, which had not decided them")  \
-  X(retained_refused, "messages not retained because of max_retained")
+  X(retained_refused, "messages not retained because of max_retained")                   \
+  X(redis_listener_breaks, "times the connection that listens to Redis alone was lost")  \
+  X(cluster_lost_qos0, "QoS 0 messages of other hosts that Redis did not pass on")
 
 #define MM_GAUGES(X)                                                                                 \
   X(heartbeat_ms, "CLOCK_MONOTONIC milliseconds of the last loop turn")                              \

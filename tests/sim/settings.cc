@@ -64,6 +64,7 @@ Settings Settings::of_cluster_seed(uint64_t seed, uint64_t steps, uint32_t hosts
       f.redis_lost = random.one_in(2);
       break;
   }
+  if (random.one_in(3)) s.node_batch = size_t{64} << random.below(4);
   return s;
 }
 

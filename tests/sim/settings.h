@@ -36,8 +36,9 @@ struct Settings {
   size_t pipe_capacity = 4096;              // of one direction between two workers
   size_t socket_capacity = 4096;            // of one direction of a client's connection
   size_t chunk = 256;                       // the largest piece delivered at once is drawn up to this
-  uint64_t link_credit = 16 * 1024 * 1024;  // broker::Environment
-  uint32_t max_queued_messages = 0;         // config::Mqtt, and the next two
+  uint64_t link_credit = 16 * 1024 * 1024;  // broker::Environment, and the next one
+  size_t node_batch = 1024 * 1024;
+  uint32_t max_queued_messages = 0;  // config::Mqtt, and the next two
   uint64_t max_queued_bytes = 64 * 1024 * 1024;
   bool drop_old = false;
   Faults faults;

@@ -77,6 +77,7 @@ broker::Environment World::environment(Process& process) {
     };
   }
   e.link_credit = settings_.link_credit;
+  e.node_batch = settings_.node_batch;
   e.flush_link = [this, &process](uint32_t, bus::Link& link) { flush_link(process, link); };
   e.on_fenced = [&process] { process.fenced = true; };
   e.adopts = process.is_gateway && !host.gone;

@@ -55,6 +55,8 @@ struct Environment {
   int log_level = 0;  // lines below it are not wanted
   // Unacknowledged bytes to one peer past which publishers are held back. DESIGN section 3.
   uint64_t link_credit = 16 * 1024 * 1024;
+  // Bytes of a batch for another host, past which frames go into the next one; larger ones go in parts of that size.
+  size_t node_batch = 1024 * 1024;
   // Called by end_of_turn() for every link that has bytes waiting: write what the kernel takes now
   // (link->gather / on_written). May be called for links that are not connected (do nothing then).
   std::function<void(uint32_t slot, bus::Link& link)> flush_link;

@@ -148,7 +148,10 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     joined_ = true;
     log(1, "joined the cluster", {{"node", key_}});
     directory_.on_joined(key_);
-    for_each([](RemoteNode& remote) { remote.told = 0; });  // what was said may have been lost with Redis
+    for_each([](RemoteNode& remote) {  // what was said may have been lost with Redis
+      remote.told = 0;
+      remote.stream.on_joined();
+    });
     if (redis_lost) exports_.on_redis_lost();
     imports_.on_joined();
     tell_joined();
@@ -277,7 +280,7 @@ RemoteNode* Gateway::find(std::string_view key) {
 RemoteNode& Gateway::node(const std::string& key) {
   auto& place = nodes_[key];
   if (!place) {
-    place = std::make_unique<RemoteNode>(key);
+    place = std::make_unique<RemoteNode>(key, core_.env.node_batch, serials_);
     routes_.add(place->interest);
     by_id_.resize(std::max<size_t>(by_id_.size(), place->interest.id + 1u));
     by_id_[place->interest.id] = place.get();
@@ -297,6 +300,7 @@ void Gateway::forget(const std::string& key) {
   by_id_[remote.interest.id] = nullptr;
   release_waiting(remote);
   const NodeStream::Abandoned left = remote.stream.abandon();
+  remote.parts.drop(inbox_);
   nodes_.erase(it);
   share_sender_.on_forgotten(key);
   // What has not reached it is for who has its sessions now: whoever that is will say what it wants.
@@ -361,11 +365,11 @@ void Gateway::end_of_turn() {
   for (auto& [key, remote] : nodes_) {
     if (!remote->datagrams.empty() && (!joined_ || remote->marked >= remote->large_until)) {
       if (joined_ && hub_.outstanding() < kMaxOutstanding) {
-        hub_.datagram(key, remote->datagrams);
+        hub_.datagram(key, remote->datagrams.take(core_.self.incarnation));
       } else {
-        drop_datagram();
+        drop_datagrams(remote->datagrams.messages());
+        remote->datagrams.drop();
       }
-      remote->datagrams.clear();
     }
     if (!joined_) continue;
     remote->stream.flush(hub_, [this](const std::string& to, uint64_t number, Status status) {
@@ -723,26 +727,23 @@ void Gateway::append_behind(RemoteNode& to, NodeFrame type, std::string_view bod
   }
 }
 
-void Gateway::drop_datagram() {
-  core_.page.add(metrics::Counter::publish_dropped_bus);
-  core_.page.add(metrics::Counter::cluster_dropped_qos0);
+void Gateway::drop_datagrams(uint64_t messages) {
+  core_.page.add(metrics::Counter::publish_dropped_bus, messages);
+  core_.page.add(metrics::Counter::cluster_dropped_qos0, messages);
 }
 
 void Gateway::send_datagram(RemoteNode& to, NodeFrame type, std::string_view prefix, const bus::Message& message) {
-  if (!joined_ || to.datagrams.size() >= kMaxOutstanding) return drop_datagram();
+  if (!joined_ || to.datagrams.size() >= kMaxOutstanding) return drop_datagrams(1);
   const size_t size = prefix.size() + bus::message_size(message);
   if (size > kLargeDatagram) return send_large(to, type, prefix, message);
-  append_node_frame_head(to.datagrams, type, size);
-  to.datagrams.append(prefix);
-  bus::append_message(to.datagrams, message, expiry_shift());
+  to.datagrams.append(type, prefix, message, expiry_shift());
 }
 
 // In the order of all QoS 0 messages for that node: behind those that wait, and before the next ones, which wait until
 // it is there.
 void Gateway::send_large(RemoteNode& to, NodeFrame type, std::string_view prefix, const bus::Message& message) {
-  if (to.told == 0 || to.stream.waiting_bytes() >= kMaxOutstanding) return drop_datagram();
-  to.stream.append_frames(to.datagrams);
-  to.datagrams.clear();
+  if (to.told == 0 || to.stream.waiting_bytes() >= kMaxOutstanding) return drop_datagrams(1);
+  if (!to.datagrams.empty()) to.stream.append_frames(to.datagrams.take(core_.self.incarnation));
   to.stream.append(type, prefix, message, expiry_shift());
   to.large_until = ++announced_;
 }
@@ -755,7 +756,8 @@ void Gateway::on_datagram(std::string_view from, std::string_view frames) {
   }
 }
 
-bool Gateway::on_frames(RemoteNode& from, uint64_t gateway, std::string_view frames, NodeInbox* inbox) {
+bool Gateway::on_frames(RemoteNode& from, uint64_t gateway, std::string_view frames, NodeInbox* inbox,
+                        const base::BufferRef& buffer) {
   if (from.gateway < gateway) {
     from.gateway = gateway;
     on_gateway_changed(from);
@@ -764,13 +766,22 @@ bool Gateway::on_frames(RemoteNode& from, uint64_t gateway, std::string_view fra
   // What a gateway that has been replaced wanted, or was passing on, has been begun anew; an answer to what it asked
   // would be taken for one to its successor.
   const bool replaced = gateway < from.gateway;
+  if (inbox != nullptr) from.parts.on_gateway(gateway, *inbox);
   return for_each_node_frame(frames, [&](NodeFrame type, std::string_view body) {
+    if (type == NodeFrame::part) return !buffer && on_part(from, gateway, body, inbox);
     const bool asks = type == NodeFrame::pull || type == NodeFrame::mark;
-    return (replaced && (asks || dies_with_its_gateway(type))) || on_frame(from, type, body, inbox);
+    return (replaced && (asks || dies_with_its_gateway(type))) || on_frame(from, type, body, inbox, buffer);
   });
 }
 
-bool Gateway::on_frame(RemoteNode& from, NodeFrame type, std::string_view body, NodeInbox* inbox) {
+bool Gateway::on_part(RemoteNode& from, uint64_t gateway, std::string_view body, NodeInbox* inbox) {
+  base::BufferRef whole;
+  if (inbox == nullptr || !from.parts.take(gateway, body, *inbox, whole)) return false;
+  return !whole || on_frames(from, gateway, {whole->data(), whole->capacity()}, inbox, whole);
+}
+
+bool Gateway::on_frame(RemoteNode& from, NodeFrame type, std::string_view body, NodeInbox* inbox,
+                       const base::BufferRef& buffer) {
   bus::Reader reader(body);
   switch (type) {
     case NodeFrame::sync_begin:
@@ -817,7 +828,11 @@ bool Gateway::on_frame(RemoteNode& from, NodeFrame type, std::string_view body, 
       return true;
     }
     case NodeFrame::publish:
-      return on_publish(body, inbox);
+      return on_publish(body, inbox, buffer);
+    case NodeFrame::part:
+      return false;  // on_frames() takes it
+    case NodeFrame::counted:
+      return on_counted(from, body);
     case NodeFrame::pull:
       return exports_.on_pull(from, body);
     case NodeFrame::cut_request:
@@ -848,13 +863,27 @@ bool Gateway::on_frame(RemoteNode& from, NodeFrame type, std::string_view body, 
   return false;
 }
 
+// Redis passes on what comes from one sender in its order. Where a gateway begins, or another one, nothing is known.
+bool Gateway::on_counted(RemoteNode& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto gateway = reader.get<uint64_t>();
+  const auto before = reader.get<uint64_t>();
+  const auto messages = reader.get<uint32_t>();
+  if (!reader.at_end()) return false;
+  if (from.heard.gateway == gateway && before > from.heard.messages) {
+    core_.page.add(metrics::Counter::cluster_lost_qos0, before - from.heard.messages);
+  }
+  from.heard = {gateway, before + messages};
+  return true;
+}
+
 bool Gateway::was_given(const bus::Message& message, uint64_t entry) const {
   return !in_stream(message) && entry <= inbox_end_;
 }
 
-bool Gateway::on_publish(std::string_view body, NodeInbox* inbox) {
+bool Gateway::on_publish(std::string_view body, NodeInbox* inbox, const base::BufferRef& buffer) {
   bus::Reader reader(body);
-  const bus::MessageRef message = bus::read_message(reader, base::BufferRef(), expiry_shift());
+  const bus::MessageRef message = bus::read_message(reader, buffer, expiry_shift());
   if (!message) return false;
   core_.page.add(metrics::Counter::cluster_messages_received);
   if (inbox == nullptr) {

@@ -18,12 +18,14 @@
 #include "shared/bus/frames.h"
 #include "shared/cluster/hub.h"
 #include "worker/broker/core.h"
+#include "worker/broker/datagrams.h"
 #include "worker/broker/node_copies.h"
 #include "worker/broker/node_directory.h"
 #include "worker/broker/node_exports.h"
 #include "worker/broker/node_frames.h"
 #include "worker/broker/node_imports.h"
 #include "worker/broker/node_inbox.h"
+#include "worker/broker/node_parts.h"
 #include "worker/broker/node_routes.h"
 #include "worker/broker/node_shares.h"
 #include "worker/broker/node_stream.h"
@@ -48,7 +50,8 @@ struct Waiting {
 
 // Another host of the cluster, as far as this gateway knows it.
 struct RemoteNode {
-  explicit RemoteNode(const std::string& node_key) : key(node_key), stream(node_key) {}
+  RemoteNode(const std::string& node_key, size_t max_batch, uint64_t& serials)
+      : key(node_key), stream(node_key, max_batch, serials) {}
   const std::string key;
   uint64_t gateway = 0;          // incarnation of the process that speaks for it; 0: not known yet
   base::MonoMs lease_until = 0;  // as far as we have heard
@@ -61,7 +64,13 @@ struct RemoteNode {
   NodeInterest interest;
   NodeMembers members;
   NodeStream stream;
-  std::string datagrams;  // QoS 0 of this turn, and what came behind a large one that is still on its way
+  NodeParts parts;
+  Datagrams datagrams;  // QoS 0 of this turn, and what came behind a large one that is still on its way
+  // QoS 0 messages that `gateway` of that node has sent, as far as has been heard.
+  struct {
+    uint64_t gateway = 0;
+    uint64_t messages = 0;
+  } heard;
   // A large QoS 0 message has gone through the stream: it is there when that is marked.
   uint64_t large_until = 0;
   // It is down, and has not told this gateway what it wants: who goes on with it will. All that it may want.
@@ -135,8 +144,10 @@ class Gateway final : public cluster::Hub::Events {
   NodeShares& shares() { return shares_; }
   ShareSender& share_sender() { return share_sender_; }
   ShareReceiver& share_receiver() { return share_receiver_; }
-  // Frames of another node; `entry` is where they came from, null: by datagram. False: malformed.
-  bool on_frames(RemoteNode& from, uint64_t gateway, std::string_view frames, NodeInbox* inbox);
+  // Frames of another node; `inbox` is where they came from, null: by datagram. `buffer`: which they lie in, if what
+  // they bring may be referenced. False: malformed.
+  bool on_frames(RemoteNode& from, uint64_t gateway, std::string_view frames, NodeInbox* inbox,
+                 const base::BufferRef& buffer = {});
   RemoteNode& node(const std::string& key);
   bool is_live(const RemoteNode& node) const { return core_.now() < node.lease_until; }
   // Redis has said that the lease has run out. (Not live, it may only be that nothing was heard of it for a while.)
@@ -169,7 +180,8 @@ class Gateway final : public cluster::Hub::Events {
   void on_membership(cluster::Status status, const cluster::Membership& membership, base::MonoMs sent,
                      uint64_t session);
   void forget(const std::string& key);
-  void drop_datagram();
+  void drop_datagrams(uint64_t messages);
+  bool on_counted(RemoteNode& from, std::string_view body);
   void send_large(RemoteNode& to, NodeFrame type, std::string_view prefix, const bus::Message& message);
   void on_redis_lost();
   void adopt(const std::string& key);
@@ -185,8 +197,10 @@ class Gateway final : public cluster::Hub::Events {
   void release_waiting(RemoteNode& node);
   void send_marks();
   void run_marks();
-  bool on_frame(RemoteNode& from, NodeFrame type, std::string_view body, NodeInbox* inbox);
-  bool on_publish(std::string_view body, NodeInbox* inbox);
+  bool on_frame(RemoteNode& from, NodeFrame type, std::string_view body, NodeInbox* inbox,
+                const base::BufferRef& buffer);
+  bool on_part(RemoteNode& from, uint64_t gateway, std::string_view body, NodeInbox* inbox);
+  bool on_publish(std::string_view body, NodeInbox* inbox, const base::BufferRef& buffer);
   bool on_predecessor_route(std::string_view body);
   bool on_predecessor_share(std::string_view body);
   struct Predecessor;
@@ -239,6 +253,7 @@ class Gateway final : public cluster::Hub::Events {
   NodeInbox inbox_;
   RetainedSync retained_;
   uint64_t inbox_end_ = 0;  // when it joined
+  uint64_t serials_ = 0;    // of frames in parts
   uint64_t announced_ = 0;  // the number of what was told the nodes last
   uint64_t mark_sent_ = 0;
   struct Mark {  // of a worker

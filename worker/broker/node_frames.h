@@ -22,6 +22,10 @@ enum class NodeFrame : uint8_t {
   mark = 5,        // u64 number: what has been announced up to here...
   marked = 6,      // u64 number, u64 gateway that gave it: ...is known to all workers of the host that says so
   publish = 7,     // message
+  part = 8,        // u64 serial, u32 size of a frame, u32 offset, bytes of it from there on: node_parts.h
+  // u64 gateway, u64 how many QoS 0 messages it has sent this node before, u32 how many stand before this frame, behind
+  // the frame of this kind before it: so it is known how many have not come.
+  counted = 9,
   // Sessions on their way between hosts, node_imports.h and node_exports.h; tokens are the claimant's gateway's.
   pull = 20,            // u64 token, u64 epoch, u8 clean, text client id
   restart = 21,         // u64 token

@@ -1,6 +1,7 @@
 #include "worker/broker/node_inbox.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace broker {
 
@@ -39,7 +40,7 @@ void NodeInbox::on_read(cluster::Status status, const std::vector<cluster::Entry
   }
   for (const cluster::Entry& entry : entries) {
     last_ = entry.id;
-    pending_.push_back({entry.id, entry.frames.size(), 1});
+    pending_.push_back({entry.id, entry.frames.size(), 1, false, {}});
     pending_bytes_ += entry.frames.size();
     on_entry_(entry, *this);
     release(entry.id);  // does not read: what comes behind it is still to be taken
@@ -53,10 +54,34 @@ uint64_t NodeInbox::hold() {
   return pending_.back().id;
 }
 
-void NodeInbox::release(uint64_t id) {
+uint64_t NodeInbox::hold_part() {
+  Pending& entry = pending_.back();
+  if (!entry.part) pending_bytes_ -= entry.bytes;
+  entry.part = true;
+  return hold();
+}
+
+void NodeInbox::join(std::vector<uint64_t> parts) {
+  for (const uint64_t id : parts) {
+    Pending* entry = find(id);
+    if (entry == nullptr || !entry->part) continue;
+    entry->part = false;
+    pending_bytes_ += entry->bytes;
+  }
+  auto& joined = pending_.back().parts;
+  joined.insert(joined.end(), parts.begin(), parts.end());
+}
+
+NodeInbox::Pending* NodeInbox::find(uint64_t id) {
   const auto entry =
       std::lower_bound(pending_.begin(), pending_.end(), id, [](const Pending& p, uint64_t i) { return p.id < i; });
-  if (entry == pending_.end() || entry->id != id || --entry->held != 0) return;
+  return entry == pending_.end() || entry->id != id ? nullptr : &*entry;
+}
+
+void NodeInbox::release(uint64_t id) {
+  Pending* entry = find(id);
+  if (entry == nullptr || --entry->held != 0) return;
+  for (const uint64_t part : std::exchange(entry->parts, {})) release(part);
   trim();
   read();
 }
@@ -64,7 +89,7 @@ void NodeInbox::release(uint64_t id) {
 void NodeInbox::trim(bool all) {
   while (!pending_.empty() && pending_.front().held == 0) {
     done_ = pending_.front().id;
-    pending_bytes_ -= pending_.front().bytes;
+    if (!pending_.front().part) pending_bytes_ -= pending_.front().bytes;
     due_bytes_ += pending_.front().bytes;
     ++due_entries_;
     pending_.pop_front();

@@ -8,6 +8,7 @@
 #include <deque>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "shared/cluster/hub.h"
 
@@ -36,6 +37,11 @@ class NodeInbox {
 
   // The message being passed on is not done with. Returns what release() wants.
   uint64_t hold();
+  // What is in the entry that is being taken is a part, and means nothing yet: until join() nothing waits for it to be
+  // done with before more is read. Returns what release() wants.
+  uint64_t hold_part();
+  // The entry that is being taken completes those: they are done with when it is.
+  void join(std::vector<uint64_t> parts);
   // The entry that is being taken.
   uint64_t current() const { return pending_.back().id; }
   void release(uint64_t entry);
@@ -49,7 +55,10 @@ class NodeInbox {
     uint64_t id = 0;
     size_t bytes = 0;
     uint32_t held = 0;
+    bool part = false;
+    std::vector<uint64_t> parts;
   };
+  Pending* find(uint64_t entry);
   void read();
   void on_read(cluster::Status status, const std::vector<cluster::Entry>& entries, uint64_t session);
   void trim(bool all = false);
