@@ -15,7 +15,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ExitCount, group, status, count)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(NodeStatus, key, lease_ms, adopter)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ClusterStatus, node_id, redis, state, ready, copied, lease_ms, waiting_bytes,
                                    outstanding_bytes, missing_servers, unsure_sessions, redis_warnings, inbox_bytes,
-                                   redis_breaks, calls_lost, calls_refused, dropped_qos0, nodes)
+                                   redis_breaks, calls_lost, calls_refused, dropped_qos0, listener_breaks, lost_qos0,
+                                   nodes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Status, version, config_file, pid, started, now, load_average, groups, all_ready,
                                    workers, exits, cluster)
 
@@ -102,7 +103,7 @@ std::string cluster_tables(const ClusterStatus& cluster) {
   std::string out = align(rows);
   rows = {{"redis breaks:" + std::to_string(cluster.redis_breaks), "lost calls:" + std::to_string(cluster.calls_lost),
            "refused calls:" + std::to_string(cluster.calls_refused),
-           "dropped QoS 0:" + std::to_string(cluster.dropped_qos0),
+           "dropped QoS 0:" + std::to_string(cluster.dropped_qos0), "lost QoS 0:" + std::to_string(cluster.lost_qos0),
            "warnings:" + std::to_string(cluster.redis_warnings)}};
   out += align(rows);
   rows = {{"node", "lease", "adopted_by"}};

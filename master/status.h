@@ -67,10 +67,12 @@ struct ClusterStatus {
   uint64_t redis_warnings = 0;     // settings by which it may lose what it holds; the log has them
   uint64_t inbox_bytes = 0;        // from other hosts, not yet confirmed by the workers
   // Since this master began:
-  uint64_t redis_breaks = 0;   // connections to Redis that broke
-  uint64_t calls_lost = 0;     // calls to Redis whose answer never came
-  uint64_t calls_refused = 0;  // calls that Redis refused
-  uint64_t dropped_qos0 = 0;   // messages for other hosts
+  uint64_t redis_breaks = 0;     // connections to Redis that broke
+  uint64_t calls_lost = 0;       // calls to Redis whose answer never came
+  uint64_t calls_refused = 0;    // calls that Redis refused
+  uint64_t dropped_qos0 = 0;     // messages for other hosts
+  uint64_t listener_breaks = 0;  // connections that only listen to Redis
+  uint64_t lost_qos0 = 0;        // messages of other hosts that Redis did not pass on
   std::vector<NodeStatus> nodes;
   bool operator==(const ClusterStatus&) const = default;
 };

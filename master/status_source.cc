@@ -119,6 +119,8 @@ ClusterStatus StatusSource::cluster() const {
   status.calls_lost = page.get(Counter::redis_calls_lost);
   status.calls_refused = page.get(Counter::redis_calls_refused);
   status.dropped_qos0 = page.get(Counter::cluster_dropped_qos0);
+  status.listener_breaks = page.get(Counter::redis_listener_breaks);
+  status.lost_qos0 = page.get(Counter::cluster_lost_qos0);
   if (supervisor_.pid(slot) == 0) return status;
   status.lease_ms = page.get(Gauge::cluster_lease_ms);
   status.waiting_bytes = page.get(Gauge::cluster_waiting_bytes);

@@ -198,6 +198,7 @@ void Worker::report_hub() {
   if (!hub_) return;
   const redis::RedisHub::Statistics& now = hub_->statistics();
   page_.add(metrics::Counter::redis_reconnects, now.breaks - hub_reported_.breaks);
+  page_.add(metrics::Counter::redis_listener_breaks, now.listener_breaks - hub_reported_.listener_breaks);
   page_.add(metrics::Counter::redis_calls_lost, now.calls.lost - hub_reported_.calls.lost);
   page_.add(metrics::Counter::redis_calls_refused, now.calls.refused - hub_reported_.calls.refused);
   report_refusals(now.calls);

@@ -28,6 +28,8 @@ class RedisCalls {
   // The value in a reply; nothing: it is none.
   template <typename T>
   using Read = std::function<std::optional<T>(const Reply&)>;
+  // Sees a reply before it becomes a status.
+  using Look = std::function<void(const Reply&)>;
   enum class Kind : uint8_t { script, plain };  // a script's reply begins with a status
 
   struct Counts {
@@ -47,11 +49,14 @@ class RedisCalls {
   void run_completions();
 
   template <typename T>
-  void ask(RedisServer& server, const Command& command, Answer<T> done, Read<T> read, Kind kind = Kind::script) {
+  void ask(RedisServer& server, const Command& command, Answer<T> done, Read<T> read, Kind kind = Kind::script,
+           Look look = {}) {
     if (!begin(server.up(), done)) return;
-    server.call(command, [this, done = std::move(done), read = std::move(read), kind](Reply* reply) {
+    const auto take_it = [this, done = std::move(done), read = std::move(read), kind, look](Reply* reply) {
+      if (look && reply != nullptr) look(*reply);
       return take(reply, done, read, kind);
-    });
+    };
+    server.call(command, take_it);
   }
   // A script that says no more than whether it was done.
   void tell(RedisServer& server, const Command& command, Done done);

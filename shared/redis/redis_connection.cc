@@ -17,6 +17,9 @@ namespace {
 
 constexpr size_t kReadSize = 32 * 1024;
 constexpr int kReadsPerTurn = 16;
+constexpr size_t kWrittenPerTurn = 4 * 1024 * 1024;
+// A script with a value of 200 MB takes Redis 2 s, or more on a busy machine.
+constexpr size_t kBytesPerMs = 20 * 1024;
 
 std::string error_text(int error) {
   return std::generic_category().message(error);
@@ -135,8 +138,9 @@ void RedisConnection::call(const Command& command, Handler handler, uint64_t pat
   if (!waiting()) moved_ms_ = loop_.now_ms();
   const size_t before = out_.size();
   command.write_to(out_);
-  pending_.push_back({std::move(handler), out_.size() - before, patience_ms});
-  outstanding_ += out_.size() - before;
+  const size_t size = out_.size() - before;
+  pending_.push_back({std::move(handler), size, patience_ms + size / kBytesPerMs});
+  outstanding_ += size;
 }
 
 void RedisConnection::listen(std::string_view channel) {
@@ -236,8 +240,9 @@ void RedisConnection::on_pushed(Reply reply) {
 }
 
 void RedisConnection::write() {
-  while (written_ < out_.size()) {
-    const ssize_t sent = ::send(fd_.get(), out_.data() + written_, out_.size() - written_, MSG_NOSIGNAL);
+  const size_t end = std::min(out_.size(), written_ + kWrittenPerTurn);
+  while (written_ < end) {
+    const ssize_t sent = ::send(fd_.get(), out_.data() + written_, end - written_, MSG_NOSIGNAL);
     if (sent < 0) {
       if (errno == EINTR) continue;
       if (errno == EAGAIN || errno == EWOULDBLOCK) break;

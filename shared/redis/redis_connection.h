@@ -54,8 +54,8 @@ class RedisConnection {
 
   // Once. Calls may follow at once.
   void open(const HostPort& server);
-  // `patience_ms`: how much later than others this may be answered. On a broken connection `handler` gets null before
-  // this returns.
+  // `patience_ms`: how much later than others this may be answered, besides what its size allows. On a broken
+  // connection `handler` gets null before this returns.
   void call(const Command& command, Handler handler, uint64_t patience_ms = 0);
   // From here on this connection listens to channels: what comes is pushed. Only listen() and unlisten() may follow.
   void listen(std::string_view channel);

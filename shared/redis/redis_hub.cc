@@ -17,7 +17,6 @@ constexpr size_t kReaders = 2;
 constexpr uint64_t kTickMs = 1000;
 constexpr uint64_t kLongestLeaseMs = 10'000'000'000;
 constexpr uint64_t kTellAgainMs = 30'000;
-constexpr std::string_view kNodesChannel = "nodes";
 
 uint64_t random_id() {
   uint64_t id = 0;
@@ -30,24 +29,6 @@ bool name_is_fine(const std::string& name) {
          std::none_of(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 127; });
 }
 
-// u16 size of the sender's key, the key, frames.
-std::string datagram_bytes(const std::string& from, std::string_view frames) {
-  std::string bytes;
-  bytes.reserve(2 + from.size() + frames.size());
-  bytes.push_back(static_cast<char>(from.size() & 0xFF));
-  bytes.push_back(static_cast<char>(from.size() >> 8));
-  return bytes.append(from).append(frames);
-}
-
-bool split_datagram(std::string_view bytes, std::string_view& from, std::string_view& frames) {
-  if (bytes.size() < 2) return false;
-  const size_t size = static_cast<unsigned char>(bytes[0]) + 256u * static_cast<unsigned char>(bytes[1]);
-  if (bytes.size() < 2 + size) return false;
-  from = bytes.substr(2, size);
-  frames = bytes.substr(2 + size);
-  return true;
-}
-
 size_t bytes_of(const std::vector<Entry>& entries) {
   size_t bytes = 0;
   for (const Entry& entry : entries) bytes += entry.frames.size();
@@ -57,7 +38,7 @@ size_t bytes_of(const std::vector<Entry>& entries) {
 }  // namespace
 
 RedisHub::Statistics RedisHub::statistics() const {
-  return {control_.attempts(), control_.breaks(), calls_.counts()};
+  return {control_.attempts(), control_.breaks(), listener_breaks_, calls_.counts()};
 }
 
 struct RedisHub::Reading {
@@ -110,7 +91,7 @@ RedisServer::Options RedisHub::server_options(const Options& options) {
 RedisServer::Events RedisHub::control_events() {
   RedisServer::Events events;
   events.hello = [this] { hello(); };
-  events.complete = [this] { return listening_; };
+  events.complete = [this] { return listener_.listening(); };
   events.up = [this] { on_up(); };
   events.broken = [this] { on_broken(); };
   events.down = [this](const std::string& reason) { calls_.post([this, reason] { events_->on_down(reason); }); };
@@ -121,7 +102,7 @@ RedisInboxes::Events RedisHub::inbox_events() {
   RedisInboxes::Events events;
   events.seen = [this](const std::string& address, const std::string& identity, std::function<void(bool)> done) {
     Command command = fenced_script(Script::seen);
-    command.add(address).add(identity).add(random_id()).add(channel(kNodesChannel));
+    command.add(address).add(identity).add(random_id()).add(listener_.nodes_channel());
     calls_.tell(control_, command, [done = std::move(done)](Status status) { done(status == Status::ok); });
     control_.flush();
   };
@@ -146,6 +127,8 @@ RedisHub::RedisHub(loop::Loop& loop, Options options)
           }(),
           control_events()),
       inboxes_(loop, server_options(options_), inbox_events()),
+      // Channels are common to all databases of a server.
+      listener_(loop, options_.prefix + std::to_string(options_.url.database) + ":", listener_events()),
       tick_(loop) {}
 
 RedisHub::~RedisHub() = default;
@@ -159,7 +142,7 @@ void RedisHub::start(Events& events) {
 }
 
 void RedisHub::tick() {
-  old_listeners_.clear();
+  listener_.reap();
   inboxes_.tick();
 }
 
@@ -177,7 +160,7 @@ std::string RedisHub::on_hello(Reply* reply) {
   const auto id = to_status(*reply) == Status::ok ? to_cluster_id(*reply) : std::nullopt;
   if (!id || *id == 0) return "malformed answer to hello";
   cluster_id_ = *id;
-  open_listener();
+  listener_.open(control_.address(), control_.connection_options("listener"));
   control_.greeted();
   return {};
 }
@@ -192,77 +175,37 @@ void RedisHub::on_up() {
 }
 
 void RedisHub::on_broken() {
-  listening_ = false;
-  if (listener_ != nullptr) listener_->abandon();
+  listener_.abandon();
   finish_join();
 }
 
-void RedisHub::open_listener() {
-  listening_ = false;
-  listened_.clear();
-  RedisConnection::Events events;
-  events.ready = [this] {
-    listen_to_own_datagrams();
-    listener_->listen(channel(kNodesChannel));  // the last one: when it is confirmed all are
-    listener_->flush();
+RedisListener::Events RedisHub::listener_events() {
+  RedisListener::Events events;
+  events.listening = [this] {
+    if (up()) calls_.post([this] { events_->on_nodes_changed(); });
+    control_.check_up();
   };
-  events.pushed = [this](Reply reply) { return on_pushed(std::move(reply)); };
-  events.broken = [this](const std::string& reason) {
-    if (!listening_) return control_.fail(reason);
-    // Redis closes a listener that does not keep up with what comes. Nothing but datagrams is lost by that.
-    old_listeners_.push_back(std::move(listener_));
-    open_listener();
+  events.failed = [this](const std::string& reason) { control_.fail(reason); };
+  events.replacing = [this](const std::string& reason) { note_listener_break(reason); };
+  events.nodes_changed = [this] {
+    if (up()) calls_.post([this] { events_->on_nodes_changed(); });
   };
-  listener_ = std::make_unique<RedisConnection>(loop_, control_.connection_options("listener"), std::move(events));
-  listener_->open(control_.address());
+  events.datagram = [this](std::string_view from, std::string_view frames) {
+    if (!up()) return;
+    calls_.post([this, from = std::string(from), frames = std::string(frames)] { events_->on_datagram(from, frames); });
+  };
+  events.malformed = [this] { calls_.count_malformed(); };
+  return events;
 }
 
-void RedisHub::listen_to_own_datagrams() {
-  if (listener_ == nullptr || !listener_->ready() || key_.empty() || listened_ == key_) return;
-  if (!listened_.empty()) listener_->unlisten(channel("q0:" + listened_));
-  listened_ = key_;
-  listener_->listen(channel("q0:" + key_));
-  listener_->flush();
-}
-
-std::string RedisHub::on_pushed(Reply reply) {
-  const std::vector<Reply>& items = reply.items;
-  if (items.size() != 3 || !items[1].is_text()) return "malformed push";
-  const std::string& kind = items[0].text;
-  if (kind == "message") return items[2].is_text() ? on_message(items[1].text, items[2].text) : "malformed push";
-  if (kind == "unsubscribe") return {};
-  if (kind != "subscribe") return "unexpected push";
-  if (items[1].text != channel(kNodesChannel)) return {};
-  listening_ = true;
-  // What happened while nobody listened is not known.
-  if (up()) calls_.post([this] { events_->on_nodes_changed(); });
-  control_.check_up();
-  return {};
-}
-
-std::string RedisHub::on_message(const std::string& from_channel, const std::string& payload) {
-  if (!up()) return {};
-  if (from_channel == channel(kNodesChannel)) {
-    calls_.post([this] { events_->on_nodes_changed(); });
-    return {};
-  }
-  if (listened_.empty() || from_channel != channel("q0:" + listened_)) return {};
-  std::string_view from;
-  std::string_view frames;
-  if (!split_datagram(payload, from, frames)) {
-    calls_.count_malformed();  // whoever has sent it, it was not Redis
-    return {};
-  }
-  calls_.post([this, from = std::string(from), frames = std::string(frames)] { events_->on_datagram(from, frames); });
-  return {};
+void RedisHub::note_listener_break(const std::string& reason) {
+  ++listener_breaks_;
+  if (!is_time_to_tell(listener_told_ms_)) return;
+  options_.log->warn("the connection that listens to redis is lost: QoS 0 messages of other hosts are missing",
+                     {{"reason", reason}});
 }
 
 // --- calls ---
-
-std::string RedisHub::channel(std::string_view name) const {
-  // Channels are common to all databases of a server.
-  return options_.prefix + std::to_string(options_.url.database) + ":" + std::string(name);
-}
 
 Command RedisHub::fenced_script(const RedisServer& server, Script which) const {
   Command command = server.script(which);
@@ -274,7 +217,7 @@ void RedisHub::flush() {
   inboxes_.flush();
   if (!up()) return;
   control_.flush();
-  if (listener_ != nullptr) listener_->flush();
+  listener_.flush();
 }
 
 void RedisHub::tell(RedisInboxes::Server& server, Script which, std::function<void(Command&)> add, Done done) {
@@ -322,30 +265,33 @@ void RedisHub::join(const std::string& name, uint64_t gateway, uint64_t lease_ms
     joining_ = Joining{std::move(joined.membership), done};
     finish_join();
   };
-  if (!calls_.begin(up(), answer)) return;
   Command command = script(Script::join);
-  command.add(name).add(gateway).add(std::min(lease_ms, kLongestLeaseMs)).add(random_id()).add(channel(kNodesChannel));
-  command.add(options_.inbox.empty() ? "-" : options_.inbox);
+  command.add(name).add(gateway).add(std::min(lease_ms, kLongestLeaseMs)).add(random_id());
+  command.add(listener_.nodes_channel()).add(options_.inbox.empty() ? "-" : options_.inbox);
   command.add(options_.host.disk.empty() ? "" : options_.host.disk + ' ' + options_.host.boot);
-  control_.call(command, [this, answer, gateway, name](Reply* reply) {
-    note_taken(reply != nullptr && is_taken(*reply), name);
-    return calls_.take<Joined>(reply, answer, [this, gateway](const Reply& from) {
-      std::optional<Joined> joined = to_joined(from);
-      if (!joined) return joined;
-      // A new life stays new for the gateway that began it, in case an answer is lost; it is told once.
-      if (joined->membership.key == key_) joined->membership.fresh = false;
-      gateway_ = gateway;
-      on_joined(*joined);
-      return joined;
-    });
-  });
+  const auto read = [this, gateway](const Reply& from) {
+    std::optional<Joined> joined = to_joined(from);
+    if (!joined) return joined;
+    // A new life stays new for the gateway that began it, in case an answer is lost; it is told once.
+    if (joined->membership.key == key_) joined->membership.fresh = false;
+    gateway_ = gateway;
+    on_joined(*joined);
+    return joined;
+  };
+  calls_.ask<Joined>(control_, command, answer, read, RedisCalls::Kind::script,
+                     [this, name](const Reply& reply) { note_taken(is_taken(reply), name); });
 }
 
-// Said once, and again after a while: it is tried all the time.
-void RedisHub::note_taken(bool taken, const std::string& name) {
+// What happens all the time is said once, and again after a while.
+bool RedisHub::is_time_to_tell(uint64_t& told_ms) const {
   const uint64_t now = loop_.now_ms();
-  if (!taken || options_.log == nullptr || (taken_told_ms_ != 0 && now - taken_told_ms_ < kTellAgainMs)) return;
-  taken_told_ms_ = now;
+  if (options_.log == nullptr || (told_ms != 0 && now - told_ms < kTellAgainMs)) return false;
+  told_ms = now;
+  return true;
+}
+
+void RedisHub::note_taken(bool taken, const std::string& name) {
+  if (!taken || !is_time_to_tell(taken_told_ms_)) return;
   options_.log->error("another host has this redis.node_id, and its lease runs: not joining",
                       {{"redis.node_id", name}});
 }
@@ -353,7 +299,7 @@ void RedisHub::note_taken(bool taken, const std::string& name) {
 void RedisHub::on_joined(const Joined& joined) {
   key_ = joined.membership.key;
   known_epoch_ = std::max(known_epoch_, joined.number);
-  listen_to_own_datagrams();
+  listener_.hear(key_);
   const auto& nodes = joined.membership.nodes;
   const auto own = std::ranges::find(nodes, key_, &cluster::Node::key);
   const std::string inbox = own == nodes.end() ? std::string() : own->inbox;
@@ -402,7 +348,7 @@ void RedisHub::renew(uint64_t lease_ms, Answer<Membership> done) {
 }
 
 void RedisHub::leave(Done done) {
-  calls_.tell(control_, fenced_script(Script::leave).add(channel(kNodesChannel)), std::move(done));
+  calls_.tell(control_, fenced_script(Script::leave).add(listener_.nodes_channel()), std::move(done));
 }
 
 // --- traffic ---
@@ -434,7 +380,7 @@ void RedisHub::send(const std::string& to, uint64_t number, std::string frames, 
 void RedisHub::datagram(const std::string& to, std::string_view frames) {
   if (!up() || key_.empty()) return;
   calls_.ask<bool>(
-      control_, {"PUBLISH", channel("q0:" + to), datagram_bytes(key_, frames)}, [](Status, bool) {},
+      control_, {"PUBLISH", listener_.channel_of(to), RedisListener::datagram(key_, frames)}, [](Status, bool) {},
       [](const Reply& reply) { return reply.is_integer() ? std::optional(true) : std::nullopt; },
       RedisCalls::Kind::plain);
 }
@@ -485,12 +431,12 @@ void RedisHub::trim(uint64_t id, Done done) {
 void RedisHub::adopt(const std::string& node, uint64_t lease_ms, uint64_t within_ms, Answer<std::string> done) {
   Command command = fenced_script(Script::adopt);
   command.add(node).add(std::min(lease_ms, kLongestLeaseMs) * 1000).add(std::min(within_ms, kLongestLeaseMs) * 1000);
-  calls_.ask<std::string>(control_, command.add(channel(kNodesChannel)), std::move(done), to_holder);
+  calls_.ask<std::string>(control_, command.add(listener_.nodes_channel()), std::move(done), to_holder);
 }
 
 // On further servers first: its own says whether there is something in the inbox.
 void RedisHub::bury(Done done) {
-  const auto add = [this](Command& command) { command.add(channel(kNodesChannel)); };
+  const auto add = [this](Command& command) { command.add(listener_.nodes_channel()); };
   RedisInboxes::Server* own = inboxes_.own();
   inboxes_.for_each_usable([&](RedisInboxes::Server& server) {
     if (&server != own) tell(server, Script::bury, add, [](Status) {});
@@ -503,7 +449,7 @@ void RedisHub::bury(Done done) {
 }
 
 void RedisHub::bury_here(const Done& done) {
-  calls_.tell(control_, fenced_script(Script::bury).add(channel(kNodesChannel)), done);
+  calls_.tell(control_, fenced_script(Script::bury).add(listener_.nodes_channel()), done);
 }
 
 }  // namespace redis

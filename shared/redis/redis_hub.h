@@ -27,6 +27,7 @@
 #include "shared/redis/redis_calls.h"
 #include "shared/redis/redis_connection.h"
 #include "shared/redis/redis_inboxes.h"
+#include "shared/redis/redis_listener.h"
 #include "shared/redis/redis_scripts.h"
 #include "shared/redis/redis_server.h"
 
@@ -99,6 +100,7 @@ class RedisHub final : public cluster::Hub {
   struct Statistics {
     uint64_t attempts = 0;  // to connect to the control server
     uint64_t breaks = 0;    // of what was up
+    uint64_t listener_breaks = 0;
     RedisCalls::Counts calls;
   };
   Statistics statistics() const;
@@ -127,10 +129,8 @@ class RedisHub final : public cluster::Hub {
   std::string on_hello(Reply* reply);
   void on_up();
   void on_broken();
-  void open_listener();
-  std::string on_pushed(Reply reply);
-  std::string on_message(const std::string& channel, const std::string& payload);
-  void listen_to_own_datagrams();
+  RedisListener::Events listener_events();
+  void note_listener_break(const std::string& reason);
   void tick();
 
   // --- calls ---
@@ -143,6 +143,7 @@ class RedisHub final : public cluster::Hub {
   void directory(Script which, std::string_view client, uint64_t epoch, Done done);
   void on_joined(const Joined& joined);
   void finish_join();
+  bool is_time_to_tell(uint64_t& told_ms) const;
   void note_taken(bool taken, const std::string& name);
   void bury_here(const Done& done);
   struct Reading;
@@ -152,7 +153,6 @@ class RedisHub final : public cluster::Hub {
   void read_kept(Reader& reader, const std::shared_ptr<ChangesReading>& reading);
 
   std::string key(std::string_view name) const { return options_.prefix + std::string(name); }
-  std::string channel(std::string_view name) const;
 
   loop::Loop& loop_;
   const Options options_;
@@ -160,15 +160,12 @@ class RedisHub final : public cluster::Hub {
   RedisCalls calls_{options_.wake};
   RedisServer control_;
   RedisInboxes inboxes_;
-  std::unique_ptr<RedisConnection> listener_;
-  std::vector<std::unique_ptr<RedisConnection>> old_listeners_;  // broken, until the next tick
+  RedisListener listener_;
   uint64_t cluster_id_ = 0;
-  bool listening_ = false;  // the listener hears of nodes
   loop::Timer tick_;
 
   std::string key_;  // of this node, and what join() said
   uint64_t gateway_ = 0;
-  std::string listened_;  // whose datagrams the listener hears
   // A join that waits for the server that has our inbox.
   struct Joining {
     cluster::Membership membership;
@@ -176,6 +173,8 @@ class RedisHub final : public cluster::Hub {
   };
   std::optional<Joining> joining_;
   uint64_t taken_told_ms_ = 0;
+  uint64_t listener_breaks_ = 0;
+  uint64_t listener_told_ms_ = 0;
   // The highest numbers that this server has given: if it knows of lower ones it has lost something.
   uint64_t known_epoch_ = 0;
   uint64_t known_version_ = 0;

@@ -1,9 +1,12 @@
 """`status` shows the cluster as it is."""
+import os
+import signal
 import subprocess
 import urllib.error
 import urllib.request
 
 from mm.broker import binary, eventually, free_ports
+from mm.redis import Redis
 
 
 def test_status_shows_nodes_leases_and_the_gateway(shared_cluster):
@@ -92,3 +95,36 @@ def test_waiting_messages_are_shown(cluster):
     c.redis.start()
     c.settled()
     eventually(lambda: a.cluster_status()["waiting_bytes"] == 0, "nothing waits any more")
+
+
+def test_qos0_that_redis_did_not_pass_on_is_counted(cluster):
+    """Redis closes a listener that does not keep up. What was for it is missing, and so much is known."""
+    sent, size = 2000, 10_000
+    with Redis(client_output_buffer_limit="pubsub 1000000 0 0") as redis:
+        c = cluster(hosts=2, redis=redis, sections={"stall_timeout": 60, "redis": {"lease": 60}})
+        a, b = c
+        subscriber, publisher = b.connect("s"), a.connect("p")
+        subscriber.subscribe("t/#", qos=0)
+        publisher.publish("t", b"first")
+        subscriber.receive(payload=b"first")
+        gateway = b.gateway_pid()
+        os.kill(gateway, signal.SIGSTOP)
+        try:
+            for _ in range(sent):
+                publisher.publish("t", bytes(size))
+            publisher.expect_nothing()  # all are taken
+            eventually(lambda: a.cluster_status()["outstanding_bytes"] < 10_000, "Redis has all", 30)
+        finally:
+            os.kill(gateway, signal.SIGCONT)
+        eventually(lambda: b.cluster_status()["listener_breaks"] == 1, "a listener that was closed", 30)
+        c.settled()
+        publisher.publish("t/last", b"last")
+        got = 0
+        while subscriber.receive(timeout=30).topic != "t/last":
+            got += 1
+        eventually(lambda: b.cluster_status()["lost_qos0"] > 0, "messages that are missing")
+        status = b.cluster_status()
+        assert got + status["lost_qos0"] + a.cluster_status()["dropped_qos0"] == sent
+        assert status["redis_breaks"] == 0
+        log = (b.directory / "run/mqtt-master.log").read_text()
+        assert log.count("the connection that listens to redis is lost") == 1

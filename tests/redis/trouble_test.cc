@@ -358,6 +358,7 @@ TEST_CASE("redis_hub: a listener that Redis has closed is replaced without anybo
     return !a.datagrams.empty();
   }));
   CHECK(a.downs == 0);
+  CHECK(a.hub.statistics().listener_breaks == 1);
 }
 
 TEST_CASE("redis_hub: a reader that Redis has closed loses its read only") {

@@ -62,6 +62,8 @@ TEST_CASE("status: in a cluster it shows the nodes, and what waits") {
                     3,
                     4,
                     6,
+                    8,
+                    9,
                     {{"one.1", 8123, ""}, {"two.3", 0, "one.1"}}};
   CHECK_FALSE(status.in_service());
   status.cluster.ready = true;
@@ -71,7 +73,7 @@ TEST_CASE("status: in a cluster it shows the nodes, and what waits") {
             "node:one      fan-out:joining  lease:8.1s     copied:yes       inbox servers missing:1  "
             "unsure sessions:5\n"
             "waiting:2.0K  unanswered:7B    received:1.0K  redis:redis://h\n"
-            "redis breaks:2  lost calls:3  refused calls:4  dropped QoS 0:6  warnings:1\n"
+            "redis breaks:2  lost calls:3  refused calls:4  dropped QoS 0:6  lost QoS 0:9  warnings:1\n"
             "node   lease  adopted_by\n"
             "one.1  8.1s   -\n"
             "two.3  0.0s   one.1\n") != std::string::npos);
