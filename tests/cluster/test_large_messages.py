@@ -6,7 +6,7 @@ import pytest
 from mm.broker import eventually
 from mm.redis import Redis
 
-SIZE = 40_000_000
+SIZE = 24_000_000
 BREAKS = {
     "the sender's gateway": lambda a, b, redis: a.kill_gateway(),
     "the receiver's gateway": lambda a, b, redis: b.kill_gateway(),
