@@ -36,7 +36,9 @@ enum class FrameType : uint8_t {
   cut_sent = 19,
   freeze = 20,
   stale = 21,
-  stored = 22,  // u64 numbers of frames with kWantStored; with kRefused: it was refused (mqtt.max_retained)
+  hang_up = 71,  // to whom has a session: u64 epoch, text client id: its connection is to be closed (directory.h)
+  hung_up = 72,  // its answer: text client id
+  stored = 22,   // u64 numbers of frames with kWantStored; with kRefused: it was refused (mqtt.max_retained)
   retain_set = 23,
   retain_query = 24,
   retain_item = 25,

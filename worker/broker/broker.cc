@@ -484,6 +484,10 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         return takeovers_.on_freeze(peer.id, body);
       case FrameType::stale:
         return claims_.on_stale(body);
+      case FrameType::hang_up:
+        return claims_.on_hang_up(peer, body);
+      case FrameType::hung_up:
+        return claims_.on_hung_up(peer.id, body);
       case FrameType::cluster_granted:
         return claims_.on_cluster_granted(peer.id, body);
       case FrameType::cluster_registered:

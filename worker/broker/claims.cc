@@ -191,6 +191,18 @@ void Claims::stale(const WorkerId& to, std::string_view id, uint64_t epoch) {
   core_.peers->send(*peer, bus::FrameType::stale, bus::kAckSoon, core_.scratch);
 }
 
+bool Claims::hang_up(const WorkerId& to, std::string_view id, uint64_t epoch) {
+  if (to == core_.self) {
+    handle_hang_up(id, epoch);
+    return false;
+  }
+  Peer* peer = core_.peers->find(to);
+  if (peer == nullptr) return false;
+  bus::Writer(core_.scratch).put<uint64_t>(epoch).text(id);
+  core_.peers->send(*peer, bus::FrameType::hang_up, bus::kAckSoon, core_.scratch);
+  return true;
+}
+
 void Claims::refused(const WorkerId& to, uint64_t number) {
   if (to == core_.self) {
     handle_refused(number);
@@ -388,6 +400,31 @@ void Claims::handle_stale(std::string_view id, uint64_t epoch) {
     give_way(*session);
   }
   core_.journal->after_turn([this, name = std::string(id)] { send_release(name, 0); });
+}
+
+bool Claims::on_hang_up(Peer& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto epoch = reader.get<uint64_t>();
+  const std::string_view id = reader.text();
+  if (!reader.at_end()) return false;
+  handle_hang_up(id, epoch);
+  std::string answer;
+  bus::Writer(answer).text(id);
+  core_.peers->send(from, bus::FrameType::hung_up, bus::kAckSoon, answer);
+  return true;
+}
+
+bool Claims::on_hung_up(const WorkerId& from, std::string_view body) {
+  bus::Reader reader(body);
+  const std::string_view id = reader.text();
+  if (!reader.at_end()) return false;
+  directory_.on_hung_up(from, id);
+  return true;
+}
+
+void Claims::handle_hang_up(std::string_view id, uint64_t epoch) {
+  session::Session* session = core_.sessions->find(id);
+  if (session != nullptr && session->epoch < epoch) core_.sessions->hang_up(*session);
 }
 
 // It was accepted here while the cluster could not be asked: what ends with its connection is for all.

@@ -70,6 +70,8 @@ class Claims final : private session::Directory::Replies {
   bool on_state_delivery(Peer& from, std::string_view body, const base::BufferRef& attachment);
   bool on_state_end(Peer& from, std::string_view body);
   bool on_stale(std::string_view body);
+  bool on_hang_up(Peer& from, std::string_view body);
+  bool on_hung_up(const WorkerId& from, std::string_view body);
   bool on_restart(Peer& from, std::string_view body);
   bool on_reclaim(Peer& from, std::string_view body);
 
@@ -114,6 +116,7 @@ class Claims final : private session::Directory::Replies {
   void grant(const WorkerId& to, uint64_t claim, uint64_t epoch, const std::optional<WorkerId>& holder) override;
   void superseded(const WorkerId& to, uint64_t claim) override;
   void stale(const WorkerId& to, std::string_view id, uint64_t epoch) override;
+  bool hang_up(const WorkerId& to, std::string_view id, uint64_t epoch) override;
   void refused(const WorkerId& to, uint64_t claim) override;
   std::optional<WorkerId> ask(std::string_view id, uint64_t at_least, uint64_t held) override;
   void settled(std::string_view id, uint64_t epoch, session::Directory::Outcome outcome) override;
@@ -123,6 +126,7 @@ class Claims final : private session::Directory::Replies {
   void handle_superseded(uint64_t number);
   void handle_refused(uint64_t number);
   void handle_stale(std::string_view id, uint64_t epoch);
+  void handle_hang_up(std::string_view id, uint64_t epoch);
   // Another worker's is newer.
   void give_way(session::Session& session);
   // Asks the holder; nothing if it is not there: its replacement is asked.

@@ -48,6 +48,12 @@ void Directory::grant(Entry& entry) {
   const uint64_t next = std::max(entry.epoch, entry.past) + 1;
   entry.epoch = clustered_ && entry.registered ? next : std::max({last_epoch_ + 1, next, clock_.wall_us()});
   last_epoch_ = std::max(last_epoch_, entry.epoch);
+  grant_when_alone(entry);
+}
+
+void Directory::grant_when_alone(Entry& entry) {
+  entry.granting = !entry.hanging_up.empty();
+  if (entry.granting) return;
   replies_.grant(entry.transferring->from, entry.transferring->number, entry.epoch,
                  entry.remote ? entry.remote : entry.holder);
 }
@@ -55,7 +61,7 @@ void Directory::grant(Entry& entry) {
 // The holder gives the session to another host, if nothing that the cluster decided before has still to come here.
 void Directory::serve(Entries::value_type& item) {
   Entry& entry = item.second;
-  if (entry.serving || entry.foreign.empty() || entry.doubt || entry.asking) return;
+  if (entry.serving || entry.foreign.empty() || entry.doubt || entry.asking || !entry.hanging_up.empty()) return;
   const Claim& claim = entry.foreign.front();
   const bool later = entry.transferring && entry.remote && claim.foreign < entry.epoch;
   if (entry.transferring && !later) return;
@@ -80,9 +86,7 @@ bool Directory::on_foreign_held(Entries::iterator it, const WorkerId& from, uint
   entry.foreign.erase(answered);
   // (It may have gone on here with a higher one, while the cluster could not be asked.)
   if (outcome == Outcome::ended && entry.holder && entry.holder_epoch < epoch) {
-    tell_stale(*it, *entry.holder, epoch);
-    entry.holder.reset();
-    entry.registered = false;
+    outdate_holder(*it, epoch);
     if (!entry.transferring) entry.epoch = std::max(entry.epoch, epoch);
   }
   // Given up: the claimant may have got it all the same, from a gateway of its host that has died since.
@@ -132,8 +136,12 @@ void Directory::on_answer(std::string_view id, Where where, uint64_t epoch, cons
   entry.epoch = std::max(entry.epoch + 1, epoch);
   last_epoch_ = std::max(last_epoch_, entry.epoch);
   if (where == Where::elsewhere) entry.remote = gateway;
-  replies_.grant(entry.transferring->from, entry.transferring->number, entry.epoch,
-                 entry.remote ? entry.remote : entry.holder);
+  // It may be held here as well. The claimant's own worker sees to that itself; and the session stays: it may be the
+  // other host's that is on its way from here.
+  if (entry.remote && entry.holder && *entry.holder != entry.transferring->from) {
+    hang_up(*it, *entry.holder, entry.epoch);
+  }
+  grant_when_alone(entry);
   // A claimant of this worker may have been done with it at once.
   const auto after = entries_.find(key);
   if (after != entries_.end()) serve(*after);
@@ -161,8 +169,7 @@ void Directory::on_registered(std::string_view id, uint64_t epoch, bool ours) {
     entry.registered = false;
     return;
   }
-  tell_stale(*it, *entry.holder, epoch);
-  entry.holder.reset();
+  outdate_holder(*it, epoch);
   entry.epoch = std::max(entry.epoch, epoch);
   entry.serving = false;  // who was to get it from here is to look elsewhere: serve() grants it anew, as nowhere
   if (entry.transferring) {
@@ -234,10 +241,7 @@ void Directory::on_release(const WorkerId& from, std::string_view id, uint64_t e
     if (!starting_) return;
     entry.past = std::max(entry.past, epoch);
     last_epoch_ = std::max(last_epoch_, epoch);
-    if (!entry.holder || entry.holder_epoch >= epoch) return;
-    tell_stale(*it, *entry.holder, epoch);
-    entry.holder.reset();
-    entry.registered = false;
+    if (entry.holder && entry.holder_epoch < epoch) outdate_holder(*it, epoch);
     return;
   }
   entry.past = std::max(entry.past, epoch);
@@ -252,6 +256,46 @@ void Directory::tell_stale(Entries::value_type& item, const WorkerId& who, uint6
   item.second.past = std::max(item.second.past, epoch);
   item.second.forgetting.push_back(who);
   replies_.stale(who, item.first, epoch);
+}
+
+// (Whom it is told of may answer at once, and say that its session has ended with the connection.)
+void Directory::outdate_holder(Entries::value_type& item, uint64_t epoch) {
+  const WorkerId who = *std::exchange(item.second.holder, std::nullopt);
+  item.second.registered = false;
+  outdate(item, who, epoch);
+}
+
+void Directory::outdate(Entries::value_type& item, const WorkerId& who, uint64_t epoch) {
+  hang_up(item, who, epoch);
+  tell_stale(item, who, epoch);
+}
+
+void Directory::hang_up(Entries::value_type& item, const WorkerId& who, uint64_t epoch) {
+  if (replies_.hang_up(who, item.first, epoch)) item.second.hanging_up.push_back(who);
+}
+
+void Directory::on_hung_up(const WorkerId& from, std::string_view id) {
+  const auto it = entries_.find(std::string(id));
+  if (it == entries_.end()) return;
+  Entry& entry = it->second;
+  const auto who = std::find(entry.hanging_up.begin(), entry.hanging_up.end(), from);
+  if (who == entry.hanging_up.end()) return;
+  entry.hanging_up.erase(who);
+  if (entry.hanging_up.empty()) on_alone(std::string(id));
+}
+
+void Directory::on_alone(const std::string& id) {
+  const auto granted = entries_.find(id);
+  if (granted == entries_.end()) return;
+  if (granted->second.granting) grant_when_alone(granted->second);
+  // A claimant of this worker may have been done with it at once.
+  const auto it = entries_.find(id);
+  if (it == entries_.end()) return;
+  if (it->second.transferring) {
+    serve(*it);
+  } else {
+    settle(it);
+  }
 }
 
 void Directory::on_forgotten(const WorkerId& from, std::string_view id) {
@@ -293,20 +337,22 @@ void Directory::on_holding(const WorkerId& from, std::string_view id, uint64_t e
     return;
   }
   if (!entry.holder && epoch < entry.past) {
-    tell_stale(item, from, entry.past);
+    outdate(item, from, entry.past);
   } else if (!entry.holder || entry.holder_epoch < epoch || entry.holder->slot == from.slot) {
-    if (entry.holder && entry.holder->slot != from.slot) tell_stale(item, *entry.holder, epoch);
+    if (entry.holder && entry.holder->slot != from.slot) outdate_holder(item, epoch);
     entry.holder = from;
     entry.holder_epoch = epoch;
   } else if (*entry.holder != from) {
-    tell_stale(item, from, entry.holder_epoch);
+    outdate(item, from, entry.holder_epoch);
   }
   entry.epoch = std::max(entry.epoch, epoch);
 }
 
 void Directory::on_worker_gone(const WorkerId& gone) {
   std::vector<std::string> affected;
+  std::vector<std::string> alone;
   for (auto& [id, entry] : entries_) {
+    if (std::erase(entry.hanging_up, gone) != 0 && entry.hanging_up.empty()) alone.push_back(id);
     bool touched = false;
     for (size_t i = entry.waiting.size(); i-- > 0;) {
       if (entry.waiting[i].from != gone) continue;
@@ -316,7 +362,7 @@ void Directory::on_worker_gone(const WorkerId& gone) {
     if (entry.transferring && entry.transferring->from == gone) {
       // Had it stored the session already, that is the one; otherwise the old holder still has it.
       entry.transferring.reset();
-      entry.asking = false;
+      entry.asking = entry.granting = false;
       entry.remote.reset();
       entry.registered = false;
       entry.doubt = gone;
@@ -334,6 +380,7 @@ void Directory::on_worker_gone(const WorkerId& gone) {
     const auto it = entries_.find(id);
     if (it != entries_.end()) settle(it);
   }
+  for (const std::string& id : alone) on_alone(id);
 }
 
 void Directory::on_worker_synced(const WorkerId& worker) {
@@ -373,7 +420,8 @@ void Directory::settle(Entries::iterator it) {
     entry.waiting.pop_back();
     entry.older = entry.waiting.size();
     start(*it, next);
-  } else if (!entry.holder && entry.foreign.empty() && entry.forgetting.empty() && !starting_) {
+  } else if (!entry.holder && entry.foreign.empty() && entry.forgetting.empty() && entry.hanging_up.empty() &&
+             !starting_) {
     entries_.erase(it);
   }
 }

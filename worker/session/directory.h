@@ -16,6 +16,8 @@
 // not live to write down): the higher epoch is the owner's, the other is told `stale`. An entry stays until who was
 // told so has answered, or its replacement has told what it has: what is loaded there would be taken for the session if
 // the newer one has ended meanwhile. And what ended while a home was dead its replacement is told.
+// A grant waits until every connection has been closed that the claimant does not close by pulling: of a session that
+// is out of date, and of what is held here while the session is pulled from another host.
 //
 // In a cluster the same id has a home on every host, and above them there is one more directory. This one asks it
 // (`ask`) before it grants an id of which the cluster has not confirmed that this host holds it, and tells it what came
@@ -58,6 +60,9 @@ class Directory {
     // What `to` has of that id is out of date if its epoch is below this one: it must forget it, and on_forgotten() is
     // to follow when it has for good.
     virtual void stale(const WorkerId& to, std::string_view id, uint64_t epoch) = 0;
+    // Another connection is to go live: `to` closes the one it has with a session below that epoch, and keeps the
+    // session. true: on_hung_up() is to follow. false: it has been done, or `to` is not there (any more).
+    virtual bool hang_up(const WorkerId& to, std::string_view id, uint64_t epoch) = 0;
     // The session may be on another host, which cannot be asked now.
     virtual void refused(const WorkerId& to, uint64_t claim) = 0;
 
@@ -83,6 +88,8 @@ class Directory {
   void on_release(const WorkerId& from, std::string_view id, uint64_t epoch);
   // The answer to `stale`.
   void on_forgotten(const WorkerId& from, std::string_view id);
+  // The answer to `hang_up`.
+  void on_hung_up(const WorkerId& from, std::string_view id);
   // This worker starts: until on_ready() it may be told in any order what is held and what has ended.
   void on_starting() { starting_ = true; }
   void on_ready();
@@ -127,7 +134,9 @@ class Directory {
     uint64_t holder_epoch = 0;         // of the holder's session: an earlier grant's if later claimants did not pull
     uint64_t past = 0;                 // whatever has an epoch below this is out of date
     std::vector<WorkerId> forgetting;  // were told so, and have not answered
+    std::vector<WorkerId> hanging_up;  // likewise
     std::optional<Claim> transferring;
+    bool granting = false;            // it has its epoch, and waits for `hanging_up`
     bool asking = false;              // the claim waits for on_answer()
     bool asked = false;               // the cluster has been asked for `transferring`, and is to hear what came of it
     std::optional<WorkerId> answers;  // whom it asked
@@ -146,10 +155,18 @@ class Directory {
 
   void start(Entries::value_type& item, const Claim& claim);
   void grant(Entry& entry);
+  // When nobody else can be live.
+  void grant_when_alone(Entry& entry);
+  // Nobody else can be live any more.
+  void on_alone(const std::string& id);
   void ask(Entries::value_type& item);
   void serve(Entries::value_type& item);
   bool on_foreign_held(Entries::iterator it, const WorkerId& from, uint64_t claim, Outcome outcome);
   void tell_stale(Entries::value_type& item, const WorkerId& who, uint64_t epoch);
+  // The same, of one that may have a connection.
+  void outdate(Entries::value_type& item, const WorkerId& who, uint64_t epoch);
+  void outdate_holder(Entries::value_type& item, uint64_t epoch);
+  void hang_up(Entries::value_type& item, const WorkerId& who, uint64_t epoch);
   // After a transfer ended: grants the waiting claim or drops an entry that says nothing.
   void settle(Entries::iterator it);
 

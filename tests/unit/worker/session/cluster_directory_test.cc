@@ -33,6 +33,10 @@ struct Fixture : Directory::Replies {
     lines.push_back(name(to) + "#" + std::to_string(claim) + " superseded");
   }
   void stale(const WorkerId& to, std::string_view, uint64_t) override { lines.push_back(name(to) + " stale"); }
+  bool hang_up(const WorkerId& to, std::string_view, uint64_t) override {
+    if (answers) lines.push_back(name(to) + " hang up");
+    return answers;
+  }
   void refused(const WorkerId& to, uint64_t claim) override {
     lines.push_back(name(to) + "#" + std::to_string(claim) + " refused");
   }
@@ -69,6 +73,7 @@ struct Fixture : Directory::Replies {
   uint64_t epoch = 0;  // the last one that was told
   uint64_t told = 0;   // with the last question: what this host holds
   std::optional<WorkerId> asked = kGateway;
+  bool answers = false;  // hang_up is answered later
 };
 
 }  // namespace
@@ -101,6 +106,49 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: a session of another host is the 
   claim(kA, 1);
   answer(Where::elsewhere);
   CHECK(replies() == Lines{"ask", "A#1 holder=gateway"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: what comes from elsewhere waits until the connection here is closed") {
+  registered();
+  directory.register_all(kGateway);  // another host holds it, too, as the cluster knows
+  answers = true;
+  claim(kB, 2, true);
+  answer(Where::elsewhere);
+  CHECK(replies() == Lines{"offline", "ask", "A hang up"});
+  SUBCASE("another host, whose session it is, gets the session of this one meanwhile") {
+    foreign(7, 4000);
+    directory.on_hung_up(kA, "c");
+    CHECK(replies() == Lines{"B#2 holder=gateway", "gateway#7 holder=A"});
+  }
+  SUBCASE("the connection's worker dies") {
+    directory.on_worker_gone(kA);
+    CHECK(replies() == Lines{"B#2 holder=gateway"});
+  }
+  SUBCASE("the session ends with its connection") {
+    directory.on_release(kA, "c", 1);
+    directory.on_hung_up(kA, "c");
+    CHECK(replies() == Lines{"B#2 holder=gateway"});
+  }
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: who holds it here and claims it closes its own connection") {
+  registered();
+  directory.register_all(kGateway);
+  answers = true;
+  claim(kA, 2);
+  answer(Where::elsewhere);
+  CHECK(replies() == Lines{"offline", "ask", "A#2 holder=gateway"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: another host waits, too, until what is out of date here is closed") {
+  registered();
+  answers = true;
+  directory.on_registered("c", epoch + 100, false);
+  CHECK(replies() == Lines{"A hang up", "A stale"});
+  foreign(7, epoch + 200);
+  CHECK(replies().empty());
+  directory.on_hung_up(kA, "c");
+  CHECK(replies() == Lines{"gateway#7 holder=none"});
 }
 
 TEST_CASE_FIXTURE(Fixture, "cluster directory: without an answer what may be elsewhere is refused") {
