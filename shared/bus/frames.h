@@ -55,6 +55,7 @@ enum class FrameType : uint8_t {
   cluster_held = 35,        // u64 epoch, u8 Directory::Outcome, text client id
   cluster_registered = 36,  // u64 epoch, u8 ours, text client id
   cluster_joined = 37,      // from the gateway: what is held is to be registered
+  cluster_lost = 73,        // from it: the cluster cannot be asked
   // To the claimant of a session that another host holds, node_imports.h.
   restart = 38,      // u64 claim: its state begins anew
   reclaim = 39,      // u64 claim: it has come to another worker here meanwhile

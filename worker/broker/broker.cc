@@ -500,6 +500,9 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
       case FrameType::cluster_joined:
         claims_.on_cluster_joined();
         return body.empty();
+      case FrameType::cluster_lost:
+        claims_.on_cluster_lost();
+        return body.empty();
       case FrameType::claim_refused:
         return claims_.on_claim_refused(peer.id, body);
       case FrameType::restart:

@@ -18,6 +18,10 @@ namespace broker {
 
 using Outcome = session::Directory::Outcome;
 
+namespace {
+constexpr std::string_view kUnheard = "unheard/";
+}  // namespace
+
 Claims::Claims(Core& core)
     : core_(core),
       directory_(*core.env.clock, *this, core.config.clustered(),
@@ -233,6 +237,36 @@ void Claims::settled(std::string_view id, uint64_t epoch, Outcome outcome) {
   if (gateway == nullptr) return;
   bus::Writer(core_.scratch).put<uint64_t>(epoch).put<uint8_t>(static_cast<uint8_t>(outcome)).text(id);
   core_.peers->send(*gateway, bus::FrameType::cluster_held, 0, core_.scratch);
+}
+
+// With a store that fails the grant does not wait for it.
+bool Claims::note_unheard(std::string_view id, uint64_t epoch) {
+  std::string key;
+  store::meta_key(key, std::string(kUnheard).append(id));
+  if (epoch == 0) {
+    core_.journal->erase(key);
+    return false;
+  }
+  std::string value;
+  store::encode_number(value, epoch);
+  core_.journal->put(key, value);
+  if (core_.journal->refuses()) return false;
+  core_.journal->then([this, name = std::string(id), epoch] { directory_.on_noted(name, epoch); });
+  return true;
+}
+
+// Not of this host any more, if it has left the cluster.
+bool Claims::restore(std::string_view name, std::string_view value) {
+  if (!name.starts_with(kUnheard)) return true;
+  const std::string_view id = name.substr(kUnheard.size());
+  uint64_t epoch = 0;
+  if (!store::decode_number(value, epoch)) return false;
+  if (core_.config.clustered() && core_.home_of(id) == core_.self.slot) {
+    directory_.restore_unheard(id, epoch);
+  } else {
+    note_unheard(id, 0);
+  }
+  return true;
 }
 
 bool Claims::on_cluster_granted(const WorkerId& from, std::string_view body) {

@@ -41,6 +41,8 @@ class Claims final : private session::Directory::Replies {
   void abandon(const connection::MqttClient& client);
   // A session has come from the store.
   void restore(const session::Session& session);
+  // So has a record of "M"; it may be another part's.
+  bool restore(std::string_view name, std::string_view value);
   // A session of ours has ended: the directory forgets it.
   void release(const session::Session& session);
 
@@ -80,6 +82,8 @@ class Claims final : private session::Directory::Replies {
   bool on_cluster_registered(std::string_view body);
   // It can reach the other hosts now.
   void on_cluster_joined();
+  // It cannot.
+  void on_cluster_lost() { directory_.on_cluster_lost(); }
   // HostLife::settled() may have become true.
   void on_life_settled();
 
@@ -88,6 +92,8 @@ class Claims final : private session::Directory::Replies {
 
   size_t pending() const { return claims_.size(); }
   size_t directory_size() const { return directory_.size(); }
+  // Clients that were accepted without the cluster, which is to hear of them.
+  size_t unheard() const { return directory_.unheard(); }
 
  private:
   struct Claim {
@@ -120,6 +126,7 @@ class Claims final : private session::Directory::Replies {
   void refused(const WorkerId& to, uint64_t claim) override;
   std::optional<WorkerId> ask(std::string_view id, uint64_t at_least, uint64_t held) override;
   void settled(std::string_view id, uint64_t epoch, session::Directory::Outcome outcome) override;
+  bool note_unheard(std::string_view id, uint64_t epoch) override;
 
   void send_claim(uint64_t number, const Claim& claim);
   void handle_grant(uint64_t number, uint64_t epoch, const std::optional<WorkerId>& holder);

@@ -38,21 +38,72 @@ void Directory::start(Entries::value_type& item, const Claim& claim) {
 void Directory::ask(Entries::value_type& item) {
   Entry& entry = item.second;
   // Also what is on its way to another host: if that has it by now its epoch is higher.
-  const uint64_t held = entry.holder ? entry.holder_epoch : 0;
+  const uint64_t held = entry.holder ? entry.holder_epoch : entry.unheard;
   entry.answers = replies_.ask(item.first, std::max(entry.epoch, entry.past) + 1, held);
 }
 
-// While the cluster has given this host the id, its epochs go on from the cluster's, and stay below its next one, which
-// is of a clock in microseconds.
+// By the clock, also while the cluster has given this host the id: what is accepted later, here or where the cluster
+// cannot be asked, has the higher one.
+void Directory::choose_epoch(Entry& entry) {
+  entry.epoch = std::max({last_epoch_ + 1, std::max(entry.epoch, entry.past) + 1, clock_.wall_us()});
+  last_epoch_ = entry.epoch;
+}
+
 void Directory::grant(Entry& entry) {
-  const uint64_t next = std::max(entry.epoch, entry.past) + 1;
-  entry.epoch = clustered_ && entry.registered ? next : std::max({last_epoch_ + 1, next, clock_.wall_us()});
-  last_epoch_ = std::max(last_epoch_, entry.epoch);
+  choose_epoch(entry);
   grant_when_alone(entry);
 }
 
+void Directory::grant_unheard(Entries::value_type& item) {
+  choose_epoch(item.second);
+  item.second.noting = set_unheard(item, item.second.epoch);
+  grant_when_alone(item.second);
+}
+
+bool Directory::set_unheard(Entries::value_type& item, uint64_t epoch) {
+  if (item.second.unheard == epoch) return false;
+  unheard_.erase({item.second.unheard, item.first});
+  item.second.unheard = epoch;
+  if (epoch != 0) unheard_.emplace(epoch, item.first);
+  const bool answered = replies_.note_unheard(item.first, epoch);
+  if (unheard_.size() > kUnheardKept) {
+    const auto oldest = entries_.find(unheard_.begin()->second);
+    set_unheard(*oldest, 0);
+    if (!oldest->second.transferring) settle(oldest);
+  }
+  return answered;
+}
+
+void Directory::on_noted(std::string_view id, uint64_t epoch) {
+  const auto it = entries_.find(std::string(id));
+  if (it == entries_.end() || !it->second.noting || it->second.epoch != epoch) return;
+  it->second.noting = false;
+  if (it->second.hanging_up.empty()) on_alone(it->first);
+}
+
+void Directory::restore_unheard(std::string_view id, uint64_t epoch) {
+  Entry& entry = entries_.try_emplace(std::string(id)).first->second;
+  entry.unheard = epoch;
+  entry.epoch = std::max(entry.epoch, epoch);
+  last_epoch_ = std::max(last_epoch_, epoch);
+  unheard_.emplace(epoch, id);
+}
+
+void Directory::tell_ended(const std::string& id, const Entry& entry) {
+  const bool unheard = entry.unheard != 0;
+  replies_.settled(id, unheard ? entry.unheard : entry.epoch, unheard ? Outcome::unheard : Outcome::ended);
+}
+
+void Directory::tell_what_is_left(const std::string& id, const Entry& entry) {
+  if (entry.holder) {
+    replies_.settled(id, entry.holder_epoch, Outcome::offline);
+  } else if (entry.unheard != 0) {
+    replies_.settled(id, entry.unheard, Outcome::unheard);
+  }
+}
+
 void Directory::grant_when_alone(Entry& entry) {
-  entry.granting = !entry.hanging_up.empty();
+  entry.granting = entry.noting || !entry.hanging_up.empty();
   if (entry.granting) return;
   replies_.grant(entry.transferring->from, entry.transferring->number, entry.epoch,
                  entry.remote ? entry.remote : entry.holder);
@@ -125,7 +176,7 @@ void Directory::on_answer(std::string_view id, Where where, uint64_t epoch, cons
     // What is on its way to another host may have come there.
     const bool here = entry.holder && entry.holder_epoch > unsure_until_ && !entry.serving;
     if (here || claim.clean || accept_unknown_) {
-      grant(entry);
+      grant_unheard(*it);
       return;
     }
     entry.transferring.reset();
@@ -149,9 +200,13 @@ void Directory::on_answer(std::string_view id, Where where, uint64_t epoch, cons
 
 void Directory::on_registered(std::string_view id, uint64_t epoch, bool ours) {
   const auto it = entries_.find(std::string(id));
+  if (it != entries_.end() && it->second.unheard != 0 && it->second.unheard < epoch + (ours ? 1 : 0)) {
+    set_unheard(*it, 0);
+  }
   if (it == entries_.end() || !it->second.holder) {
     const bool open = it != entries_.end() && (it->second.transferring || it->second.doubt);
     if (ours && !open) replies_.settled(id, epoch, Outcome::ended);
+    if (it != entries_.end() && !open) settle(it);
     return;
   }
   Entry& entry = it->second;
@@ -189,10 +244,18 @@ void Directory::register_all(const std::optional<WorkerId>& gateway) {
       replies_.settled(id, entry.holder_epoch, Outcome::offline);
     }
   }
+  for (const auto& [epoch, id] : unheard_) {
+    const Entry& entry = entries_.at(id);
+    if (!entry.holder && !entry.transferring && !entry.doubt) tell_what_is_left(id, entry);
+  }
   for (const std::string& id : asking) {
     const auto it = entries_.find(id);
     if (it != entries_.end() && it->second.asking) ask(*it);
   }
+}
+
+void Directory::on_cluster_lost() {
+  for (auto& [id, entry] : entries_) entry.registered = false;
 }
 
 void Directory::on_held(const WorkerId& from, std::string_view id, uint64_t claim, Outcome outcome) {
@@ -217,9 +280,13 @@ void Directory::on_held(const WorkerId& from, std::string_view id, uint64_t clai
     entry.past = std::max(entry.past, entry.epoch);
   }
   if (tell) {
+    if (outcome == Outcome::ended) {
+      tell_ended(it->first, entry);
+    } else {
+      replies_.settled(id, entry.epoch, outcome);
+    }
     // A claim that came to nothing, of what another worker here holds, is still this host's.
-    replies_.settled(id, entry.epoch, outcome);
-    if (outcome == Outcome::not_pulled && entry.holder) replies_.settled(id, entry.holder_epoch, Outcome::offline);
+    if (outcome == Outcome::not_pulled) tell_what_is_left(it->first, entry);
   }
   if (outcome == Outcome::ended) entry.registered = false;
   if (outcome == Outcome::kept) {
@@ -248,7 +315,7 @@ void Directory::on_release(const WorkerId& from, std::string_view id, uint64_t e
   entry.holder.reset();
   entry.registered = false;
   if (entry.transferring) return;
-  if (clustered_) replies_.settled(id, entry.epoch, Outcome::ended);
+  if (clustered_) tell_ended(it->first, entry);
   settle(it);
 }
 
@@ -312,7 +379,7 @@ void Directory::on_ready() {
   starting_ = false;
   std::vector<std::string> ids;
   for (const auto& [id, entry] : entries_) {
-    if (!entry.holder && !entry.transferring) ids.push_back(id);
+    if ((!entry.holder || entry.unheard != 0) && !entry.transferring) ids.push_back(id);
   }
   for (const std::string& id : ids) {
     const auto it = entries_.find(id);
@@ -362,7 +429,7 @@ void Directory::on_worker_gone(const WorkerId& gone) {
     if (entry.transferring && entry.transferring->from == gone) {
       // Had it stored the session already, that is the one; otherwise the old holder still has it.
       entry.transferring.reset();
-      entry.asking = entry.granting = false;
+      entry.asking = entry.granting = entry.noting = false;
       entry.remote.reset();
       entry.registered = false;
       entry.doubt = gone;
@@ -391,13 +458,13 @@ void Directory::on_worker_synced(const WorkerId& worker) {
     if (was_here) {
       entry.holder.reset();
       entry.registered = false;
-      if (clustered_ && !entry.transferring) replies_.settled(id, entry.epoch, Outcome::ended);
+      if (clustered_ && !entry.transferring) tell_ended(id, entry);
     }
     if (doubted) {
       entry.doubt.reset();
       if (clustered_ && !entry.transferring) {
         replies_.settled(id, entry.epoch, Outcome::not_pulled);
-        if (entry.holder) replies_.settled(id, entry.holder_epoch, Outcome::offline);
+        tell_what_is_left(id, entry);
       }
     }
     // What its predecessors were to forget it has told, if it is there.
@@ -414,6 +481,10 @@ void Directory::on_worker_synced(const WorkerId& worker) {
 void Directory::settle(Entries::iterator it) {
   Entry& entry = it->second;
   if (entry.doubt) return;
+  // Nothing came of that life.
+  if (!starting_ && entry.holder && entry.holder_epoch < entry.unheard) {
+    set_unheard(*it, entry.registered ? 0 : entry.holder_epoch);
+  }
   serve(*it);
   if (!entry.waiting.empty()) {
     const Claim next = entry.waiting.back();
@@ -421,7 +492,7 @@ void Directory::settle(Entries::iterator it) {
     entry.older = entry.waiting.size();
     start(*it, next);
   } else if (!entry.holder && entry.foreign.empty() && entry.forgetting.empty() && entry.hanging_up.empty() &&
-             !starting_) {
+             entry.unheard == 0 && !starting_) {
     entries_.erase(it);
   }
 }

@@ -24,6 +24,10 @@
 // of that (`settled`). The gateway then stands for all other hosts: it is named as the holder of what they hold, and
 // claims for them what this host has.
 //
+// What begins while the cluster cannot be asked is `unheard` of, and so is its end. The home keeps that in its store,
+// before the grant, until the cluster has heard of it: what has a lower epoch anywhere is out of date. So of lives that
+// hosts began without each other the one counts that began last, by their clocks, whether or not it lasts.
+//
 // Such a foreign claim has been decided by the cluster, so it does not ask. It waits for a transfer under way here that
 // the cluster had decided before, but not for a later one: that one waits, over some hosts, for the foreign one.
 #pragma once
@@ -31,9 +35,11 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "shared/base/clock.h"
@@ -50,8 +56,8 @@ class Directory {
  public:
   // How a transfer ended: the claimant's client is live with the session (kept); it has the session, but the client has
   // gone (offline); the session has ended; or it did not pull, since the client had gone before, so the holder is who
-  // it was.
-  enum class Outcome : uint8_t { kept, offline, ended, not_pulled };
+  // it was. And what only the cluster is told: a life that it has not heard of has ended.
+  enum class Outcome : uint8_t { kept, offline, ended, not_pulled, unheard };
   struct Replies {
     virtual ~Replies() = default;
     // `holder` is where the session is; none: nowhere.
@@ -71,9 +77,12 @@ class Directory {
     // this host holds it, for all it knows; the cluster is to hear of that first. 0: it does not. Who was asked; none:
     // nobody is there, register_all() is to come.
     virtual std::optional<WorkerId> ask(std::string_view id, uint64_t at_least, uint64_t held) = 0;
-    // What became of it: this host holds the id (kept, offline), nobody does any more (ended), or the claim has come to
-    // nothing (not_pulled). on_registered() is to follow if this host holds it.
+    // What became of it: this host holds the id (kept, offline), nobody does any more (ended, unheard), or the claim
+    // has come to nothing (not_pulled). on_registered() is to follow if this host holds it, or it was unheard of.
     virtual void settled(std::string_view id, uint64_t epoch, Outcome outcome) = 0;
+    // The id's last life here of which the cluster has not heard, to be restored should this worker die:
+    // restore_unheard(). 0: there is none. true: on_noted() is to follow when it is stored.
+    virtual bool note_unheard(std::string_view id, uint64_t epoch) = 0;
   };
   // `accept_unknown`: without an answer of the cluster a session that may be elsewhere is begun anew.
   Directory(const base::Clock& clock, Replies& replies, bool clustered = false, bool accept_unknown = false)
@@ -114,11 +123,19 @@ class Directory {
   // was not asked is asked again. (What it was it answers: two answers were two claims, and the second the one that
   // counts.)
   void register_all(const std::optional<WorkerId>& gateway);
+  // It cannot be asked any more: nothing is confirmed.
+  void on_cluster_lost();
+  void on_noted(std::string_view id, uint64_t epoch);
+  // While this worker starts.
+  void restore_unheard(std::string_view id, uint64_t epoch);
 
   // What is held here with an epoch up to this one may be elsewhere, of which only the cluster knows. 0: nothing.
   void set_unsure_until(uint64_t epoch) { unsure_until_ = epoch; }
 
   size_t size() const { return entries_.size(); }
+  size_t unheard() const { return unheard_.size(); }
+
+  static constexpr size_t kUnheardKept = 100'000;  // the newest
 
  private:
   struct Claim {
@@ -136,7 +153,9 @@ class Directory {
     std::vector<WorkerId> forgetting;  // were told so, and have not answered
     std::vector<WorkerId> hanging_up;  // likewise
     std::optional<Claim> transferring;
-    bool granting = false;            // it has its epoch, and waits for `hanging_up`
+    bool granting = false;            // it has its epoch, and waits for `hanging_up` and `noting`
+    bool noting = false;              // that epoch is being stored
+    uint64_t unheard = 0;             // as note_unheard() has it
     bool asking = false;              // the claim waits for on_answer()
     bool asked = false;               // the cluster has been asked for `transferring`, and is to hear what came of it
     std::optional<WorkerId> answers;  // whom it asked
@@ -155,6 +174,13 @@ class Directory {
 
   void start(Entries::value_type& item, const Claim& claim);
   void grant(Entry& entry);
+  void grant_unheard(Entries::value_type& item);
+  bool set_unheard(Entries::value_type& item, uint64_t epoch);
+  // The cluster is to hear that nobody here holds the id any more; or of what is left after a claim that came to
+  // nothing.
+  void tell_ended(const std::string& id, const Entry& entry);
+  void tell_what_is_left(const std::string& id, const Entry& entry);
+  void choose_epoch(Entry& entry);
   // When nobody else can be live.
   void grant_when_alone(Entry& entry);
   // Nobody else can be live any more.
@@ -175,6 +201,7 @@ class Directory {
   const bool clustered_;
   const bool accept_unknown_;
   Entries entries_;
+  std::set<std::pair<uint64_t, std::string>> unheard_;  // the ids that have such a life, by its epoch
   uint64_t last_epoch_ = 0;
   uint64_t unsure_until_ = 0;
   bool starting_ = false;

@@ -49,6 +49,10 @@ struct Fixture : Directory::Replies {
     return std::nullopt;
   }
   void settled(std::string_view, uint64_t, Directory::Outcome) override { lines.push_back("settled"); }
+  bool note_unheard(std::string_view, uint64_t) override {
+    lines.push_back("unheard");
+    return false;
+  }
   void claim(const WorkerId& from, uint64_t number) { directory.on_claim(from, "c", number); }
   void held(const WorkerId& from, uint64_t number, Directory::Outcome outcome = Directory::Outcome::kept) {
     directory.on_held(from, "c", number, outcome);
