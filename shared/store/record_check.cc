@@ -1,5 +1,9 @@
 #include "shared/store/record_check.h"
 
+#include <algorithm>
+#include <array>
+#include <string_view>
+
 #include "proto/codec.h"
 #include "proto/topic.h"
 #include "proto/utf8.h"
@@ -9,6 +13,8 @@ namespace store {
 namespace {
 
 constexpr Now kAsStored{0, 0};
+// Meta records of a number.
+constexpr std::array<std::string_view, 4> kNumbers{"alive", "cluster", "accepted", "outbox"};
 
 std::string hex(std::string_view bytes) {
   constexpr char kDigits[] = "0123456789abcdef";
@@ -141,7 +147,7 @@ std::string problem_of(std::string_view bytes, std::string_view value) {
     case Kind::meta:
       if (LifeRecord life; key->text == "life") return decode(value, life) ? "" : "its value is malformed";
       if (key->text.starts_with("unheard/")) return number_problem(value);
-      return key->text == "alive" || key->text == "cluster" || key->text == "accepted" ? number_problem(value) : "";
+      return std::ranges::count(kNumbers, key->text) != 0 ? number_problem(value) : "";
     case Kind::session:
       return session_problem(value);
     case Kind::subscription:

@@ -8,6 +8,7 @@
 #include "worker/broker/far_interest.h"
 #include "worker/broker/host_life.h"
 #include "worker/broker/journal.h"
+#include "worker/broker/outbox.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/strays.h"
 
@@ -15,6 +16,14 @@ namespace broker {
 
 using bus::CopyState;
 using bus::CopyStep;
+
+namespace {
+void note_first(uint64_t& first, store::Kind kind, std::string_view key) {
+  if (key[0] != static_cast<char>(kind)) return;
+  const auto parts = store::parse_key(key);
+  if (parts && (first == 0 || parts->number < first)) first = parts->number;
+}
+}  // namespace
 
 bool Copier::is_copied(std::string_view text) {
   const auto key = store::parse_key(text);
@@ -33,11 +42,17 @@ void Copier::begin() {
   send(CopyStep::begin, {}, {});
 }
 
-void Copier::end() {
-  uint64_t accepted_to = core_.accepted->next_number();
+CopiedTo Copier::copied_to() const {
+  CopiedTo to{core_.accepted->next_number(), core_.outbox->next_number()};
   for (const Sent& sent : sent_) {
-    if (sent.accepted != 0) accepted_to = std::min(accepted_to, sent.accepted);
+    if (sent.first.accepted != 0) to.accepted = std::min(to.accepted, sent.first.accepted);
+    if (sent.first.outbox != 0) to.outbox = std::min(to.outbox, sent.first.outbox);
   }
+  return to;
+}
+
+void Copier::end() {
+  const CopiedTo copied = copied_to();
   if (whole_) {
     std::unordered_map<uint64_t, uint64_t> not_copied;
     for (const Sent& sent : sent_) {
@@ -52,7 +67,7 @@ void Copier::end() {
   keys_.clear();
   fresh_.clear();
   core_.page.set(metrics::Gauge::cluster_copy_whole, 0);
-  core_.life->on_copy_ended(accepted_to);
+  core_.life->on_copy_ended(copied);
   core_.journal->run_completed();
 }
 
@@ -70,7 +85,7 @@ void Copier::send(CopyStep step, const store::Batch& batch, Sent sent) {
 void Copier::add(const store::Batch& batch, uint64_t number) {
   if (round_ == 0) return;
   store::Batch copied;
-  Sent sent{number, 0, {}, 0, 0};
+  Sent sent{number, 0, {}, {}, 0};
   batch.for_each([&](bool erase, std::string_view key, std::string_view value) {
     if (!is_copied(key)) return;
     if (erase) {
@@ -80,9 +95,8 @@ void Copier::add(const store::Batch& batch, uint64_t number) {
       if (whole_ && key[0] == static_cast<char>(store::Kind::delivery)) {
         if (const auto parts = store::parse_key(key)) sent.queued.emplace_back(parts->sid, parts->number);
       }
-      if (sent.accepted == 0 && key[0] == static_cast<char>(store::Kind::accepted)) {
-        if (const auto parts = store::parse_key(key)) sent.accepted = parts->number;
-      }
+      note_first(sent.first.accepted, store::Kind::accepted, key);
+      note_first(sent.first.outbox, store::Kind::outbox, key);
     }
     if (read_) return;
     keys_[number].emplace_back(key);
@@ -120,7 +134,7 @@ void Copier::run() {
   const bool more = core_.env.store->read_on(after_, kPiece, [&](std::string_view key, std::string_view value) {
     if (is_copied(key) && !fresh_.contains(std::string(key))) piece.put(key, value);
   });
-  if (!piece.empty()) send(CopyStep::batch, piece, {0, piece.bytes(), {}, 0, 0});
+  if (!piece.empty()) send(CopyStep::batch, piece, {0, piece.bytes(), {}, {}, 0});
   if (more) return;
   read_ = true;
   keys_.clear();

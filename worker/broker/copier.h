@@ -25,6 +25,7 @@
 #include "shared/bus/frames.h"
 #include "shared/store/store.h"
 #include "worker/broker/core.h"
+#include "worker/broker/host_life.h"
 
 namespace broker {
 
@@ -62,11 +63,13 @@ class Copier {
     uint64_t number = 0;  // the last batch of the journal that it brings, or a step before it; 0: none
     size_t bytes = 0;     // of a piece
     std::vector<std::pair<uint64_t, uint64_t>> queued;  // sid and position of the messages that a batch stores
-    uint64_t accepted = 0;  // the lowest number of what a batch stores as accepted (Accepted); 0: nothing
-    uint64_t us = 0;        // wall clock: what was stored until then is in it, or in a step before it
+    CopiedTo first;                                     // the lowest numbers of what a batch stores; 0: nothing
+    uint64_t us = 0;  // wall clock: what was stored until then is in it, or in a step before it
   };
   void begin();
   void end();
+  // The numbers below these are all copied.
+  CopiedTo copied_to() const;
   void send(bus::CopyStep step, const store::Batch& batch, Sent sent);
   static bool is_copied(std::string_view text);
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "shared/bus/frames.h"
 #include "shared/store/record.h"
@@ -12,6 +13,7 @@
 #include "worker/broker/copier.h"
 #include "worker/broker/interest.h"
 #include "worker/broker/journal.h"
+#include "worker/broker/outbox.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/records.h"
 #include "worker/broker/sessions.h"
@@ -22,6 +24,8 @@ namespace broker {
 namespace {
 
 constexpr uint64_t kWhole = UINT64_MAX;  // LifeRecord::copied_us
+constexpr std::string_view kAcceptedName = "accepted";
+constexpr std::string_view kOutboxName = "outbox";
 
 using Marks = std::map<uint64_t, uint64_t>;
 
@@ -40,21 +44,35 @@ bool HostLife::restore(std::string_view value) {
   store::LifeRecord record;
   if (!store::decode(value, record)) return false;
   cluster_ = record.cluster;
-  found_whole_ = loaded_whole_ = record.copied_us == kWhole;
+  found_whole_ = record.copied_us == kWhole;
   copied_us_ = found_whole_ ? core_.env.clock->wall_us() : record.copied_us;
   key_ = record.key;
   return true;
 }
 
 void HostLife::on_loaded() {
-  if (found_whole_) accepted_to_ = core_.accepted->next_number();
-  core_.accepted->reserve(accepted_to_);
+  if (found_whole_) {
+    copied_to_ = {core_.accepted->next_number(), core_.outbox->next_number()};
+    write();  // with the first of what is stored from now on
+  }
+  core_.accepted->reserve(copied_to_.accepted);
+  core_.outbox->reserve(copied_to_.outbox);
+}
+
+uint64_t* HostLife::copied_to(std::string_view name) {
+  if (name == kAcceptedName) return &copied_to_.accepted;
+  return name == kOutboxName ? &copied_to_.outbox : nullptr;
 }
 
 void HostLife::on_restored(session::Session& session, uint64_t wall_ms, uint64_t alive_ms) {
   if (core_.config.is_guest()) core_.page.add(metrics::Counter::sessions_adopted);
   if (!core_.config.clustered()) return core_.sessions->on_restored(session, wall_ms, alive_ms);
-  restored_.push_back({session.id(), session.sid, session.epoch, wall_ms, alive_ms});
+  restored_[session.id()] = {session.sid, session.epoch, wall_ms, alive_ms};
+}
+
+bool HostLife::waits(const session::Session& session) const {
+  const auto it = restored_.find(session.id());
+  return it != restored_.end() && it->second.sid == session.sid && it->second.epoch == session.epoch;
 }
 
 bool HostLife::on_life(std::string_view body) {
@@ -134,8 +152,8 @@ void HostLife::show() const {
 
 void HostLife::give_up_what_was_copied() {
   copied_us_ = std::max(copied_us_, core_.copier->copied_us());
-  core_.accepted->give_up(copied_us_, accepted_to_);
-  if (loaded_whole_ && !known_) core_.shared->give_up();
+  core_.accepted->give_up(copied_us_, copied_to_.accepted);
+  core_.shared->give_up(copied_to_);
   std::vector<std::string> gone;
   core_.sessions->for_each([&](const session::Session& session) {
     if (session.sid != 0 && !session.arriving && session.epoch <= copied_us_) gone.emplace_back(session.client_id());
@@ -175,37 +193,36 @@ void HostLife::forget_seen() {
 void HostLife::go_on() {
   core_.accepted->on_life_known();
   if (core_.env.unsure_until_us != 0) core_.shared->on_life_known();
-  for (const Restored& restored : std::exchange(restored_, {})) {
-    session::Session* session = core_.sessions->by_id(restored.id);
+  for (const auto& [id, restored] : std::exchange(restored_, {})) {
+    session::Session* session = core_.sessions->by_id(id);
     if (session == nullptr || session->sid != restored.sid || session->epoch != restored.epoch) continue;
     core_.sessions->on_restored(*session, restored.wall_ms, restored.alive_ms);
   }
 }
 
 void HostLife::note_copied() {
-  const bool whole = known_ && core_.copier->whole() && !noted_whole_;
-  if (!whole && !found_whole_) return;
-  noted_whole_ = noted_whole_ || whole;
+  if (!known_ || !core_.copier->whole() || std::exchange(noted_whole_, true)) return;
   write();
 }
 
-void HostLife::on_copy_ended(uint64_t accepted_to) {
+void HostLife::on_copy_ended(const CopiedTo& copied_to) {
   if (!std::exchange(noted_whole_, false)) return;
-  accepted_to_ = accepted_to;
+  copied_to_ = copied_to;
   write();
 }
 
 void HostLife::write() {
-  found_whole_ = false;
   copied_us_ = std::max(copied_us_, core_.copier->copied_us());
   std::string key;
   std::string value;
   store::meta_key(key, "life");
   store::encode(value, store::LifeRecord{cluster_, noted_whole_ ? kWhole : copied_us_, key_});
   core_.journal->put(key, value);
-  store::meta_key(key, "accepted");
-  store::encode_number(value, accepted_to_);
-  core_.journal->put(key, value);
+  for (const auto& [name, number] : {std::pair(kAcceptedName, copied_to_.accepted), {kOutboxName, copied_to_.outbox}}) {
+    store::meta_key(key, name);
+    store::encode_number(value, number);
+    core_.journal->put(key, value);
+  }
 }
 
 }  // namespace broker

@@ -12,10 +12,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "worker/broker/core.h"
 
@@ -23,16 +23,26 @@ namespace broker {
 
 struct Peer;
 
+// Numbers below which everything was stored while the copy was whole: of what was accepted (Accepted), and of messages
+// for other workers (Outbox).
+struct CopiedTo {
+  uint64_t accepted = 0;
+  uint64_t outbox = 0;
+};
+
 class HostLife {
  public:
   explicit HostLife(Core& core) : core_(core) {}
 
   // From the store: "M" "life".
   bool restore(std::string_view value);
-  void restore_accepted_to(uint64_t number) { accepted_to_ = number; }  // "M" "accepted"
+  // What a meta record of that name says, "accepted" or "outbox"; null: it is none of these.
+  uint64_t* copied_to(std::string_view name);
   void on_loaded();
   // A session came from the store: Sessions::on_restored() when that may be.
   void on_restored(session::Session& session, uint64_t wall_ms, uint64_t alive_ms);
+  // It did, and its timers and its will wait until the life is known.
+  bool waits(const session::Session& session) const;
   // From the gateway.
   bool on_life(std::string_view body);
   // From another worker: it knows it, too, and what it has given up it has said before.
@@ -51,13 +61,11 @@ class HostLife {
   void show() const;
   // The copy is whole; and now and then.
   void note_copied();
-  // It is not any more: what is stored from now on is not in it, nor what was accepted with that number or a higher
-  // one.
-  void on_copy_ended(uint64_t accepted_to);
+  // It is not any more: what is stored from now on is not in it, nor what has these numbers or higher ones.
+  void on_copy_ended(const CopiedTo& copied_to);
 
  private:
   struct Restored {
-    router::SubscriberId id = 0;
     uint64_t sid = 0;
     uint64_t epoch = 0;
     uint64_t wall_ms = 0;
@@ -73,14 +81,13 @@ class HostLife {
   bool known_ = false;
   bool changed_ = false;  // it is another than the store says
   uint64_t cluster_ = 0;
-  std::string key_;           // of the node; empty: never told
-  uint64_t copied_us_ = 0;    // wall clock: what was stored until then was in a whole copy
-  uint64_t accepted_to_ = 0;  // of what was accepted, the numbers below this one were stored while the copy was whole
+  std::string key_;         // of the node; empty: never told
+  uint64_t copied_us_ = 0;  // wall clock: what was stored until then was in a whole copy
+  CopiedTo copied_to_;
   // The store says that all in it is: whoever finds that there knows that it was so until the end of its writer.
   bool noted_whole_ = false;
-  bool found_whole_ = false;   // and that has to be taken back
-  bool loaded_whole_ = false;  // it said so when it was loaded
-  std::vector<Restored> restored_;
+  bool found_whole_ = false;  // when it was loaded
+  std::map<router::SubscriberId, Restored> restored_;
 };
 
 }  // namespace broker

@@ -30,7 +30,9 @@ class Outbox {
   void forget(uint32_t slot, uint64_t number);
   // A number for a record of somebody else's (shared_dispatch.h) for that worker.
   uint64_t take_number() { return next_number_++; }
-  void note_number(uint64_t number) { next_number_ = std::max(next_number_, number + 1); }
+  uint64_t next_number() const { return next_number_; }
+  // Numbers below this one have been given.
+  void reserve(uint64_t number) { next_number_ = std::max(next_number_, number); }
   // From the store, in the order of their numbers.
   void restore(uint32_t slot, uint64_t number, store::Purpose purpose, const bus::MessageRef& message);
 

@@ -279,11 +279,7 @@ void Records::load_record(std::string_view text, std::string_view value) {
       ok = core_.claims->restore(key->text, value);
       if (key->text == "life") ok = core_.life->restore(value);
       core_.interest->restore(key->text);
-      if (key->text == "accepted") {
-        uint64_t number = 0;
-        ok = store::decode_number(value, number);
-        core_.life->restore_accepted_to(number);
-      }
+      if (uint64_t* number = core_.life->copied_to(key->text)) ok = store::decode_number(value, *number);
       if (key->text == "alive") ok = store::decode_number(value, alive_);
       if (key->text == "cluster") {
         uint64_t id = 0;
@@ -324,7 +320,7 @@ void Records::load_record(std::string_view text, std::string_view value) {
       if (key->kind == store::Kind::accepted) {
         core_.accepted->restore(key->number, record);
       } else {
-        core_.outbox->note_number(key->number);
+        core_.outbox->reserve(key->number + 1);
         if (store::is_shared(record.purpose)) {
           core_.shared->restore(key->slot, key->number, record);
         } else {

@@ -336,13 +336,25 @@ void SharedDispatch::on_ready() {
   }
 }
 
-void SharedDispatch::give_up() {
-  for (Parked& parked : std::exchange(parked_, {})) {
-    if (parked.placement.record != 0) {
-      forget_record(parked.placement);
-    } else {
-      parked_.push_back(std::move(parked));
-    }
+// Also what was placed later, if it was accepted before: it is placed there as well.
+void SharedDispatch::give_up(const CopiedTo& copied_to) {
+  const auto gives_up = [&](Placement& p) {
+    if (p.record == 0) return false;
+    const uint64_t once = p.message->once().sequence;
+    const bool accepted = (once & kAccepted) != 0 && (once & ~kAccepted) < copied_to.accepted;
+    if (p.record >= copied_to.outbox && !accepted) return false;
+    forget_record(p);
+    core_.tickets->done(p.ticket);
+    return true;
+  };
+  std::erase_if(parked_, [&](Parked& parked) { return gives_up(parked.placement); });
+  std::erase_if(refused_, gives_up);
+  for (auto& [member, waiting] : waiting_) {
+    std::erase_if(waiting, [&, id = member](Waiting& what) {
+      const bool gone = !what.question && gives_up(what.placement);
+      if (gone) waiting_bytes_[id] -= what.bytes;
+      return gone;
+    });
   }
 }
 

@@ -42,6 +42,7 @@
 
 namespace broker {
 
+struct CopiedTo;
 struct Peer;
 
 // Kind of the `K` records of messages that members here were given. The others are Journal's.
@@ -100,8 +101,8 @@ class SharedDispatch {
   // A mark (kGivenMark): a member here was given the message of that name.
   void restore_mark(uint64_t name, uint64_t number);
   void on_ready();
-  // What was restored has gone on at another host, with all that this one had stored.
-  void give_up();
+  // This host has gone on at another one, with what was stored of numbers below these (HostLife).
+  void give_up(const CopiedTo& copied_to);
   // It has not: what waited for that goes on.
   void on_life_known();
 

@@ -174,7 +174,8 @@ void Directory::on_answer(std::string_view id, Where where, uint64_t epoch, cons
   if (where == Where::unknown) {
     const Claim claim = *entry.transferring;
     // What is on its way to another host may have come there.
-    const bool here = entry.holder && entry.holder_epoch > unsure_until_ && !entry.serving;
+    const uint64_t unsure_until = std::max(unsure_until_, entry.unsure_until);
+    const bool here = entry.holder && entry.holder_epoch > unsure_until && !entry.serving;
     if (here || claim.clean || accept_unknown_) {
       grant_unheard(*it);
       return;
@@ -212,6 +213,7 @@ void Directory::on_registered(std::string_view id, uint64_t epoch, bool ours) {
   Entry& entry = it->second;
   if (ours) {
     entry.registered = epoch >= entry.holder_epoch;
+    if (entry.registered) entry.unsure_until = 0;
     return;
   }
   if (entry.holder_epoch >= epoch) {
@@ -438,6 +440,7 @@ void Directory::on_worker_gone(const WorkerId& gone) {
     // The gateway: what it claimed for others is void, and its replacement is asked for it again.
     const bool served = entry.serving && entry.foreign.front().from == gone;
     if (std::erase_if(entry.foreign, [&](const Claim& c) { return c.from == gone; }) != 0) {
+      if (served && entry.holder) entry.unsure_until = entry.holder_epoch, entry.registered = false;
       if (served) entry.serving = false;
       touched = true;
     }

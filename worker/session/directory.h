@@ -166,6 +166,9 @@ class Directory {
     std::vector<Claim> foreign;
     bool serving = false;
     uint64_t served = 0;  // the epoch with which it goes there: what is here with a lower one is out of date then
+    // The gateway died that was giving it to another host: what is held with an epoch up to this one may have come
+    // there, as long as the cluster has not said that it is this host's. 0: nothing.
+    uint64_t unsure_until = 0;
     std::optional<WorkerId> doubt;  // a claimant that died: it may have stored the session, its replacement will tell
     size_t older = 0;               // how many of `waiting` came before the transferring one
     std::vector<Claim> waiting;     // in the order they came

@@ -72,6 +72,11 @@ struct Fixture {
       copied(done);
     }
   }
+  uint64_t stored(store::Kind kind) {
+    const auto& disk = world.disk(0);
+    return static_cast<uint64_t>(std::count_if(
+        disk.begin(), disk.end(), [&](const auto& record) { return record.first[0] == static_cast<char>(kind); }));
+  }
 
   uint64_t round = 0;
   std::string last;
@@ -219,11 +224,6 @@ struct Risen : Fixture {
     world.start(0);
     again.emplace(world, 1, 8);
   }
-  uint64_t stored(store::Kind kind) {
-    const auto& disk = world.disk(0);
-    return static_cast<uint64_t>(std::count_if(
-        disk.begin(), disk.end(), [&](const auto& record) { return record.first[0] == static_cast<char>(kind); }));
-  }
   Lines answers(BrokerClient& client, const std::string& id) {
     again->run();
     again->send(FrameType::cluster_granted, number(0) + "02" + text(id));  // Redis is not there
@@ -296,4 +296,117 @@ TEST_CASE_FIXTURE(Fixture, "strays: what a session got while no copy was kept go
                [&](const std::string& line) { return line.starts_with(stray); });
   REQUIRE(strays.size() == 1);
   CHECK(strays[0].ends_with("78"));  // x
+}
+
+namespace {
+
+// A message of a group whose members are on other hosts is stored here while the copy is whole, and on its way.
+struct OnItsWay : Fixture {
+  OnItsWay() {
+    gateway.send(FrameType::recovered);
+    gateway.send(FrameType::life, number(5) + text("a.1"));
+    far_member(gateway);
+    frames();
+    whole();
+    connect(pub, "pub", 600, 9);
+    copy_all();
+    pub.publish("t", "x", 2);
+    copy_all();
+    REQUIRE(stored(store::Kind::outbox) == 1);
+  }
+  static void far_member(ScriptedPeer& to) {
+    to.send(FrameType::share, number(0, 4) + number(1, 4) + text("g") + text("t"));
+  }
+  // With another gateway, which says nothing yet.
+  void replace(uint64_t incarnation) {
+    world.kill(0);
+    world.start(0);
+    again.emplace(world, 1, incarnation);
+    far_member(*again);
+    again->send(FrameType::sync_end);
+    REQUIRE(again->run());
+    again->frames();
+  }
+  // How often it asks where a message is to go when it has heard which life this is.
+  int64_t asks(const std::string& life) {
+    again->send(FrameType::recovered);
+    again->send(FrameType::life, number(5) + text(life));
+    REQUIRE(again->run());
+    const Lines lines = again->frames();
+    const std::string asks = ScriptedPeer::frame(FrameType::shared_where, "");
+    return std::ranges::count_if(
+        lines, [&](const std::string& line) { return line.starts_with(asks.substr(0, asks.find_first_of("!"))); });
+  }
+
+  BrokerClient pub{world, 0};
+  std::optional<ScriptedPeer> again;
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(OnItsWay, "host_life: a group's message that was copied is another host's, if that goes on") {
+  world.unsure_until_us = 11;
+  SUBCASE("the host rises") {
+    replace(8);
+  }
+  SUBCASE("and its worker is replaced before it is known") {
+    replace(8);
+    replace(9);
+  }
+  SUBCASE("at once, and a while later") {
+    replace(8);
+    world.pass(2000);
+    REQUIRE(again->run());
+    replace(9);
+  }
+  CHECK(asks("a.2") == 0);
+  CHECK(stored(store::Kind::outbox) == 0);
+}
+
+TEST_CASE_FIXTURE(OnItsWay, "host_life: ... and goes on here if it does not") {
+  world.unsure_until_us = 11;
+  replace(8);
+  replace(9);
+  CHECK(asks("a.1") == 1);
+  CHECK(stored(store::Kind::outbox) == 1);
+}
+
+TEST_CASE_FIXTURE(OnItsWay, "host_life: what was accepted after the copy goes on here in any case") {
+  gateway.send(FrameType::copy_state, "00");
+  frames();
+  pub.publish("t", "y", 2);
+  frames();
+  REQUIRE(stored(store::Kind::outbox) == 2);
+  world.unsure_until_us = 11;
+  replace(8);
+  replace(9);
+  CHECK(asks("a.2") == 1);
+  CHECK(stored(store::Kind::outbox) == 1);
+}
+
+TEST_CASE_FIXTURE(OnItsWay,
+                  "host_life: what waits for the gateway that has gone is given up in a process that lives on") {
+  world.announce();
+  world[0].peer_disconnected(gateway.id);
+  world[0].peer_gone(gateway.id);
+  world.run();
+  again.emplace(world, 1, 8);
+  far_member(*again);
+  CHECK(asks("a.2") == 0);
+  CHECK(stored(store::Kind::outbox) == 0);
+}
+
+TEST_CASE_FIXTURE(OnItsWay, "host_life: who is replaced at once knows that what it stores has not been copied") {
+  world.unsure_until_us = 11;
+  replace(8);
+  world.pass(10);
+  BrokerClient late(world, 0);
+  late.connect("late", {.clean = true, .expiry = 600});
+  again->run();
+  again->send(FrameType::cluster_granted, number(0) + "02" + text("late"));
+  again->run();
+  REQUIRE(late.received().size() == 1);
+  replace(9);
+  asks("a.2");
+  CHECK(world.gauge(0, metrics::Gauge::sessions) == 1);
 }

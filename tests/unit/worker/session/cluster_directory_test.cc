@@ -212,6 +212,39 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: without an answer what is on its 
   CHECK(replies() == Lines{"ask", "B#2 refused"});
 }
 
+TEST_CASE_FIXTURE(Fixture, "cluster directory: ... also if the gateway that gave it there has died") {
+  registered();
+  foreign(7, 6000);
+  directory.on_worker_gone(kGateway);
+  replies();
+  claim(kB, 2);
+  CHECK(replies() == Lines{"ask"});  // the cluster has confirmed it, but before
+  SUBCASE("and the cluster cannot be asked") {
+    answer(Where::unknown);
+    CHECK(replies() == Lines{"B#2 refused"});
+  }
+  SUBCASE("until the cluster says that it has stayed") {
+    answer(Where::unknown);
+    directory.register_all(kGateway);
+    directory.on_registered("c", 5000, true);
+    directory.register_all(kGateway);
+    replies();
+    claim(kB, 3);
+    answer(Where::unknown);
+    CHECK(replies() == Lines{"ask", "B#3 holder=A"});
+  }
+  SUBCASE("who begins anew is not refused, nor whoever resumes that") {
+    answer(Where::unknown);
+    claim(kB, 3, true);
+    answer(Where::unknown);
+    held(kB, 3);
+    replies();
+    claim(kA, 4);
+    answer(Where::unknown);
+    CHECK(replies() == Lines{"ask", "A#4 holder=B"});
+  }
+}
+
 TEST_CASE_FIXTURE(Fixture, "cluster directory: without an answer what was held here last is resumed") {
   registered();
   directory.register_all(kGateway);
@@ -591,6 +624,8 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: what a dead gateway wanted is ask
   directory.on_worker_gone(kGateway);
   replies();
   claim(kB, 2);
+  CHECK(replies() == Lines{"ask"});
+  answer(Where::here, 7000);
   CHECK(replies() == Lines{"B#2 holder=A"});
 }
 
