@@ -36,7 +36,9 @@ enum class FrameType : uint8_t {
   cut_sent = 19,
   freeze = 20,
   stale = 21,
-  stored = 22,  // u64 numbers of frames with kWantStored; with kRefused: it was refused (mqtt.max_retained)
+  hang_up = 71,  // to whom has a session: u64 epoch, text client id: its connection is to be closed (directory.h)
+  hung_up = 72,  // its answer: text client id
+  stored = 22,   // u64 numbers of frames with kWantStored; with kRefused: it was refused (mqtt.max_retained)
   retain_set = 23,
   retain_query = 24,
   retain_item = 25,
@@ -53,6 +55,7 @@ enum class FrameType : uint8_t {
   cluster_held = 35,        // u64 epoch, u8 Directory::Outcome, text client id
   cluster_registered = 36,  // u64 epoch, u8 ours, text client id
   cluster_joined = 37,      // from the gateway: what is held is to be registered
+  cluster_lost = 73,        // from it: the cluster cannot be asked
   // To the claimant of a session that another host holds, node_imports.h.
   restart = 38,      // u64 claim: its state begins anew
   reclaim = 39,      // u64 claim: it has come to another worker here meanwhile

@@ -30,7 +30,7 @@
 namespace bus {
 
 // Bumped whenever a frame's layout changes; peers of another version are refused at the handshake.
-inline constexpr uint8_t kBusVersion = 9;
+inline constexpr uint8_t kBusVersion = 10;
 
 // Frame flags.
 inline constexpr uint8_t kAckSoon = 0x01;     // acknowledge at the end of the turn

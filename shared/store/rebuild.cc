@@ -331,6 +331,11 @@ void Rebuild::copy_record(Source& source, const Key& key, std::string_view value
       seen_key(key_, key.slot, key.incarnation, key.seen);
       return targets_[slot]->put(key_, value);
     case Kind::meta:
+      if (constexpr std::string_view kUnheard = "unheard/"; key.text.starts_with(kUnheard)) {
+        if (source.set != 0) return;
+        meta_key(key_, key.text);
+        return targets_[base::home_of(key.text.substr(kUnheard.size()), slots_)]->put(key_, value);
+      }
       if (key.text != "alive" || source.set != 0 || slot >= slots_) return;
       meta_key(key_, key.text);
       return targets_[slot]->put(key_, value);

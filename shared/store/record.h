@@ -10,6 +10,7 @@
 //                             "M" "cluster" -> u64: the cluster whose retained messages these were last
 //                             "M" "life" -> u64 cluster, u64 us: when the copy was whole last, node key
 //                             "M" "accepted", "M" "outbox" -> u64: numbers of P and O below it were in that
+//                             "M" "unheard/" client id -> u64 epoch (worker/session/directory.h)
 //                             "M" "route/" filter; "M" "share/" group "/" filter: other hosts want it (in slot 0)
 //   S sid                     a session's head                        sid: u64, unique in its store
 //   B sid filter              one subscription: u8 0, filter; or u8 1, u16 size of the group's name, name, filter

@@ -146,6 +146,7 @@ std::string problem_of(std::string_view bytes, std::string_view value) {
   switch (key->kind) {
     case Kind::meta:
       if (LifeRecord life; key->text == "life") return decode(value, life) ? "" : "its value is malformed";
+      if (key->text.starts_with("unheard/")) return number_problem(value);
       return std::ranges::count(kNumbers, key->text) != 0 ? number_problem(value) : "";
     case Kind::session:
       return session_problem(value);

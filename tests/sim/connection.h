@@ -95,7 +95,7 @@ class Connection final : public connection::ClientTransport {
   bool can_upload() const { return client_ != nullptr && process.runs() && reading_ && !up_.empty() && !held; }
   void upload();
   bool can_hang_up() const {
-    return client_ != nullptr && process.runs() && client_closed && (lost_early || up_.empty());
+    return client_ != nullptr && process.runs() && client_closed && (lost_early || up_.empty()) && !held;
   }
   void hang_up();
   bool can_pump() const { return client_ != nullptr && process.runs() && !output_.empty() && down_.room() > 0; }

@@ -49,6 +49,8 @@ class RedisModel {
   // Writes are refused (out of memory) until it is said otherwise.
   void set_full(bool full) { full_ = full; }
   bool full() const { return full_; }
+  // Since when there has been no time in which nobody could renew.
+  base::MonoMs calm_since_ms() const { return state_.calm_since_ms; }
   // What restart_older() goes back to.
   void take_snapshot() { snapshot_ = state_; }
   bool has_snapshot() const { return snapshot_.has_value(); }

@@ -106,6 +106,99 @@ void a_client_is_accepted_on_both_hosts(Simulation& s, uint64_t variant) {
   s.world.redis().up();
 }
 
+// Both hosts hold it, and host 0 has the connection and the lower epoch, when a third CONNECT comes to the other worker
+// of host 0; in most runs that worker's word does not come through for a while.
+void a_connection_is_out_of_date(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  const auto old_place = static_cast<uint32_t>(variant % 2);
+  const uint32_t new_place = 1 - old_place;
+  Identity& c = stage.join(text("c", variant / 2 % 4), old_place);
+  Connection& old = *c.current();
+  old.held = true;  // the client has gone from it, and nobody sees that
+  s.world.redis().down();
+  s.steps(50);
+  const Connection& other = c.connect(*s.world.live(3), {true, true, true});
+  s.until([&] { return c.current() == &other; }, "connects");
+  stage.hold(new_place, old_place, variant % 3 != 0);
+  s.world.redis().up();
+  s.steps(variant * 5);
+  c.connect(*s.world.live(new_place), {true, true, true});
+  s.steps(300);
+  old.held = false;
+  stage.hold(new_place, old_place, false);
+}
+
+// Host 1 has claimed what host 0 holds, and is gone before it could pull it: a third CONNECT, on host 0, goes after
+// that claim.
+void a_claimant_host_is_gone(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  const auto old_place = static_cast<uint32_t>(variant % 2);
+  Identity& c = stage.join(text("c", variant / 2 % 4), old_place);
+  c.current()->held = true;
+  c.connect(*s.world.live(3), {true, true, true});
+  s.steps(variant % 50);
+  s.world.execute({EventKind::kill_host, 1});
+  stage.cut_hub(0);
+  s.steps(variant * 7 % 80);
+  c.connect(*s.world.live(1 - old_place), {true, true, true});
+  s.steps(600);
+}
+
+// Whoever comes when all is well again is to find nothing of a session that a later life of its client has ended.
+void finds_no_session(Simulation& s, Identity& c, uint32_t place) {
+  s.until_quiet();
+  if (s.failed()) return;
+  const Connection& made = c.connect(*s.world.live(place), {false, true, false});
+  s.until([&] { return c.current() == &made; }, "connects");
+  if (!s.failed() && made.session_present) s.trace.fail("C7: what was begun anew has come back", {c.name()});
+}
+
+// Host 0 has the session; while Redis is away the client begins anew on host 1, and ends that at once or loses it with
+// its worker or host.
+void what_began_anew_ends_without_redis(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  const std::string name = text("c", variant / 4 % 4);
+  Identity& c = stage.join(name, static_cast<uint32_t>(variant / 2 % 2), {"t/#"});
+  c.disconnect();
+  s.until_quiet();
+  s.world.redis().down();
+  s.steps(80);
+  const Connection& made = c.connect(*s.world.live(3), {true, false, false});
+  s.until([&] { return c.current() == &made; }, "connects");
+  const uint64_t end = variant % 4;
+  if (end == 0) c.disconnect();
+  if (end == 1) stage.kill(3);
+  if (end == 2) stage.kill(4);
+  if (end == 3) s.world.execute({EventKind::kill_host, 1});
+  s.steps(variant % 60);
+  if (end == 2 && c.current() == &made) c.disconnect();
+  if (end == 3) s.world.execute({EventKind::host_back, 1});
+  for (const uint32_t place : {3U, 4U}) {
+    if (s.world.live(place) == nullptr) s.world.start(place);
+  }
+  s.steps(variant * 7 % 50);
+  s.world.redis().up();
+  finds_no_session(s, c, static_cast<uint32_t>(variant % 2));
+}
+
+// Both hosts are alone, and the client begins anew on host 0, then on host 1, where it ends; host 1 is back first.
+void both_began_anew_without_redis(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  Identity& c = stage.join(text("c", variant / 4 % 4), 4);
+  s.world.redis().down();
+  s.steps(80);
+  for (const uint32_t place : {static_cast<uint32_t>(variant % 2), uint32_t{3}}) {
+    const Connection& made = c.connect(*s.world.live(place), {true, place != 3, false});
+    s.until([&] { return c.current() == &made; }, "connects");
+  }
+  c.disconnect();
+  s.world.execute({EventKind::host_cut, 0});
+  s.world.redis().up();
+  s.steps(variant * 5 % 400);
+  s.world.execute({EventKind::host_mend, 0});
+  finds_no_session(s, c, static_cast<uint32_t>(variant / 2 % 2));
+}
+
 // A host that holds the session hands it to another, and cannot ask Redis when the client comes back.
 void a_client_comes_back_while_its_session_leaves(Simulation& s, uint64_t variant) {
   Stage stage(s);
@@ -161,6 +254,10 @@ const std::vector<Scenario>& roaming_scenarios() {
       {"redis-is-full-while-a-client-roams", 40, roaming_clients(), redis_has_no_room},
       {"claimants-of-two-hosts-give-up", 60, roaming_clients(), claimants_give_up},
       {"a-client-is-accepted-on-both-hosts", 20, roaming_clients(), a_client_is_accepted_on_both_hosts},
+      {"a-connection-is-out-of-date", 120, roaming_clients(), a_connection_is_out_of_date},
+      {"a-claimant-host-is-gone", 400, roaming_clients(), a_claimant_host_is_gone},
+      {"what-began-anew-ends-without-redis", 160, roaming_clients(), what_began_anew_ends_without_redis},
+      {"both-began-anew-without-redis", 120, roaming_clients(), both_began_anew_without_redis},
       {"a-client-comes-back-while-its-session-leaves", 120, roaming_clients(),
        a_client_comes_back_while_its_session_leaves},
       {"claimants-of-three-hosts-give-up", 60, three_hosts(), claimants_of_three_hosts_give_up},

@@ -145,6 +145,7 @@ class World {
   void end_processes(Host& host);
   void note_open(const Process& gateway);
   bool cluster_quiet() const;
+  bool calm() const;
   void collect_hub(const Process& process, std::vector<Event>& out) const;
   void collect_repairs(std::vector<Event>& out) const;
   void collect_cluster_faults(std::vector<Event>& out) const;

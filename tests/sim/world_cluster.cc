@@ -432,12 +432,17 @@ std::string World::unrest() const {
     }
   }
   if (settings_.clustered) out += text(redis_.nodes().size(), " nodes in Redis; ");
-  if (clock_.now_ms() < calm_since_ + 2 * settings_.lease_ms) out += "a host is troubled; ";
+  if (!calm()) out += "a host is troubled; ";
   return out;
 }
 
+// Gateways that wait for calm wait as long as Redis has it.
+bool World::calm() const {
+  return clock_.now_ms() >= std::max(calm_since_, redis_.calm_since_ms()) + 2 * settings_.lease_ms;
+}
+
 bool World::cluster_quiet() const {
-  if (!redis_.is_up() || redis_.full() || clock_.now_ms() < calm_since_ + 2 * settings_.lease_ms) return false;
+  if (!redis_.is_up() || redis_.full() || !calm()) return false;
   size_t nodes = 0;
   for (const auto& host : hosts_) {
     if (host->buried) continue;

@@ -106,6 +106,11 @@ class Records {
     store::encode_number(value_, at);
     put();
   }
+  void unheard(std::string_view client_id, uint64_t epoch) {
+    store::meta_key(key_, std::string("unheard/").append(client_id));
+    store::encode_number(value_, epoch);
+    put();
+  }
   const std::map<std::string, std::string>& all() const { return records_; }
 
  private:

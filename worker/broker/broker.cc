@@ -484,6 +484,10 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         return takeovers_.on_freeze(peer.id, body);
       case FrameType::stale:
         return claims_.on_stale(body);
+      case FrameType::hang_up:
+        return claims_.on_hang_up(peer, body);
+      case FrameType::hung_up:
+        return claims_.on_hung_up(peer.id, body);
       case FrameType::cluster_granted:
         return claims_.on_cluster_granted(peer.id, body);
       case FrameType::cluster_registered:
@@ -495,6 +499,9 @@ class Broker::Impl final : public connection::Host, public PeerEvents {
         return from_gateway(peer) ? life_.on_life(body) : !gateway_ && life_.on_peer_life(peer, body);
       case FrameType::cluster_joined:
         claims_.on_cluster_joined();
+        return body.empty();
+      case FrameType::cluster_lost:
+        claims_.on_cluster_lost();
         return body.empty();
       case FrameType::claim_refused:
         return claims_.on_claim_refused(peer.id, body);

@@ -18,6 +18,10 @@ namespace broker {
 
 using Outcome = session::Directory::Outcome;
 
+namespace {
+constexpr std::string_view kUnheard = "unheard/";
+}  // namespace
+
 Claims::Claims(Core& core)
     : core_(core),
       directory_(*core.env.clock, *this, core.config.clustered(),
@@ -191,6 +195,18 @@ void Claims::stale(const WorkerId& to, std::string_view id, uint64_t epoch) {
   core_.peers->send(*peer, bus::FrameType::stale, bus::kAckSoon, core_.scratch);
 }
 
+bool Claims::hang_up(const WorkerId& to, std::string_view id, uint64_t epoch) {
+  if (to == core_.self) {
+    handle_hang_up(id, epoch);
+    return false;
+  }
+  Peer* peer = core_.peers->find(to);
+  if (peer == nullptr) return false;
+  bus::Writer(core_.scratch).put<uint64_t>(epoch).text(id);
+  core_.peers->send(*peer, bus::FrameType::hang_up, bus::kAckSoon, core_.scratch);
+  return true;
+}
+
 void Claims::refused(const WorkerId& to, uint64_t number) {
   if (to == core_.self) {
     handle_refused(number);
@@ -221,6 +237,36 @@ void Claims::settled(std::string_view id, uint64_t epoch, Outcome outcome) {
   if (gateway == nullptr) return;
   bus::Writer(core_.scratch).put<uint64_t>(epoch).put<uint8_t>(static_cast<uint8_t>(outcome)).text(id);
   core_.peers->send(*gateway, bus::FrameType::cluster_held, 0, core_.scratch);
+}
+
+// With a store that fails the grant does not wait for it.
+bool Claims::note_unheard(std::string_view id, uint64_t epoch) {
+  std::string key;
+  store::meta_key(key, std::string(kUnheard).append(id));
+  if (epoch == 0) {
+    core_.journal->erase(key);
+    return false;
+  }
+  std::string value;
+  store::encode_number(value, epoch);
+  core_.journal->put(key, value);
+  if (core_.journal->refuses()) return false;
+  core_.journal->then([this, name = std::string(id), epoch] { directory_.on_noted(name, epoch); });
+  return true;
+}
+
+// Not of this host any more, if it has left the cluster.
+bool Claims::restore(std::string_view name, std::string_view value) {
+  if (!name.starts_with(kUnheard)) return true;
+  const std::string_view id = name.substr(kUnheard.size());
+  uint64_t epoch = 0;
+  if (!store::decode_number(value, epoch)) return false;
+  if (core_.config.clustered() && core_.home_of(id) == core_.self.slot) {
+    directory_.restore_unheard(id, epoch);
+  } else {
+    note_unheard(id, 0);
+  }
+  return true;
 }
 
 bool Claims::on_cluster_granted(const WorkerId& from, std::string_view body) {
@@ -388,6 +434,31 @@ void Claims::handle_stale(std::string_view id, uint64_t epoch) {
     give_way(*session);
   }
   core_.journal->after_turn([this, name = std::string(id)] { send_release(name, 0); });
+}
+
+bool Claims::on_hang_up(Peer& from, std::string_view body) {
+  bus::Reader reader(body);
+  const auto epoch = reader.get<uint64_t>();
+  const std::string_view id = reader.text();
+  if (!reader.at_end()) return false;
+  handle_hang_up(id, epoch);
+  std::string answer;
+  bus::Writer(answer).text(id);
+  core_.peers->send(from, bus::FrameType::hung_up, bus::kAckSoon, answer);
+  return true;
+}
+
+bool Claims::on_hung_up(const WorkerId& from, std::string_view body) {
+  bus::Reader reader(body);
+  const std::string_view id = reader.text();
+  if (!reader.at_end()) return false;
+  directory_.on_hung_up(from, id);
+  return true;
+}
+
+void Claims::handle_hang_up(std::string_view id, uint64_t epoch) {
+  session::Session* session = core_.sessions->find(id);
+  if (session != nullptr && session->epoch < epoch) core_.sessions->hang_up(*session);
 }
 
 // Nobody has pulled it: it was accepted here while the cluster could not be asked, or it comes from the store of a

@@ -41,6 +41,8 @@ class Claims final : private session::Directory::Replies {
   void abandon(const connection::MqttClient& client);
   // A session has come from the store.
   void restore(const session::Session& session);
+  // So has a record of "M"; it may be another part's.
+  bool restore(std::string_view name, std::string_view value);
   // A session of ours has ended: the directory forgets it.
   void release(const session::Session& session);
 
@@ -70,6 +72,8 @@ class Claims final : private session::Directory::Replies {
   bool on_state_delivery(Peer& from, std::string_view body, const base::BufferRef& attachment);
   bool on_state_end(Peer& from, std::string_view body);
   bool on_stale(std::string_view body);
+  bool on_hang_up(Peer& from, std::string_view body);
+  bool on_hung_up(const WorkerId& from, std::string_view body);
   bool on_restart(Peer& from, std::string_view body);
   bool on_reclaim(Peer& from, std::string_view body);
 
@@ -78,6 +82,8 @@ class Claims final : private session::Directory::Replies {
   bool on_cluster_registered(std::string_view body);
   // It can reach the other hosts now.
   void on_cluster_joined();
+  // It cannot.
+  void on_cluster_lost() { directory_.on_cluster_lost(); }
   // HostLife::settled() may have become true.
   void on_life_settled();
 
@@ -86,6 +92,8 @@ class Claims final : private session::Directory::Replies {
 
   size_t pending() const { return claims_.size(); }
   size_t directory_size() const { return directory_.size(); }
+  // Clients that were accepted without the cluster, which is to hear of them.
+  size_t unheard() const { return directory_.unheard(); }
 
  private:
   struct Claim {
@@ -114,15 +122,18 @@ class Claims final : private session::Directory::Replies {
   void grant(const WorkerId& to, uint64_t claim, uint64_t epoch, const std::optional<WorkerId>& holder) override;
   void superseded(const WorkerId& to, uint64_t claim) override;
   void stale(const WorkerId& to, std::string_view id, uint64_t epoch) override;
+  bool hang_up(const WorkerId& to, std::string_view id, uint64_t epoch) override;
   void refused(const WorkerId& to, uint64_t claim) override;
   std::optional<WorkerId> ask(std::string_view id, uint64_t at_least, uint64_t held) override;
   void settled(std::string_view id, uint64_t epoch, session::Directory::Outcome outcome) override;
+  bool note_unheard(std::string_view id, uint64_t epoch) override;
 
   void send_claim(uint64_t number, const Claim& claim);
   void handle_grant(uint64_t number, uint64_t epoch, const std::optional<WorkerId>& holder);
   void handle_superseded(uint64_t number);
   void handle_refused(uint64_t number);
   void handle_stale(std::string_view id, uint64_t epoch);
+  void handle_hang_up(std::string_view id, uint64_t epoch);
   // Another worker's is newer.
   void give_way(session::Session& session);
   // Asks the holder; nothing if it is not there: its replacement is asked.

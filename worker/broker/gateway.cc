@@ -102,6 +102,8 @@ void Gateway::on_down(const std::string& reason) {
   down_ = true;
   inbox_.pause();
   directory_.on_lost();
+  core_.peers->for_each(
+      [this](Peer& peer) { core_.peers->send(peer, bus::FrameType::cluster_lost, bus::kAckSoon, {}); });
   retained_.on_down();
   copies_.on_down();
   note_reached();
@@ -146,6 +148,7 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     if (!key_.empty() && key_ != membership.key) return fenced("the life");
     key_ = membership.key;
     joined_ = true;
+    apart_at_ = core_.now();
     log(1, "joined the cluster", {{"node", key_}});
     directory_.on_joined(key_);
     for_each([](RemoteNode& remote) {  // what was said may have been lost with Redis
@@ -192,6 +195,7 @@ void Gateway::on_membership(Status status, const cluster::Membership& membership
     tell(remote);
     if (core_.env.adopts && calm_ && known.remaining_ms == 0 && known.adopter != key_) adopt(known.key);
   }
+  if (any_lost()) apart_at_ = core_.now();
   note_reached();
   if (redis_lost) share_sender_.on_redis_lost();
   run_marks();
@@ -266,6 +270,10 @@ void Gateway::fenced(const char* what) {
   core_.page.add(metrics::Counter::cluster_fenced);
   log(2, "this host's life in the cluster has ended: beginning another", {{"found by", what}});
   if (core_.env.on_fenced) core_.env.on_fenced();
+}
+
+bool Gateway::all_have_told() const {
+  return joined_ && calm_ && !unsure() && core_.now() >= apart_at_ + calm_after(lease_ms_);
 }
 
 bool Gateway::any_lost() const {

@@ -97,6 +97,8 @@ class Gateway final : public cluster::Hub::Events {
   bool joined() const { return joined_; }
   // Redis has lost what it had, and not everybody may have told it again: what it does not know may be there.
   bool unsure() const { return core_.now() < sure_at_; }
+  // Every host that was apart from the others is back, and has had the time to tell what it holds; or it is dead.
+  bool all_have_told() const;
   // See Broker::bury().
   void bury();
 
@@ -227,6 +229,7 @@ class Gateway final : public cluster::Hub::Events {
   bool heard_all_ = false;  // ... and what those want that are down
   bool calm_ = false;       // whoever is not among the nodes could have joined
   base::MonoMs sure_at_ = 0;
+  base::MonoMs apart_at_ = 0;     // when a host, or this one, was out of reach last
   bool had_predecessor_ = false;  // workers ask for what its predecessor knew
   // What that had told them of other hosts, until all have told it anew.
   struct Predecessor {

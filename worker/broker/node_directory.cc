@@ -66,8 +66,8 @@ bool NodeDirectory::on_held(const WorkerId& from, std::string_view body) {
   const auto epoch = reader.get<uint64_t>();
   const auto outcome = reader.get<uint8_t>();
   const std::string id(reader.text());
-  if (!reader.at_end() || outcome > static_cast<uint8_t>(Outcome::not_pulled)) return false;
-  if (static_cast<Outcome>(outcome) == Outcome::ended) {
+  if (!reader.at_end() || outcome > static_cast<uint8_t>(Outcome::unheard)) return false;
+  if (static_cast<Outcome>(outcome) == Outcome::ended || static_cast<Outcome>(outcome) == Outcome::unheard) {
     told_(id, epoch, claimed_from(id));  // where it came from it must not stay
     forget(id);
   } else if (static_cast<Outcome>(outcome) == Outcome::not_pulled) {
@@ -78,6 +78,7 @@ bool NodeDirectory::on_held(const WorkerId& from, std::string_view body) {
   // meanwhile is swept.
   if (!joined_) return true;
   refused_.erase(id);
+  if (static_cast<Outcome>(outcome) != Outcome::not_pulled) over_.erase(id);
   settled_.push_back({from, id, epoch, static_cast<Outcome>(outcome)});
   run();
   return true;
@@ -94,15 +95,37 @@ void NodeDirectory::run() {
     for (auto& [id, refused] : std::exchange(refused_, {})) settled_.push_back(std::move(refused));
     sweep_soon();  // it may have ended while it was under way
   }
+  release_over();
   sweep();
+}
+
+void NodeDirectory::release_over() {
+  if (!joined_ || over_.empty() || !core_.gateway->all_have_told()) return;
+  for (const auto& [id, s] : std::exchange(over_, {})) {
+    core_.env.hub->release(id, s.epoch, [](Status) {});
+    if (s.outcome == Outcome::unheard) answer_registered(s, true);
+  }
+}
+
+// Not ours: what has this epoch, or a lower one. What has come since is told by itself.
+void NodeDirectory::answer_registered(const Settled& s, bool ours) {
+  Peer* home = core_.peers->find(s.home);
+  if (home == nullptr) return;
+  bus::Writer(core_.scratch).put<uint64_t>(ours ? s.epoch : s.epoch + 1).put<uint8_t>(ours).text(s.id);
+  core_.peers->send(*home, bus::FrameType::cluster_registered, bus::kAckSoon, core_.scratch);
 }
 
 void NodeDirectory::settle(const Settled& s) {
   switch (s.outcome) {
     case Outcome::kept:
     case Outcome::offline:
+    case Outcome::unheard:
       return hold(s);
     case Outcome::ended:
+      if (!core_.gateway->all_have_told() && over_.size() < kMaxOver) {
+        over_[s.id] = s;
+        return;
+      }
       return core_.env.hub->release(s.id, s.epoch, [](Status) {});
     case Outcome::not_pulled:
       return core_.env.hub->withdraw(s.id, s.epoch, [](Status) {});
@@ -145,11 +168,12 @@ void NodeDirectory::hold(const Settled& s) {
       kept_(s.id);
       forget(s.id);
     }
-    Peer* home = core_.peers->find(s.home);
-    if (home == nullptr) return;
-    // Not ours: what has this epoch, or a lower one. What has come since is told by itself.
-    bus::Writer(core_.scratch).put<uint64_t>(ours ? s.epoch : s.epoch + 1).put<uint8_t>(ours).text(s.id);
-    core_.peers->send(*home, bus::FrameType::cluster_registered, bus::kAckSoon, core_.scratch);
+    if (ours && s.outcome == Outcome::unheard) {
+      over_[s.id] = s;
+      release_over();
+    } else {
+      answer_registered(s, ours);
+    }
   });
 }
 
@@ -163,6 +187,7 @@ void NodeDirectory::on_lost() {
   joined_ = false;
   settled_.clear();
   refused_.clear();
+  over_.clear();
   sweep_at_ = 0;
 }
 
@@ -190,6 +215,7 @@ void NodeDirectory::sweep() {
 void NodeDirectory::show(const cluster::Hub::Mine& mine) {
   Peer* home = core_.peers->find(core_.home_of(mine.client));
   if (home == nullptr) return;
+  if (mine.holds && over_.contains(mine.client)) return;
   if (mine.holds) {
     bus::Writer(core_.scratch).put<uint64_t>(mine.epoch).put<uint8_t>(1).text(mine.client);
     core_.peers->send(*home, bus::FrameType::cluster_registered, bus::kAckSoon, core_.scratch);

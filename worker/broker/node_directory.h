@@ -8,6 +8,10 @@
 //               ── cluster_held(epoch, outcome) ─>        ── hold / release / withdraw ──>
 //               <─ cluster_registered(epoch, ours) ──     (hold only)
 //
+// What has ended here is held there for a while all the same, if a host may be apart from the others: until all have
+// told what they hold, and what is older has been found out of date. So is what has begun without the cluster and ended
+// (`unheard`).
+//
 // Whoever dies, or if Redis does not answer, something may be left in the directory that nobody will ever settle: a
 // claim whose claimant and home have died, a session that ended when Redis was away. So some time after such a thing
 // all that the directory has of this host is shown to the homes, and what they do not know is taken out.
@@ -52,6 +56,8 @@ class NodeDirectory {
   // The node that had the id when it was claimed for this host; empty: not known (any more).
   std::string claimed_from(std::string_view id) const;
   void forget(std::string_view id) { claimed_.erase(std::string(id)); }
+  // It has ended here, and the cluster is to know for a while yet.
+  bool is_over(const std::string& id) const { return over_.contains(id); }
 
   // Another host has that session, with that epoch: what is here, and may not have been told yet, is older.
   void note_stale(const std::string& id, uint64_t epoch);
@@ -60,6 +66,7 @@ class NodeDirectory {
 
  private:
   static constexpr size_t kMaxStale = 65536;
+  static constexpr size_t kMaxOver = 65536;
   static constexpr size_t kMaxOutstanding = 4 * 1024 * 1024;  // of the hub, when registering
   struct Settled {
     WorkerId home;
@@ -71,6 +78,8 @@ class NodeDirectory {
   void on_claimed(const WorkerId& home, const std::string& id, cluster::Status status, const cluster::Claimed& claimed);
   void settle(const Settled& s);
   void hold(const Settled& s);
+  void release_over();
+  void answer_registered(const Settled& s, bool ours);
   void sweep_soon();
   void sweep();
   void show(const cluster::Hub::Mine& mine);
@@ -85,6 +94,7 @@ class NodeDirectory {
   std::map<std::string, std::string> claimed_;  // id -> node, until it is settled
   std::deque<Settled> settled_;                 // to be told the cluster
   std::map<std::string, Settled> refused_;      // for want of room in Redis
+  std::map<std::string, Settled> over_;         // has ended, and is to be released when all have told
   base::MonoMs retry_at_ = 0;
   base::MonoMs sweep_at_ = 0;  // 0: nothing to be swept
   uint32_t swept_ = 0;         // parts of the directory

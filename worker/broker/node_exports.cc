@@ -45,6 +45,7 @@ void NodeExports::say(const Export& e, char what) {
 
 // What the directory says of us and this session is left over, up to the claim.
 void NodeExports::forget_in_directory(const Export& e) {
+  if (core_.gateway->directory().is_over(e.id)) return;
   if (core_.gateway->joined()) core_.gateway->hub().release(e.id, e.epoch, [](cluster::Status) {});
 }
 

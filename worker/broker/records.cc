@@ -276,6 +276,7 @@ void Records::load_record(std::string_view text, std::string_view value) {
   bool ok = true;
   switch (key->kind) {
     case store::Kind::meta:
+      ok = core_.claims->restore(key->text, value);
       if (key->text == "life") ok = core_.life->restore(value);
       core_.interest->restore(key->text);
       if (uint64_t* number = core_.life->copied_to(key->text)) ok = store::decode_number(value, *number);

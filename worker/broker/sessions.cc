@@ -85,6 +85,12 @@ void Sessions::on_disconnected(session::Session& session, bool with_will) {
   go_offline(session);
 }
 
+void Sessions::hang_up(session::Session& session) {
+  if (session.outlet() == nullptr) return;
+  session.outlet()->on_taken_over();
+  on_disconnected(session, true);
+}
+
 void Sessions::go_offline(session::Session& session) {
   if (session.disconnected_at == 0) session.disconnected_at = core_.env.clock->wall_us() / 1000;
   arm(session, 0);

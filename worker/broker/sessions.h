@@ -31,6 +31,8 @@ class Sessions {
 
   // The connection of a session ended. `with_will`: not by a normal DISCONNECT.
   void on_disconnected(session::Session& session, bool with_will);
+  // Closes the connection of a session, if it has one, for a newer one of its client elsewhere.
+  void hang_up(session::Session& session);
   // A newer connection takes the session (resume) or replaces it (discard): closes the old connection, settles the
   // will. DESIGN section 5: a will without delay fires even if the client is back at once.
   void settle_before_takeover(session::Session& session, bool discard);

@@ -38,16 +38,73 @@ void Directory::start(Entries::value_type& item, const Claim& claim) {
 void Directory::ask(Entries::value_type& item) {
   Entry& entry = item.second;
   // Also what is on its way to another host: if that has it by now its epoch is higher.
-  const uint64_t held = entry.holder ? entry.holder_epoch : 0;
+  const uint64_t held = entry.holder ? entry.holder_epoch : entry.unheard;
   entry.answers = replies_.ask(item.first, std::max(entry.epoch, entry.past) + 1, held);
 }
 
-// While the cluster has given this host the id, its epochs go on from the cluster's, and stay below its next one, which
-// is of a clock in microseconds.
+// By the clock, also while the cluster has given this host the id: what is accepted later, here or where the cluster
+// cannot be asked, has the higher one.
+void Directory::choose_epoch(Entry& entry) {
+  entry.epoch = std::max({last_epoch_ + 1, std::max(entry.epoch, entry.past) + 1, clock_.wall_us()});
+  last_epoch_ = entry.epoch;
+}
+
 void Directory::grant(Entry& entry) {
-  const uint64_t next = std::max(entry.epoch, entry.past) + 1;
-  entry.epoch = clustered_ && entry.registered ? next : std::max({last_epoch_ + 1, next, clock_.wall_us()});
-  last_epoch_ = std::max(last_epoch_, entry.epoch);
+  choose_epoch(entry);
+  grant_when_alone(entry);
+}
+
+void Directory::grant_unheard(Entries::value_type& item) {
+  choose_epoch(item.second);
+  item.second.noting = set_unheard(item, item.second.epoch);
+  grant_when_alone(item.second);
+}
+
+bool Directory::set_unheard(Entries::value_type& item, uint64_t epoch) {
+  if (item.second.unheard == epoch) return false;
+  unheard_.erase({item.second.unheard, item.first});
+  item.second.unheard = epoch;
+  if (epoch != 0) unheard_.emplace(epoch, item.first);
+  const bool answered = replies_.note_unheard(item.first, epoch);
+  if (unheard_.size() > kUnheardKept) {
+    const auto oldest = entries_.find(unheard_.begin()->second);
+    set_unheard(*oldest, 0);
+    if (!oldest->second.transferring) settle(oldest);
+  }
+  return answered;
+}
+
+void Directory::on_noted(std::string_view id, uint64_t epoch) {
+  const auto it = entries_.find(std::string(id));
+  if (it == entries_.end() || !it->second.noting || it->second.epoch != epoch) return;
+  it->second.noting = false;
+  if (it->second.hanging_up.empty()) on_alone(it->first);
+}
+
+void Directory::restore_unheard(std::string_view id, uint64_t epoch) {
+  Entry& entry = entries_.try_emplace(std::string(id)).first->second;
+  entry.unheard = epoch;
+  entry.epoch = std::max(entry.epoch, epoch);
+  last_epoch_ = std::max(last_epoch_, epoch);
+  unheard_.emplace(epoch, id);
+}
+
+void Directory::tell_ended(const std::string& id, const Entry& entry) {
+  const bool unheard = entry.unheard != 0;
+  replies_.settled(id, unheard ? entry.unheard : entry.epoch, unheard ? Outcome::unheard : Outcome::ended);
+}
+
+void Directory::tell_what_is_left(const std::string& id, const Entry& entry) {
+  if (entry.holder) {
+    replies_.settled(id, entry.holder_epoch, Outcome::offline);
+  } else if (entry.unheard != 0) {
+    replies_.settled(id, entry.unheard, Outcome::unheard);
+  }
+}
+
+void Directory::grant_when_alone(Entry& entry) {
+  entry.granting = entry.noting || !entry.hanging_up.empty();
+  if (entry.granting) return;
   replies_.grant(entry.transferring->from, entry.transferring->number, entry.epoch,
                  entry.remote ? entry.remote : entry.holder);
 }
@@ -55,7 +112,7 @@ void Directory::grant(Entry& entry) {
 // The holder gives the session to another host, if nothing that the cluster decided before has still to come here.
 void Directory::serve(Entries::value_type& item) {
   Entry& entry = item.second;
-  if (entry.serving || entry.foreign.empty() || entry.doubt || entry.asking) return;
+  if (entry.serving || entry.foreign.empty() || entry.doubt || entry.asking || !entry.hanging_up.empty()) return;
   const Claim& claim = entry.foreign.front();
   const bool later = entry.transferring && entry.remote && claim.foreign < entry.epoch;
   if (entry.transferring && !later) return;
@@ -80,9 +137,7 @@ bool Directory::on_foreign_held(Entries::iterator it, const WorkerId& from, uint
   entry.foreign.erase(answered);
   // (It may have gone on here with a higher one, while the cluster could not be asked.)
   if (outcome == Outcome::ended && entry.holder && entry.holder_epoch < epoch) {
-    tell_stale(*it, *entry.holder, epoch);
-    entry.holder.reset();
-    entry.registered = false;
+    outdate_holder(*it, epoch);
     if (!entry.transferring) entry.epoch = std::max(entry.epoch, epoch);
   }
   // Given up: the claimant may have got it all the same, from a gateway of its host that has died since.
@@ -122,7 +177,7 @@ void Directory::on_answer(std::string_view id, Where where, uint64_t epoch, cons
     const uint64_t unsure_until = std::max(unsure_until_, entry.unsure_until);
     const bool here = entry.holder && entry.holder_epoch > unsure_until && !entry.serving;
     if (here || claim.clean || accept_unknown_) {
-      grant(entry);
+      grant_unheard(*it);
       return;
     }
     entry.transferring.reset();
@@ -133,8 +188,12 @@ void Directory::on_answer(std::string_view id, Where where, uint64_t epoch, cons
   entry.epoch = std::max(entry.epoch + 1, epoch);
   last_epoch_ = std::max(last_epoch_, entry.epoch);
   if (where == Where::elsewhere) entry.remote = gateway;
-  replies_.grant(entry.transferring->from, entry.transferring->number, entry.epoch,
-                 entry.remote ? entry.remote : entry.holder);
+  // It may be held here as well. The claimant's own worker sees to that itself; and the session stays: it may be the
+  // other host's that is on its way from here.
+  if (entry.remote && entry.holder && *entry.holder != entry.transferring->from) {
+    hang_up(*it, *entry.holder, entry.epoch);
+  }
+  grant_when_alone(entry);
   // A claimant of this worker may have been done with it at once.
   const auto after = entries_.find(key);
   if (after != entries_.end()) serve(*after);
@@ -142,9 +201,13 @@ void Directory::on_answer(std::string_view id, Where where, uint64_t epoch, cons
 
 void Directory::on_registered(std::string_view id, uint64_t epoch, bool ours) {
   const auto it = entries_.find(std::string(id));
+  if (it != entries_.end() && it->second.unheard != 0 && it->second.unheard < epoch + (ours ? 1 : 0)) {
+    set_unheard(*it, 0);
+  }
   if (it == entries_.end() || !it->second.holder) {
     const bool open = it != entries_.end() && (it->second.transferring || it->second.doubt);
     if (ours && !open) replies_.settled(id, epoch, Outcome::ended);
+    if (it != entries_.end() && !open) settle(it);
     return;
   }
   Entry& entry = it->second;
@@ -163,8 +226,7 @@ void Directory::on_registered(std::string_view id, uint64_t epoch, bool ours) {
     entry.registered = false;
     return;
   }
-  tell_stale(*it, *entry.holder, epoch);
-  entry.holder.reset();
+  outdate_holder(*it, epoch);
   entry.epoch = std::max(entry.epoch, epoch);
   entry.serving = false;  // who was to get it from here is to look elsewhere: serve() grants it anew, as nowhere
   if (entry.transferring) {
@@ -184,10 +246,18 @@ void Directory::register_all(const std::optional<WorkerId>& gateway) {
       replies_.settled(id, entry.holder_epoch, Outcome::offline);
     }
   }
+  for (const auto& [epoch, id] : unheard_) {
+    const Entry& entry = entries_.at(id);
+    if (!entry.holder && !entry.transferring && !entry.doubt) tell_what_is_left(id, entry);
+  }
   for (const std::string& id : asking) {
     const auto it = entries_.find(id);
     if (it != entries_.end() && it->second.asking) ask(*it);
   }
+}
+
+void Directory::on_cluster_lost() {
+  for (auto& [id, entry] : entries_) entry.registered = false;
 }
 
 void Directory::on_held(const WorkerId& from, std::string_view id, uint64_t claim, Outcome outcome) {
@@ -212,9 +282,13 @@ void Directory::on_held(const WorkerId& from, std::string_view id, uint64_t clai
     entry.past = std::max(entry.past, entry.epoch);
   }
   if (tell) {
+    if (outcome == Outcome::ended) {
+      tell_ended(it->first, entry);
+    } else {
+      replies_.settled(id, entry.epoch, outcome);
+    }
     // A claim that came to nothing, of what another worker here holds, is still this host's.
-    replies_.settled(id, entry.epoch, outcome);
-    if (outcome == Outcome::not_pulled && entry.holder) replies_.settled(id, entry.holder_epoch, Outcome::offline);
+    if (outcome == Outcome::not_pulled) tell_what_is_left(it->first, entry);
   }
   if (outcome == Outcome::ended) entry.registered = false;
   if (outcome == Outcome::kept) {
@@ -236,17 +310,14 @@ void Directory::on_release(const WorkerId& from, std::string_view id, uint64_t e
     if (!starting_) return;
     entry.past = std::max(entry.past, epoch);
     last_epoch_ = std::max(last_epoch_, epoch);
-    if (!entry.holder || entry.holder_epoch >= epoch) return;
-    tell_stale(*it, *entry.holder, epoch);
-    entry.holder.reset();
-    entry.registered = false;
+    if (entry.holder && entry.holder_epoch < epoch) outdate_holder(*it, epoch);
     return;
   }
   entry.past = std::max(entry.past, epoch);
   entry.holder.reset();
   entry.registered = false;
   if (entry.transferring) return;
-  if (clustered_) replies_.settled(id, entry.epoch, Outcome::ended);
+  if (clustered_) tell_ended(it->first, entry);
   settle(it);
 }
 
@@ -254,6 +325,46 @@ void Directory::tell_stale(Entries::value_type& item, const WorkerId& who, uint6
   item.second.past = std::max(item.second.past, epoch);
   item.second.forgetting.push_back(who);
   replies_.stale(who, item.first, epoch);
+}
+
+// (Whom it is told of may answer at once, and say that its session has ended with the connection.)
+void Directory::outdate_holder(Entries::value_type& item, uint64_t epoch) {
+  const WorkerId who = *std::exchange(item.second.holder, std::nullopt);
+  item.second.registered = false;
+  outdate(item, who, epoch);
+}
+
+void Directory::outdate(Entries::value_type& item, const WorkerId& who, uint64_t epoch) {
+  hang_up(item, who, epoch);
+  tell_stale(item, who, epoch);
+}
+
+void Directory::hang_up(Entries::value_type& item, const WorkerId& who, uint64_t epoch) {
+  if (replies_.hang_up(who, item.first, epoch)) item.second.hanging_up.push_back(who);
+}
+
+void Directory::on_hung_up(const WorkerId& from, std::string_view id) {
+  const auto it = entries_.find(std::string(id));
+  if (it == entries_.end()) return;
+  Entry& entry = it->second;
+  const auto who = std::find(entry.hanging_up.begin(), entry.hanging_up.end(), from);
+  if (who == entry.hanging_up.end()) return;
+  entry.hanging_up.erase(who);
+  if (entry.hanging_up.empty()) on_alone(std::string(id));
+}
+
+void Directory::on_alone(const std::string& id) {
+  const auto granted = entries_.find(id);
+  if (granted == entries_.end()) return;
+  if (granted->second.granting) grant_when_alone(granted->second);
+  // A claimant of this worker may have been done with it at once.
+  const auto it = entries_.find(id);
+  if (it == entries_.end()) return;
+  if (it->second.transferring) {
+    serve(*it);
+  } else {
+    settle(it);
+  }
 }
 
 void Directory::on_forgotten(const WorkerId& from, std::string_view id) {
@@ -270,7 +381,7 @@ void Directory::on_ready() {
   starting_ = false;
   std::vector<std::string> ids;
   for (const auto& [id, entry] : entries_) {
-    if (!entry.holder && !entry.transferring) ids.push_back(id);
+    if ((!entry.holder || entry.unheard != 0) && !entry.transferring) ids.push_back(id);
   }
   for (const std::string& id : ids) {
     const auto it = entries_.find(id);
@@ -295,20 +406,22 @@ void Directory::on_holding(const WorkerId& from, std::string_view id, uint64_t e
     return;
   }
   if (!entry.holder && epoch < entry.past) {
-    tell_stale(item, from, entry.past);
+    outdate(item, from, entry.past);
   } else if (!entry.holder || entry.holder_epoch < epoch || entry.holder->slot == from.slot) {
-    if (entry.holder && entry.holder->slot != from.slot) tell_stale(item, *entry.holder, epoch);
+    if (entry.holder && entry.holder->slot != from.slot) outdate_holder(item, epoch);
     entry.holder = from;
     entry.holder_epoch = epoch;
   } else if (*entry.holder != from) {
-    tell_stale(item, from, entry.holder_epoch);
+    outdate(item, from, entry.holder_epoch);
   }
   entry.epoch = std::max(entry.epoch, epoch);
 }
 
 void Directory::on_worker_gone(const WorkerId& gone) {
   std::vector<std::string> affected;
+  std::vector<std::string> alone;
   for (auto& [id, entry] : entries_) {
+    if (std::erase(entry.hanging_up, gone) != 0 && entry.hanging_up.empty()) alone.push_back(id);
     bool touched = false;
     for (size_t i = entry.waiting.size(); i-- > 0;) {
       if (entry.waiting[i].from != gone) continue;
@@ -318,7 +431,7 @@ void Directory::on_worker_gone(const WorkerId& gone) {
     if (entry.transferring && entry.transferring->from == gone) {
       // Had it stored the session already, that is the one; otherwise the old holder still has it.
       entry.transferring.reset();
-      entry.asking = false;
+      entry.asking = entry.granting = entry.noting = false;
       entry.remote.reset();
       entry.registered = false;
       entry.doubt = gone;
@@ -337,6 +450,7 @@ void Directory::on_worker_gone(const WorkerId& gone) {
     const auto it = entries_.find(id);
     if (it != entries_.end()) settle(it);
   }
+  for (const std::string& id : alone) on_alone(id);
 }
 
 void Directory::on_worker_synced(const WorkerId& worker) {
@@ -347,13 +461,13 @@ void Directory::on_worker_synced(const WorkerId& worker) {
     if (was_here) {
       entry.holder.reset();
       entry.registered = false;
-      if (clustered_ && !entry.transferring) replies_.settled(id, entry.epoch, Outcome::ended);
+      if (clustered_ && !entry.transferring) tell_ended(id, entry);
     }
     if (doubted) {
       entry.doubt.reset();
       if (clustered_ && !entry.transferring) {
         replies_.settled(id, entry.epoch, Outcome::not_pulled);
-        if (entry.holder) replies_.settled(id, entry.holder_epoch, Outcome::offline);
+        tell_what_is_left(id, entry);
       }
     }
     // What its predecessors were to forget it has told, if it is there.
@@ -370,13 +484,18 @@ void Directory::on_worker_synced(const WorkerId& worker) {
 void Directory::settle(Entries::iterator it) {
   Entry& entry = it->second;
   if (entry.doubt) return;
+  // Nothing came of that life.
+  if (!starting_ && entry.holder && entry.holder_epoch < entry.unheard) {
+    set_unheard(*it, entry.registered ? 0 : entry.holder_epoch);
+  }
   serve(*it);
   if (!entry.waiting.empty()) {
     const Claim next = entry.waiting.back();
     entry.waiting.pop_back();
     entry.older = entry.waiting.size();
     start(*it, next);
-  } else if (!entry.holder && entry.foreign.empty() && entry.forgetting.empty() && !starting_) {
+  } else if (!entry.holder && entry.foreign.empty() && entry.forgetting.empty() && entry.hanging_up.empty() &&
+             entry.unheard == 0 && !starting_) {
     entries_.erase(it);
   }
 }

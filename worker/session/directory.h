@@ -16,11 +16,17 @@
 // not live to write down): the higher epoch is the owner's, the other is told `stale`. An entry stays until who was
 // told so has answered, or its replacement has told what it has: what is loaded there would be taken for the session if
 // the newer one has ended meanwhile. And what ended while a home was dead its replacement is told.
+// A grant waits until every connection has been closed that the claimant does not close by pulling: of a session that
+// is out of date, and of what is held here while the session is pulled from another host.
 //
 // In a cluster the same id has a home on every host, and above them there is one more directory. This one asks it
 // (`ask`) before it grants an id of which the cluster has not confirmed that this host holds it, and tells it what came
 // of that (`settled`). The gateway then stands for all other hosts: it is named as the holder of what they hold, and
 // claims for them what this host has.
+//
+// What begins while the cluster cannot be asked is `unheard` of, and so is its end. The home keeps that in its store,
+// before the grant, until the cluster has heard of it: what has a lower epoch anywhere is out of date. So of lives that
+// hosts began without each other the one counts that began last, by their clocks, whether or not it lasts.
 //
 // Such a foreign claim has been decided by the cluster, so it does not ask. It waits for a transfer under way here that
 // the cluster had decided before, but not for a later one: that one waits, over some hosts, for the foreign one.
@@ -29,9 +35,11 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "shared/base/clock.h"
@@ -48,8 +56,8 @@ class Directory {
  public:
   // How a transfer ended: the claimant's client is live with the session (kept); it has the session, but the client has
   // gone (offline); the session has ended; or it did not pull, since the client had gone before, so the holder is who
-  // it was.
-  enum class Outcome : uint8_t { kept, offline, ended, not_pulled };
+  // it was. And what only the cluster is told: a life that it has not heard of has ended.
+  enum class Outcome : uint8_t { kept, offline, ended, not_pulled, unheard };
   struct Replies {
     virtual ~Replies() = default;
     // `holder` is where the session is; none: nowhere.
@@ -58,6 +66,9 @@ class Directory {
     // What `to` has of that id is out of date if its epoch is below this one: it must forget it, and on_forgotten() is
     // to follow when it has for good.
     virtual void stale(const WorkerId& to, std::string_view id, uint64_t epoch) = 0;
+    // Another connection is to go live: `to` closes the one it has with a session below that epoch, and keeps the
+    // session. true: on_hung_up() is to follow. false: it has been done, or `to` is not there (any more).
+    virtual bool hang_up(const WorkerId& to, std::string_view id, uint64_t epoch) = 0;
     // The session may be on another host, which cannot be asked now.
     virtual void refused(const WorkerId& to, uint64_t claim) = 0;
 
@@ -66,9 +77,12 @@ class Directory {
     // this host holds it, for all it knows; the cluster is to hear of that first. 0: it does not. Who was asked; none:
     // nobody is there, register_all() is to come.
     virtual std::optional<WorkerId> ask(std::string_view id, uint64_t at_least, uint64_t held) = 0;
-    // What became of it: this host holds the id (kept, offline), nobody does any more (ended), or the claim has come to
-    // nothing (not_pulled). on_registered() is to follow if this host holds it.
+    // What became of it: this host holds the id (kept, offline), nobody does any more (ended, unheard), or the claim
+    // has come to nothing (not_pulled). on_registered() is to follow if this host holds it, or it was unheard of.
     virtual void settled(std::string_view id, uint64_t epoch, Outcome outcome) = 0;
+    // The id's last life here of which the cluster has not heard, to be restored should this worker die:
+    // restore_unheard(). 0: there is none. true: on_noted() is to follow when it is stored.
+    virtual bool note_unheard(std::string_view id, uint64_t epoch) = 0;
   };
   // `accept_unknown`: without an answer of the cluster a session that may be elsewhere is begun anew.
   Directory(const base::Clock& clock, Replies& replies, bool clustered = false, bool accept_unknown = false)
@@ -83,6 +97,8 @@ class Directory {
   void on_release(const WorkerId& from, std::string_view id, uint64_t epoch);
   // The answer to `stale`.
   void on_forgotten(const WorkerId& from, std::string_view id);
+  // The answer to `hang_up`.
+  void on_hung_up(const WorkerId& from, std::string_view id);
   // This worker starts: until on_ready() it may be told in any order what is held and what has ended.
   void on_starting() { starting_ = true; }
   void on_ready();
@@ -107,11 +123,19 @@ class Directory {
   // was not asked is asked again. (What it was it answers: two answers were two claims, and the second the one that
   // counts.)
   void register_all(const std::optional<WorkerId>& gateway);
+  // It cannot be asked any more: nothing is confirmed.
+  void on_cluster_lost();
+  void on_noted(std::string_view id, uint64_t epoch);
+  // While this worker starts.
+  void restore_unheard(std::string_view id, uint64_t epoch);
 
   // What is held here with an epoch up to this one may be elsewhere, of which only the cluster knows. 0: nothing.
   void set_unsure_until(uint64_t epoch) { unsure_until_ = epoch; }
 
   size_t size() const { return entries_.size(); }
+  size_t unheard() const { return unheard_.size(); }
+
+  static constexpr size_t kUnheardKept = 100'000;  // the newest
 
  private:
   struct Claim {
@@ -127,7 +151,11 @@ class Directory {
     uint64_t holder_epoch = 0;         // of the holder's session: an earlier grant's if later claimants did not pull
     uint64_t past = 0;                 // whatever has an epoch below this is out of date
     std::vector<WorkerId> forgetting;  // were told so, and have not answered
+    std::vector<WorkerId> hanging_up;  // likewise
     std::optional<Claim> transferring;
+    bool granting = false;            // it has its epoch, and waits for `hanging_up` and `noting`
+    bool noting = false;              // that epoch is being stored
+    uint64_t unheard = 0;             // as note_unheard() has it
     bool asking = false;              // the claim waits for on_answer()
     bool asked = false;               // the cluster has been asked for `transferring`, and is to hear what came of it
     std::optional<WorkerId> answers;  // whom it asked
@@ -149,10 +177,25 @@ class Directory {
 
   void start(Entries::value_type& item, const Claim& claim);
   void grant(Entry& entry);
+  void grant_unheard(Entries::value_type& item);
+  bool set_unheard(Entries::value_type& item, uint64_t epoch);
+  // The cluster is to hear that nobody here holds the id any more; or of what is left after a claim that came to
+  // nothing.
+  void tell_ended(const std::string& id, const Entry& entry);
+  void tell_what_is_left(const std::string& id, const Entry& entry);
+  void choose_epoch(Entry& entry);
+  // When nobody else can be live.
+  void grant_when_alone(Entry& entry);
+  // Nobody else can be live any more.
+  void on_alone(const std::string& id);
   void ask(Entries::value_type& item);
   void serve(Entries::value_type& item);
   bool on_foreign_held(Entries::iterator it, const WorkerId& from, uint64_t claim, Outcome outcome);
   void tell_stale(Entries::value_type& item, const WorkerId& who, uint64_t epoch);
+  // The same, of one that may have a connection.
+  void outdate(Entries::value_type& item, const WorkerId& who, uint64_t epoch);
+  void outdate_holder(Entries::value_type& item, uint64_t epoch);
+  void hang_up(Entries::value_type& item, const WorkerId& who, uint64_t epoch);
   // After a transfer ended: grants the waiting claim or drops an entry that says nothing.
   void settle(Entries::iterator it);
 
@@ -161,6 +204,7 @@ class Directory {
   const bool clustered_;
   const bool accept_unknown_;
   Entries entries_;
+  std::set<std::pair<uint64_t, std::string>> unheard_;  // the ids that have such a life, by its epoch
   uint64_t last_epoch_ = 0;
   uint64_t unsure_until_ = 0;
   bool starting_ = false;

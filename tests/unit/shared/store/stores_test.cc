@@ -110,6 +110,8 @@ std::multiset<std::string> Host::text() const {
           lines.insert(std::to_string(slot) + " outbox " + std::to_string(key.slot));
           break;
         case Kind::meta:
+          if (key.text.starts_with("unheard/")) lines.insert(std::to_string(slot) + ' ' + std::string(key.text));
+          break;
         case Kind::session:
           break;
       }
@@ -205,6 +207,21 @@ TEST_CASE("stores: retained messages move to their new homes") {
     const std::string topic = "r/" + std::to_string(i);
     records[base::home_of(topic, 3)].retained({.topic = topic, .payload = topic});
     expected.insert(std::to_string(base::home_of(topic, 4)) + " retains " + topic + ' ' + topic);
+  }
+  host.make(3, records);
+  prepare_stores(host.data_dir(), 4);
+  CHECK(host.text() == expected);
+  CHECK(host.problems().empty());
+}
+
+TEST_CASE("stores: what the cluster has not heard of moves to its client's new home") {
+  Host host;
+  std::map<uint32_t, Records> records;
+  Lines expected;
+  for (int i = 0; i < 20; ++i) {
+    const std::string client = "c" + std::to_string(i);
+    records[base::home_of(client, 3)].unheard(client, 7);
+    expected.insert(at_home(client, 4) + " unheard/" + client);
   }
   host.make(3, records);
   prepare_stores(host.data_dir(), 4);

@@ -310,6 +310,18 @@ TEST_CASE_FIXTURE(Fixture, "frames: stale, to who held the session before") {
   CHECK(frames() == Lines{frame(FrameType::stale, epoch + text(id), kAckSoon)});
 }
 
+TEST_CASE_FIXTURE(Fixture, "frames: hang_up, to who has a session that is out of date; hung_up answers it") {
+  const std::string id = here("c");
+  BrokerClient client(world, 0);
+  client.connect(id);
+  frames();
+  peer.send(FrameType::holding, number(20) + number(0) + text(id));
+  CHECK(frames() == Lines{frame(FrameType::hang_up, kEpoch + text(id), kAckSoon),
+                          frame(FrameType::stale, kEpoch + text(id), kAckSoon)});
+  peer.send(FrameType::hang_up, number(9) + text(id));
+  CHECK(frames() == Lines{frame(FrameType::hung_up, text(id), kAckSoon)});
+}
+
 TEST_CASE_FIXTURE(Fixture, "frames: release without an epoch answers stale") {
   const std::string id = there("c");
   peer.send(FrameType::stale, number(9) + text(id));
@@ -408,6 +420,8 @@ TEST_CASE("frames: a body that is a byte short or long is malformed") {
       {FrameType::cut_sent, "0100000000000000 0700000000000000 01"},
       {FrameType::freeze, "0100000000000000 0100 0700000000000000"},
       {FrameType::stale, "0900000000000000 0100 \"c\""},
+      {FrameType::hang_up, "0900000000000000 0100 \"c\""},
+      {FrameType::hung_up, "0100 \"c\""},
       {FrameType::shared_result, "0100000000000000 01"},
   };
   for (const Row& row : rows) {

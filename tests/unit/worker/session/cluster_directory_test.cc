@@ -19,7 +19,7 @@ std::string name(const WorkerId& worker) {
 }
 
 const char* name(Outcome outcome) {
-  constexpr const char* kNames[] = {"kept", "offline", "ended", "not pulled"};
+  constexpr const char* kNames[] = {"kept", "offline", "ended", "not pulled", "unheard"};
   return kNames[static_cast<size_t>(outcome)];
 }
 
@@ -33,6 +33,10 @@ struct Fixture : Directory::Replies {
     lines.push_back(name(to) + "#" + std::to_string(claim) + " superseded");
   }
   void stale(const WorkerId& to, std::string_view, uint64_t) override { lines.push_back(name(to) + " stale"); }
+  bool hang_up(const WorkerId& to, std::string_view, uint64_t) override {
+    if (answers) lines.push_back(name(to) + " hang up");
+    return answers;
+  }
   void refused(const WorkerId& to, uint64_t claim) override {
     lines.push_back(name(to) + "#" + std::to_string(claim) + " refused");
   }
@@ -44,6 +48,10 @@ struct Fixture : Directory::Replies {
   void settled(std::string_view, uint64_t at, Outcome outcome) override {
     epoch = at;
     lines.push_back(name(outcome));
+  }
+  bool note_unheard(std::string_view, uint64_t at) override {
+    noted = at;
+    return stores;
   }
   void claim(const WorkerId& from, uint64_t number, bool clean = false) {
     directory.on_claim(from, "c", number, clean);
@@ -69,6 +77,9 @@ struct Fixture : Directory::Replies {
   uint64_t epoch = 0;  // the last one that was told
   uint64_t told = 0;   // with the last question: what this host holds
   std::optional<WorkerId> asked = kGateway;
+  bool answers = false;  // hang_up is answered later
+  uint64_t noted = 0;    // as unheard of
+  bool stores = false;   // that is stored later
 };
 
 }  // namespace
@@ -91,16 +102,59 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: while this host holds the id nobo
   CHECK(replies() == Lines{"A stale"});
 }
 
-TEST_CASE_FIXTURE(Fixture, "cluster directory: epochs go on from the cluster's while it is this host's") {
+TEST_CASE_FIXTURE(Fixture, "cluster directory: epochs are the clock's, also while it is this host's") {
   registered();
   claim(kB, 2);
-  CHECK(epoch == 5001);
+  CHECK(epoch == clock.wall_us());
 }
 
 TEST_CASE_FIXTURE(Fixture, "cluster directory: a session of another host is the gateway's to give") {
   claim(kA, 1);
   answer(Where::elsewhere);
   CHECK(replies() == Lines{"ask", "A#1 holder=gateway"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: what comes from elsewhere waits until the connection here is closed") {
+  registered();
+  directory.register_all(kGateway);  // another host holds it, too, as the cluster knows
+  answers = true;
+  claim(kB, 2, true);
+  answer(Where::elsewhere);
+  CHECK(replies() == Lines{"offline", "ask", "A hang up"});
+  SUBCASE("another host, whose session it is, gets the session of this one meanwhile") {
+    foreign(7, 4000);
+    directory.on_hung_up(kA, "c");
+    CHECK(replies() == Lines{"B#2 holder=gateway", "gateway#7 holder=A"});
+  }
+  SUBCASE("the connection's worker dies") {
+    directory.on_worker_gone(kA);
+    CHECK(replies() == Lines{"B#2 holder=gateway"});
+  }
+  SUBCASE("the session ends with its connection") {
+    directory.on_release(kA, "c", 1);
+    directory.on_hung_up(kA, "c");
+    CHECK(replies() == Lines{"B#2 holder=gateway"});
+  }
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: who holds it here and claims it closes its own connection") {
+  registered();
+  directory.register_all(kGateway);
+  answers = true;
+  claim(kA, 2);
+  answer(Where::elsewhere);
+  CHECK(replies() == Lines{"offline", "ask", "A#2 holder=gateway"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: another host waits, too, until what is out of date here is closed") {
+  registered();
+  answers = true;
+  directory.on_registered("c", epoch + 100, false);
+  CHECK(replies() == Lines{"A hang up", "A stale"});
+  foreign(7, epoch + 200);
+  CHECK(replies().empty());
+  directory.on_hung_up(kA, "c");
+  CHECK(replies() == Lines{"gateway#7 holder=none"});
 }
 
 TEST_CASE_FIXTURE(Fixture, "cluster directory: without an answer what may be elsewhere is refused") {
@@ -198,6 +252,104 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: without an answer what was held h
   claim(kB, 2);
   answer(Where::unknown);
   CHECK(replies() == Lines{"ask", "B#2 holder=A"});
+}
+
+// --- what begins without the cluster ---
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: what the cluster has not heard of is stored before it is granted") {
+  stores = true;
+  claim(kA, 1, true);
+  answer(Where::unknown);
+  CHECK(replies() == Lines{"ask"});
+  CHECK(noted == clock.wall_us());
+  directory.on_noted("c", noted - 1);
+  CHECK(replies().empty());
+  SUBCASE("it is") {
+    directory.on_noted("c", noted);
+    CHECK(replies() == Lines{"A#1 holder=none"});
+  }
+  SUBCASE("the claimant dies") {
+    directory.on_worker_gone(kA);
+    directory.on_noted("c", noted);
+    CHECK(replies().empty());
+  }
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: what has begun and ended without the cluster is told when it is back") {
+  claim(kA, 1, true);
+  answer(Where::unknown);
+  held(kA, 1);
+  const uint64_t begun = noted;
+  directory.on_release(kA, "c", epoch);
+  CHECK(directory.size() == 1);
+  replies();
+  directory.register_all(kGateway);
+  CHECK(replies() == Lines{"unheard"});
+  CHECK(epoch == begun);
+  SUBCASE("the cluster has heard of it") {
+    directory.on_registered("c", begun, true);
+    CHECK(replies() == Lines{"ended"});
+  }
+  SUBCASE("another host has a later one") {
+    directory.on_registered("c", begun + 1, false);
+  }
+  CHECK(noted == 0);
+  CHECK(directory.size() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: what another host has of a client that has begun anew here is older") {
+  claim(kA, 1, true);
+  answer(Where::unknown);
+  held(kA, 1, Outcome::ended);
+  const uint64_t begun = noted;
+  directory.on_registered("c", begun - 1, false);
+  CHECK(noted == begun);
+  claim(kB, 2);
+  CHECK(told == begun);  // the cluster is to hear of it first
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: a life that lasts is told as what is held") {
+  claim(kA, 1, true);
+  answer(Where::unknown);
+  held(kA, 1);
+  replies();
+  directory.register_all(kGateway);
+  CHECK(replies() == Lines{"offline"});
+  directory.on_registered("c", epoch, true);
+  CHECK(noted == 0);
+  directory.on_release(kA, "c", epoch);
+  CHECK(directory.size() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: a life that did not begin is not remembered") {
+  registered();
+  const uint64_t before = epoch;
+  directory.on_cluster_lost();
+  claim(kB, 2, true);
+  answer(Where::unknown);
+  CHECK(replies() == Lines{"ask", "B#2 holder=A"});
+  CHECK(noted > before);
+  held(kB, 2, Outcome::not_pulled);
+  CHECK(noted == before);  // of which the cluster may have heard
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: a home that starts goes on with what its predecessor had noted") {
+  directory.on_starting();
+  directory.restore_unheard("c", 9000);
+  directory.restore_unheard("d", 9001);
+  directory.on_holding(kA, "c", 9000, 0);
+  directory.on_ready();
+  CHECK(directory.size() == 2);
+  directory.register_all(kGateway);
+  CHECK(replies() == Lines{"offline", "unheard"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "cluster directory: the oldest of too many lives is forgotten") {
+  for (size_t i = 0; i < Directory::kUnheardKept; ++i) directory.restore_unheard(std::to_string(i), 1 + i);
+  claim(kA, 1, true);
+  answer(Where::unknown);
+  CHECK(directory.unheard() == Directory::kUnheardKept);
+  CHECK(noted == 0);  // of the oldest
 }
 
 TEST_CASE_FIXTURE(Fixture, "cluster directory: a gateway is asked once, its replacement again") {

@@ -23,6 +23,8 @@ struct Fixture : Directory::Replies {
   Directory directory{clock, *this};
   Lines lines;
   Lines stales;
+  Lines hang_ups;
+  bool answers = false;  // hang_up is answered later
   std::vector<uint64_t> epochs;
 
   void grant(const WorkerId& to, uint64_t claim, uint64_t epoch, const std::optional<WorkerId>& holder) override {
@@ -35,6 +37,10 @@ struct Fixture : Directory::Replies {
   void stale(const WorkerId& to, std::string_view id, uint64_t epoch) override {
     stales.push_back(name(to) + " " + std::string(id) + " below " + std::to_string(epoch));
   }
+  bool hang_up(const WorkerId& to, std::string_view id, uint64_t epoch) override {
+    hang_ups.push_back(name(to) + " " + std::string(id) + " below " + std::to_string(epoch));
+    return answers;
+  }
   void refused(const WorkerId& to, uint64_t claim) override {
     lines.push_back(name(to) + "#" + std::to_string(claim) + " refused");
   }
@@ -43,6 +49,10 @@ struct Fixture : Directory::Replies {
     return std::nullopt;
   }
   void settled(std::string_view, uint64_t, Directory::Outcome) override { lines.push_back("settled"); }
+  bool note_unheard(std::string_view, uint64_t) override {
+    lines.push_back("unheard");
+    return false;
+  }
   void claim(const WorkerId& from, uint64_t number) { directory.on_claim(from, "c", number); }
   void held(const WorkerId& from, uint64_t number, Directory::Outcome outcome = Directory::Outcome::kept) {
     directory.on_held(from, "c", number, outcome);
@@ -298,6 +308,55 @@ TEST_CASE_FIXTURE(Fixture, "directory: of two that say they hold a session the h
   CHECK(stales.back() == "C c below 20");
   claim(kA, 3);
   CHECK(replies() == Lines{"A#3 holder=B"});
+}
+
+TEST_CASE_FIXTURE(Fixture,
+                  "directory: nobody goes live before the connection of a session that is out of date is closed") {
+  answers = true;
+  directory.on_starting();
+  directory.on_holding(kA, "c", 10, 0);
+  directory.on_holding(kB, "c", 20, 0);
+  directory.on_ready();
+  CHECK(hang_ups == Lines{"A c below 20"});
+  claim(kC, 1);
+  CHECK(replies().empty());
+  directory.on_hung_up(kB, "c");  // nobody asked it
+  SUBCASE("its worker says so") {
+    directory.on_forgotten(kA, "c");
+    CHECK(replies().empty());
+    directory.on_hung_up(kA, "c");
+  }
+  SUBCASE("its worker dies") {
+    directory.on_worker_gone(kA);
+  }
+  CHECK(replies() == Lines{"C#1 holder=B"});
+  directory.on_hung_up(kA, "c");
+  CHECK(replies().empty());
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: a claimant that dies while a connection is closed is not granted") {
+  answers = true;
+  directory.on_holding(kA, "c", 20, 0);
+  directory.on_holding(kB, "c", 10, 0);
+  claim(kC, 1);
+  directory.on_worker_gone(kC);
+  directory.on_hung_up(kB, "c");
+  CHECK(replies().empty());
+  directory.on_worker_synced({kC.slot, kC.incarnation + 100});
+  claim(kA, 2);
+  CHECK(replies() == Lines{"A#2 holder=A"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "directory: an entry stays until a connection that was to be closed is") {
+  answers = true;
+  directory.on_starting();
+  directory.on_release(kB, "c", 9);
+  directory.on_holding(kA, "c", 5, 0);
+  directory.on_ready();
+  directory.on_forgotten(kA, "c");
+  CHECK(directory.size() == 1);
+  directory.on_hung_up(kA, "c");
+  CHECK(directory.size() == 0);
 }
 
 TEST_CASE_FIXTURE(Fixture, "directory: the death of a claimant grants the one that waits") {
