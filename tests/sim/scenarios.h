@@ -25,5 +25,6 @@ const std::vector<Scenario>& retained_scenarios();
 const std::vector<Scenario>& shared_scenarios();
 const std::vector<Scenario>& roaming_scenarios();
 const std::vector<Scenario>& order_scenarios();
+const std::vector<Scenario>& adoption_scenarios();
 
 }  // namespace sim

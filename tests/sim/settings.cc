@@ -64,6 +64,8 @@ Settings Settings::of_cluster_seed(uint64_t seed, uint64_t steps, uint32_t hosts
       f.redis_lost = random.one_in(2);
       break;
   }
+  f.redis_long = f.redis_down && random.one_in(3);
+  f.host_death = f.host_death || f.redis_long;
   return s;
 }
 
