@@ -72,15 +72,28 @@ void TimerWheel::cascade(int level, uint64_t index) {
   moving.next_ = nullptr;
 }
 
+// Nodes of the upper levels come down just before the lower level reaches their span. Returns the highest level of
+// which a slot's span begins with that tick.
+int TimerWheel::cascade_all(uint64_t tick) {
+  int level = 0;
+  while (level + 1 < kLevels && (tick & ((uint64_t{1} << (kBits * (level + 1))) - 1)) == 0) ++level;
+  for (int l = level; l > 0; --l) cascade(l, (tick >> (kBits * l)) & (kSlots - 1));
+  return level;
+}
+
+bool TimerWheel::is_empty_below(int level) const {
+  const auto empty = [](const Head& head) { return head.next_ == &head; };
+  return std::all_of(heads_, heads_ + level, [&](const auto& heads) { return std::ranges::all_of(heads, empty); });
+}
+
 void TimerWheel::advance(MonoMs now) {
   const uint64_t target = now / kTickMs;
   while (tick_ < target) {
-    // Nodes of the upper levels come down just before the lower level reaches their span.
     const uint64_t next = tick_ + 1;
-    for (int level = kLevels - 1; level > 0; --level) {
-      if ((next & ((uint64_t{1} << (kBits * level)) - 1)) == 0) {
-        cascade(level, (next >> (kBits * level)) & (kSlots - 1));
-      }
+    const int level = cascade_all(next);
+    if (level > 1 && is_empty_below(level)) {  // nothing comes down before the span has ended
+      tick_ = std::min(target, next + (uint64_t{1} << (kBits * level)) - 1);
+      continue;
     }
     tick_ = next;
     Head& head = heads_[0][next & (kSlots - 1)];

@@ -50,6 +50,8 @@ class TimerWheel {
   };
   void place(TimerNode& node);
   void cascade(int level, uint64_t index);
+  int cascade_all(uint64_t tick);
+  bool is_empty_below(int level) const;
 
   uint64_t tick_;  // ticks up to and including this one have fired
   Head heads_[kLevels][kSlots];

@@ -72,6 +72,8 @@ struct Redis {
   std::string url;                     // "redis://[user:password@]host:port/db"; empty: no cluster
   std::vector<std::string> sentinels;  // "host:port"; then the url names no server but credentials and database
   std::string sentinel_master = "mymaster";
+  std::string sentinel_user;            // empty: the default user
+  std::string sentinel_password;        // the sentinels' own; empty: no AUTH. Never logged.
   std::string inbox;                    // "host:port" of the server with this host's inbox; empty: url's
   std::string prefix = "mqtt-master:";  // of every key and channel
   std::string node_id;                  // of this host in the cluster; load() puts the host's name for an empty one

@@ -25,6 +25,9 @@ struct ToJson {
   Json operator()(RedisUrlRef ref) const {
     return secrets == Secrets::masked ? mask_passwords(*ref.value) : *ref.value;
   }
+  Json operator()(SecretRef ref) const {
+    return secrets == Secrets::masked && !ref.value->empty() ? std::string("***") : *ref.value;
+  }
   Json operator()(HostsRef ref) const { return *ref.value; }
 };
 

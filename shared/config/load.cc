@@ -86,6 +86,11 @@ class Assign {
     *ref.value = static_cast<uint8_t>(found - ref.names.begin());
     return true;
   }
+  bool operator()(SecretRef ref) const {
+    if (!value_.is_string()) return false;
+    *ref.value = value_.get<std::string>();
+    return true;
+  }
   bool operator()(CountRef ref) const { return value_.is_string() ? cpu_multiple(ref.value) : whole(ref.value); }
   bool operator()(HostsRef ref) const {
     if (!value_.is_array() || value_.size() > kMaxSentinels) return false;
@@ -195,7 +200,8 @@ class Loader {
     if (const auto* listens = std::get_if<ListenRef>(&ref)) return listen(*listens, value, path);
     if (const auto* url = std::get_if<RedisUrlRef>(&ref)) return redis_url(*url->value, value, path);
     if (std::visit(Assign(value, option, environment_), ref)) return;
-    problem(path, "found " + shown(value) + ", expected " + expected_value(option));
+    const bool secret = std::holds_alternative<SecretRef>(ref);
+    problem(path, "found " + (secret ? value.type_name() : shown(value)) + ", expected " + expected_value(option));
   }
 
   void listen(ListenRef to, const Json& value, const std::string& path) {
@@ -276,8 +282,19 @@ class Loader {
     if (url != nullptr && url->server.host.empty() && redis.sentinels.empty()) {
       problem("redis.url", "it names no host, expected one, or \"redis.sentinels\" that know it");
     }
+    check_sentinel_credentials();
     if (redis.node_id.empty()) redis.node_id = node_id_of(environment_.host);
     if (redis.node_id.empty()) problem("redis.node_id", "this host has no name, expected one here");
+  }
+
+  void check_sentinel_credentials() {
+    const Redis& redis = config_.redis;
+    if (redis.sentinels.empty() && !redis.sentinel_password.empty()) {
+      problem("redis.sentinel_password", "there are no Sentinels to ask for it, expected \"redis.sentinels\"");
+    }
+    if (redis.sentinel_password.empty() && !redis.sentinel_user.empty()) {
+      problem("redis.sentinel_user", "it has no password, expected \"redis.sentinel_password\"");
+    }
   }
 
   static bool is_section(const std::string& name) {

@@ -141,6 +141,10 @@ constexpr Option kOptions[] = {
        return TextRef{&t.config.redis.sentinel_master, not_empty, "a text of 1 to 64 bytes"};
      },
      0, 0, "", "what the Sentinels call it"},
+    {"redis.sentinel_user", [](Target t) -> Ref { return TextRef{&t.config.redis.sentinel_user}; }, 0, 0, "",
+     "as whom to speak to the Sentinels; \"\" for their default user"},
+    {"redis.sentinel_password", [](Target t) -> Ref { return SecretRef{&t.config.redis.sentinel_password}; }, 0, 0, "",
+     "the Sentinels' own password (their `requirepass`), which is not that of the url; \"\" for none"},
     {"redis.inbox",
      [](Target t) -> Ref {
        return TextRef{&t.config.redis.inbox, is_server, "\"HOST\" or \"HOST:PORT\""};
@@ -224,6 +228,7 @@ struct Expected {
     return "a whole number" + bounds(option) + ", or \"cpu\", \"cpu*1\", \"cpu*2\", ...";
   }
   std::string operator()(RedisUrlRef) const { return "\"redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]\""; }
+  std::string operator()(SecretRef) const { return "a text"; }
   std::string operator()(HostsRef) const { return "an array of \"HOST\" or \"HOST:PORT\""; }
 };
 
@@ -239,6 +244,7 @@ struct Default {
   std::string operator()(ListenRef ref) const { return ref.scheme == Scheme::http ? "[]" : "required"; }
   std::string operator()(CountRef ref) const { return std::to_string(*ref.value); }
   std::string operator()(RedisUrlRef ref) const { return '"' + *ref.value + '"'; }
+  std::string operator()(SecretRef) const { return "\"\""; }
   std::string operator()(HostsRef) const { return "[]"; }
 };
 

@@ -36,11 +36,14 @@ struct CountRef {
 struct RedisUrlRef {  // holds a password
   std::string* value;
 };
+struct SecretRef {  // never shown
+  std::string* value;
+};
 struct HostsRef {
   std::vector<std::string>* value;
 };
 using Ref = std::variant<bool*, uint16_t*, uint32_t*, uint64_t*, double*, TextRef, PathRef, EnumRef, ListenRef,
-                         CountRef, RedisUrlRef, HostsRef>;
+                         CountRef, RedisUrlRef, SecretRef, HostsRef>;
 
 // What an option's accessor may reach. `group` is null for options outside of "workers".
 struct Target {

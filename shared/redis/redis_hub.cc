@@ -79,15 +79,14 @@ bool RedisHub::options_of(const config::Redis& config, Options& options, std::st
   const auto url = config::parse_redis_url(config.url);
   if (const auto* why = std::get_if<std::string>(&url)) return error = "redis.url: " + *why, false;
   options.url = std::get<config::RedisUrl>(url);
-  options.sentinels.clear();
+  options.sentinels = {{}, config.sentinel_master, config.sentinel_user, config.sentinel_password};
   for (const std::string& text : config.sentinels) {
     HostPort sentinel;
     if (!config::parse_host_port(text, config::kSentinelPort, sentinel)) {
       return error = "redis.sentinels: " + text + ": host or port is malformed", false;
     }
-    options.sentinels.push_back(sentinel);
+    options.sentinels.places.push_back(sentinel);
   }
-  options.sentinel_master = config.sentinel_master;
   HostPort inbox;
   if (!config.inbox.empty() && !config::parse_host_port(config.inbox, config::kRedisPort, inbox)) {
     return error = "redis.inbox: host or port is malformed", false;
@@ -142,7 +141,6 @@ RedisHub::RedisHub(loop::Loop& loop, Options options)
           [this] {
             RedisServer::Options of = server_options(options_);
             of.sentinels = options_.sentinels;
-            of.sentinel_master = options_.sentinel_master;
             of.readers = kReaders;
             return of;
           }(),

@@ -36,9 +36,8 @@ class RedisHub final : public cluster::Hub {
  public:
   struct Options {
     config::RedisUrl url;
-    std::vector<HostPort> sentinels;  // if there are any, url.server is not used
-    std::string sentinel_master;
-    std::string inbox;  // address of the server that is to have this node's inbox; empty: the control server
+    Sentinels sentinels;  // if there are any, url.server is not used
+    std::string inbox;    // address of the server that is to have this node's inbox; empty: the control server
     std::string prefix;
     std::string client_name;  // for CLIENT LIST
     cluster::HostIdentity host;

@@ -55,7 +55,7 @@ void RedisServer::connect() {
   commands_.reset();
   readers_.clear();
   connecting_ = true;
-  if (options_.sentinels.empty()) return open(options_.url.server);
+  if (options_.sentinels.places.empty()) return open(options_.url.server);
   ask_sentinels([this](const HostPort& master) { open(master); }, [this](const std::string& why) { fail(why); });
 }
 
@@ -63,7 +63,7 @@ void RedisServer::ask_sentinels(std::function<void(const HostPort& master)> foun
                                 std::function<void(const std::string&)> failed) {
   sentinels_asked_ms_ = loop_.now_ms();
   query_ = std::make_unique<SentinelQuery>(
-      loop_, options_.sentinels, options_.sentinel_master, sentinel_++, options_.timeout_ms,
+      loop_, options_.sentinels, sentinel_++, options_.timeout_ms,
       [this, found = std::move(found), failed = std::move(failed)](const HostPort* master, const std::string& why) {
         if (!connecting_ && !up_) return;
         if (master == nullptr) return failed(why);
@@ -187,7 +187,7 @@ void RedisServer::tick() {
   if (query_ != nullptr && query_->done()) query_.reset();
   if (!up_) return;
   reap_readers();
-  if (!options_.sentinels.empty() && loop_.now_ms() - sentinels_asked_ms_ >= kAskSentinelsMs) {
+  if (!options_.sentinels.places.empty() && loop_.now_ms() - sentinels_asked_ms_ >= kAskSentinelsMs) {
     ask_sentinels(
         [this](const HostPort& master) {
           if (up_ && master != server_) fail("the sentinels have another master now: " + to_text(master));

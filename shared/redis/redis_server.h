@@ -32,8 +32,7 @@ class RedisServer {
  public:
   struct Options {
     config::RedisUrl url;
-    std::vector<HostPort> sentinels;  // if there are any, url.server is not used
-    std::string sentinel_master;
+    Sentinels sentinels;  // if there are any, url.server is not used
     std::string prefix;
     std::string client_name;  // for CLIENT LIST
     uint64_t timeout_ms = 3000;

@@ -1,11 +1,13 @@
 """Redis away, slow, empty, older or full: what goes on, what waits, and that everything reconciles by itself (C8)."""
 import concurrent.futures
 import contextlib
+import time
 
 import pytest
 
 from mm.broker import eventually
 from mm.client import Client
+from mm.cluster import DURABLE, elapsed, returned
 from mm.fixtures import Marker
 from mm.packets import V5, V311, Reason, Type
 from mm.redis import Redis
@@ -169,6 +171,51 @@ def test_connect_is_accepted_if_so_configured_and_the_higher_epoch_wins(with_red
     redis.start()
     old.expect_closed(Reason.SESSION_TAKEN_OVER, timeout=30)
     new.expect_nothing()
+
+
+def test_redis_away_for_several_leases(with_redis):
+    """Nobody takes anybody for dead, also not a host that dies and comes back meanwhile."""
+    lease, outage = 1.0, 5.0
+    c, redis = with_redis(config={"redis": {"lease": lease}}, appendonly="yes")
+    a, b = c
+    for host in c:
+        host.leave_session(f"of-{host}", "t/#")
+    here = a.connect("here", 1)
+    here.subscribe("t/#", qos=1)
+    publisher = a.connect("p", timeout=60)
+    publisher.publish("r", b"before", qos=1, retain=True)
+    c.copied()
+    down(redis, a, b)
+    begun = time.monotonic()
+    ids = [publisher.send_publish("t/a", b"%d" % i, qos=1) for i in range(10)]
+    assert [int(here.receive().payload) for _ in ids] == list(range(10))
+    a.connect("p-r").publish("r", b"of a", qos=1, retain=True)
+    eventually(lambda: elapsed(begun) > outage / 2, "some leases", outage)
+    b.kill()
+    b.start().fan_out("redis down")
+    b.connect("of-host-1", expect=Reason.SERVER_UNAVAILABLE, **DURABLE)  # it may have gone on elsewhere
+    local, publisher_b = b.connect("local", 1), b.connect("p-b", timeout=60)
+    local.subscribe("t/b", qos=1)
+    ids_b = [publisher_b.send_publish("t/b", b"%d" % i, qos=1) for i in range(10)]
+    assert [int(local.receive().payload) for _ in ids_b] == list(range(10))
+    b.connect("p-r").publish("r", b"of b", qos=1, retain=True)
+    eventually(lambda: elapsed(begun) > outage, "some more leases", outage)
+
+    redis.start()
+    c.settled()
+    for waits, packet_ids in (publisher, ids), (publisher_b, ids_b):
+        for packet_id in packet_ids:
+            waits.wait_for(Type.PUBACK, packet_id=packet_id, timeout=30)
+    assert [int(here.receive(timeout=30).payload) for _ in ids_b] == list(range(10))
+    here.expect_nothing()
+    agree([a, b], "r", {"r": b"of b"})
+    for host, other in ((a, b), (b, a)):
+        moved = returned(other, f"of-{host}")
+        got = [moved.receive(timeout=30) for _ in range(20)]
+        for topic in ("t/a", "t/b"):
+            assert [int(m.payload) for m in got if m.topic == topic] == list(range(10))
+        moved.expect_nothing()
+        assert "a host is dead" not in (host.directory / "run/mqtt-master.log").read_text()
 
 
 def test_redis_that_is_not_there_at_the_start(cluster):

@@ -37,9 +37,9 @@ struct Failover {
   redis::RedisHub::Options options(const RedisWorld& world) const {
     redis::RedisHub::Options options = world.base;
     options.url.server = {};
-    options.sentinel_master = "mm";
-    options.sentinels.push_back({"127.0.0.1", test::free_port()});  // one that is not there
-    for (const auto& sentinel : sentinels) options.sentinels.push_back({"127.0.0.1", sentinel->port()});
+    options.sentinels.master = "mm";
+    options.sentinels.places.push_back({"127.0.0.1", test::free_port()});  // one that is not there
+    for (const auto& sentinel : sentinels) options.sentinels.places.push_back({"127.0.0.1", sentinel->port()});
     return options;
   }
 };
@@ -101,8 +101,8 @@ TEST_CASE("redis_hub: leaves a master that works when the sentinels have another
   RedisServer sentinel({"--sentinel", "monitor", "mm", "127.0.0.1", std::to_string(one.port()), "1"}, true);
   RedisWorld world(one, quick());
   auto options = world.base;
-  options.sentinel_master = "mm";
-  options.sentinels = {{"127.0.0.1", sentinel.port()}};
+  options.sentinels.master = "mm";
+  options.sentinels.places = {{"127.0.0.1", sentinel.port()}};
   Probe a(world, world.make_hub(options));
   REQUIRE(a.until([&] { return a.ups == 1; }));
   a.until([] { return false; }, 4000);
@@ -114,13 +114,38 @@ TEST_CASE("redis_hub: leaves a master that works when the sentinels have another
   CHECK(a.info.server.find(std::to_string(two.port())) != std::string::npos);
 }
 
+TEST_CASE("redis_hub: sentinels with a password of their own") {
+  RedisServer server;
+  RedisServer sentinel(
+      {"--requirepass", "s3cret", "--sentinel", "monitor", "mm", "127.0.0.1", std::to_string(server.port()), "1"},
+      true);
+  sentinel.command_after({"AUTH", "s3cret"}, {"ACL", "SETUSER", "asker", "on", ">other", "+@all"});
+  RedisWorld world(server, quick());
+  struct Case {
+    const char* user;
+    const char* password;
+    const char* refused;  // null: it is not
+  };
+  for (const Case& c : {Case{"", "s3cret", nullptr}, Case{"asker", "other", nullptr}, Case{"", "", "NOAUTH"},
+                        Case{"", "other", "WRONGPASS"}, Case{"asker", "s3cret", "WRONGPASS"}}) {
+    CAPTURE(c.user);
+    CAPTURE(c.password);
+    auto options = world.base;
+    options.sentinels = {{{"127.0.0.1", sentinel.port()}}, "mm", c.user, c.password};
+    Probe a(world, world.make_hub(options));
+    REQUIRE(a.until([&] { return a.ups + a.downs == 1; }));
+    CHECK(a.ups == (c.refused == nullptr ? 1 : 0));
+    if (c.refused != nullptr) CHECK(a.reason.find(c.refused) != std::string::npos);
+  }
+}
+
 TEST_CASE("redis_hub: sentinels that do not know the master are told of") {
   RedisServer unused;
   RedisServer sentinel({}, true);
   RedisWorld world(unused, quick());
   auto options = world.base;
-  options.sentinel_master = "mm";
-  options.sentinels = {{"127.0.0.1", sentinel.port()}, {"127.0.0.1", unused.port()}};
+  options.sentinels.master = "mm";
+  options.sentinels.places = {{"127.0.0.1", sentinel.port()}, {"127.0.0.1", unused.port()}};
   Probe a(world, world.make_hub(options));
   REQUIRE(a.until([&] { return a.downs == 1; }));
   CHECK(a.reason.find("does not know \"mm\"") != std::string::npos);

@@ -1,4 +1,5 @@
-// Hosts that are dead for a while, and rise when others have gone on with what they had, or while nobody can say so.
+// Hosts that are dead for a while, and rise when others have gone on with what they had, or while nobody can say so;
+// and what a death, or Redis, takes with it of what hosts say to each other.
 #include <algorithm>
 
 #include "tests/sim/scenarios.h"
@@ -144,6 +145,65 @@ void a_session_moves_while_a_host_is_dead(Simulation& s, uint64_t variant) {
   rise(s, 0);
 }
 
+// A SUBACK outlives the hosts that it was confirmed by: one rises without Redis, and knows what the other wants.
+void a_route_is_stored_elsewhere(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  Identity& sub = stage.join("sub", variant % 2, {}, true);
+  s.steps(variant / 2 % 50);
+  sub.subscribe({"t/#"});
+  s.until([&] { return s.clients.quiet(); }, "subscribes");
+  if (s.failed()) return;
+  s.world.kill_host(1, false);
+  s.world.execute({EventKind::redis_down});
+  rise(s, 1);
+  const auto is_ready = [&s](uint32_t place) { return s.world.live(place) != nullptr && s.world.live(place)->ready; };
+  s.until([&] { return is_ready(3) && is_ready(4); }, "rises");
+  stage.join("pub", 3 + variant % 2, {}, false);
+  stage.publish_all("pub", "t/0");
+  s.steps(variant % 60);
+  if (!s.failed()) s.world.execute({EventKind::redis_up});
+}
+
+// It has said that it has put its cut into its stream, which may not have left it: nobody waits for that.
+void a_third_gateway_dies(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("c", 0, {"t/#"});
+  stage.join("pub", 4);
+  publish(stage, "pub");
+  stage.connect("c", 2);
+  s.steps(variant);
+  stage.kill(5);
+  publish(stage, "pub");
+  s.steps(variant % 20);
+  if (!s.failed() && s.world.live(5) == nullptr) s.world.start(5);
+}
+
+// A claimant hangs up, and Redis loses the word of that.
+void an_abort_is_lost(Simulation& s, uint64_t variant) {
+  Stage stage(s);
+  stage.join("c", variant % 2, {"t/#"});
+  stage.connect("c", 3);
+  s.steps(variant / 2);
+  if (s.failed()) return;
+  stage["c"].drop(*stage["c"].connections().back(), true);
+  s.steps(variant % 25);
+  if (!s.failed()) s.world.execute({EventKind::redis_empty});
+  s.steps(variant % 40);
+  stage.connect("c", variant % 5);
+}
+
+Settings two_hosts_strictly() {
+  Settings settings = two_hosts();
+  settings.strict = true;
+  return settings;
+}
+
+Settings two_hosts_roaming() {
+  Settings settings = two_hosts();
+  settings.roaming = true;
+  return settings;
+}
+
 }  // namespace
 
 const std::vector<Scenario>& adoption_scenarios() {
@@ -152,6 +212,9 @@ const std::vector<Scenario>& adoption_scenarios() {
       {"a-host-rises-without-redis", 240, three_hosts(), without_redis},
       {"redis-is-away-for-minutes", 120, three_hosts(), redis_is_away_for_minutes},
       {"a-session-moves-while-a-host-is-dead", 200, three_hosts(), a_session_moves_while_a_host_is_dead},
+      {"a-route-is-stored-elsewhere", 200, two_hosts_strictly(), a_route_is_stored_elsewhere},
+      {"a-third-gateway-dies-while-a-session-moves", 200, three_hosts(), a_third_gateway_dies},
+      {"an-abort-is-lost-with-redis", 200, two_hosts_roaming(), an_abort_is_lost},
   };
   return all;
 }

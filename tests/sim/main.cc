@@ -216,8 +216,9 @@ std::vector<const std::vector<sim::Scenario>*> all_scenarios(const Options& o) {
   std::vector<const std::vector<sim::Scenario>*> all;
   if (!o.cluster) all.push_back(&sim::scenarios());
   if (!o.cluster && o.scenario.empty()) return all;
-  all.insert(all.end(), {&sim::cluster_scenarios(), &sim::retained_scenarios(), &sim::shared_scenarios(),
-                         &sim::roaming_scenarios(), &sim::order_scenarios(), &sim::adoption_scenarios()});
+  all.insert(all.end(),
+             {&sim::cluster_scenarios(), &sim::retained_scenarios(), &sim::shared_scenarios(),
+              &sim::roaming_scenarios(), &sim::order_scenarios(), &sim::adoption_scenarios(), &sim::will_scenarios()});
   return all;
 }
 

@@ -159,7 +159,8 @@ RedisModel::Result<Claimed> RedisModel::claim(const Caller& caller, std::string_
   Claimed out;
   std::erase_if(entry.claims, [&](const auto& c) { return c.second == caller.key; });
   out.previous = entry.claims.empty() ? entry.holder : entry.claims.back().second;
-  entry.epoch = std::max({entry.epoch + 1, at_least, clock_us()});
+  entry.epoch = std::max({state_.last_epoch + 1, entry.epoch + 1, at_least, clock_us()});
+  state_.last_epoch = entry.epoch;
   out.epoch = entry.epoch;
   entry.claims.emplace_back(entry.epoch, caller.key);
   return {Status::ok, out};
@@ -168,6 +169,7 @@ RedisModel::Result<Claimed> RedisModel::claim(const Caller& caller, std::string_
 RedisModel::Result<Held> RedisModel::hold(const Caller& caller, std::string_view client, uint64_t epoch) {
   if (const Status status = check(caller); status != Status::ok) return {status, {}};
   Entry& entry = state_.directory[std::string(client)];
+  state_.last_epoch = std::max(state_.last_epoch, epoch);
   forget_buried(entry);
   Held out;
   std::erase_if(entry.claims, [&](const auto& c) { return c.second == caller.key && c.first <= epoch; });

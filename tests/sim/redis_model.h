@@ -141,6 +141,7 @@ class RedisModel {
     uint64_t last_life = 0;
     std::set<std::string> buried;
     std::map<std::string, Entry, std::less<>> directory;
+    uint64_t last_epoch = 0;  // of all entries there have been
     std::map<std::string, Kept, std::less<>> retained;
     std::map<uint64_t, std::string> ordinals;  // of retained
     uint64_t last_ordinal = 0;

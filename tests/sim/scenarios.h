@@ -26,5 +26,6 @@ const std::vector<Scenario>& shared_scenarios();
 const std::vector<Scenario>& roaming_scenarios();
 const std::vector<Scenario>& order_scenarios();
 const std::vector<Scenario>& adoption_scenarios();
+const std::vector<Scenario>& will_scenarios();
 
 }  // namespace sim

@@ -26,6 +26,8 @@ class SimStore final : public store::Store {
 
   // The process dies: some of what waits reaches the disk, nobody hears of it.
   void die();
+  // Nothing reaches the disk for so many turns.
+  void hang(uint64_t turns) { stalled_ = turns; }
   // From now on it is only slow.
   void heal();
   // health() has been bad.

@@ -58,6 +58,10 @@ Wire* Stage::wire(uint64_t a, uint64_t b, uint32_t& side_of_a) {
   return from == nullptr || to == nullptr || a == b ? nullptr : s_.world.wire(*from, *to, side_of_a);
 }
 
+void Stage::hang_disk(uint64_t slot) {
+  if (Process* process = s_.world.live(static_cast<uint32_t>(slot))) process->store.hang(UINT64_MAX);
+}
+
 void Stage::cut(uint64_t a, uint64_t b) {
   uint32_t side = 0;
   if (Wire* w = wire(a, b, side); w != nullptr && !s_.failed()) s_.world.cut(*w);

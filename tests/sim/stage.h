@@ -27,6 +27,8 @@ class Stage {
 
   void kill(uint64_t slot);
   void stop(uint64_t slot);
+  // Nothing that this one stores reaches its disk before it dies.
+  void hang_disk(uint64_t slot);
   void cut(uint64_t a, uint64_t b);
   // The connection of a host's gateway to Redis breaks.
   void cut_hub(uint64_t host);

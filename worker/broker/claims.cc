@@ -390,9 +390,14 @@ void Claims::handle_stale(std::string_view id, uint64_t epoch) {
   core_.journal->after_turn([this, name = std::string(id)] { send_release(name, 0); });
 }
 
-// It was accepted here while the cluster could not be asked: what ends with its connection is for all.
+// Nobody has pulled it: it was accepted here while the cluster could not be asked, or it comes from the store of a
+// worker that was dead when its client began anew. What ends with its connection, or with itself, is for all.
 void Claims::give_way(session::Session& session) {
-  if (session.outlet() != nullptr) core_.sessions->settle_before_takeover(session, false);
+  if (session.outlet() != nullptr) {
+    core_.sessions->settle_before_takeover(session, false);
+  } else {
+    core_.sessions->fire_will(session);
+  }
   core_.sessions->forget(session);
 }
 

@@ -57,7 +57,12 @@ uint64_t* HostLife::copied_to(std::string_view name) {
 void HostLife::on_restored(session::Session& session, uint64_t wall_ms, uint64_t alive_ms) {
   if (core_.config.is_guest()) core_.page.add(metrics::Counter::sessions_adopted);
   if (!core_.config.clustered()) return core_.sessions->on_restored(session, wall_ms, alive_ms);
-  restored_.push_back({session.id(), session.sid, session.epoch, wall_ms, alive_ms});
+  restored_[session.id()] = {session.sid, session.epoch, wall_ms, alive_ms};
+}
+
+bool HostLife::waits(const session::Session& session) const {
+  const auto it = restored_.find(session.id());
+  return it != restored_.end() && it->second.sid == session.sid && it->second.epoch == session.epoch;
 }
 
 bool HostLife::on_life(std::string_view body) {
@@ -178,8 +183,8 @@ void HostLife::forget_seen() {
 void HostLife::go_on() {
   core_.accepted->on_life_known();
   if (core_.env.unsure_until_us != 0) core_.shared->on_life_known();
-  for (const Restored& restored : std::exchange(restored_, {})) {
-    session::Session* session = core_.sessions->by_id(restored.id);
+  for (const auto& [id, restored] : std::exchange(restored_, {})) {
+    session::Session* session = core_.sessions->by_id(id);
     if (session == nullptr || session->sid != restored.sid || session->epoch != restored.epoch) continue;
     core_.sessions->on_restored(*session, restored.wall_ms, restored.alive_ms);
   }

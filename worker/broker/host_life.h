@@ -12,10 +12,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "worker/broker/core.h"
 
@@ -41,6 +41,8 @@ class HostLife {
   void on_loaded();
   // A session came from the store: Sessions::on_restored() when that may be.
   void on_restored(session::Session& session, uint64_t wall_ms, uint64_t alive_ms);
+  // It did, and its timers and its will wait until the life is known.
+  bool waits(const session::Session& session) const;
   // From the gateway.
   bool on_life(std::string_view body);
   // From another worker: it knows it, too, and what it has given up it has said before.
@@ -64,7 +66,6 @@ class HostLife {
 
  private:
   struct Restored {
-    router::SubscriberId id = 0;
     uint64_t sid = 0;
     uint64_t epoch = 0;
     uint64_t wall_ms = 0;
@@ -86,7 +87,7 @@ class HostLife {
   // The store says that all in it is: whoever finds that there knows that it was so until the end of its writer.
   bool noted_whole_ = false;
   bool found_whole_ = false;  // when it was loaded
-  std::vector<Restored> restored_;
+  std::map<router::SubscriberId, Restored> restored_;
 };
 
 }  // namespace broker

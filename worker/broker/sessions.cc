@@ -152,7 +152,9 @@ void Sessions::fire_will(session::Session& session) {
   fields.payload = will->payload;
   if (will->message_expiry) fields.expires_at = core_.now() + uint64_t{*will->message_expiry} * 1000;
   // It may have fired where the session went on.
-  if (session.epoch <= core_.life->unsure_until()) return core_.accepted->keep_unsure(fields, session.epoch);
+  if (session.epoch <= core_.life->unsure_until() || core_.life->waits(session)) {
+    return core_.accepted->keep_unsure(fields, session.epoch);
+  }
   core_.accepted->accept(fields, {}, nullptr);
   core_.page.add(metrics::Counter::wills_published);
 }

@@ -34,6 +34,8 @@ class Sessions {
   // A newer connection takes the session (resume) or replaces it (discard): closes the old connection, settles the
   // will. DESIGN section 5: a will without delay fires even if the client is back at once.
   void settle_before_takeover(session::Session& session, bool discard);
+  // Publishes the will, if there is one. That it has gone from the session's record is written by the caller.
+  void fire_will(session::Session& session);
   // A session without a connection: starts its expiry.
   void go_offline(session::Session& session);
   // A session has come from the store. `alive_ms`: when this worker's predecessor was last at work, wall clock.
@@ -48,8 +50,6 @@ class Sessions {
 
  private:
   void destroy(session::Session& session);
-  // The will's end is written by the caller.
-  void fire_will(session::Session& session);
   void arm(session::Session& session, uint64_t offline_ms);
   session::Session::Timers& timers(session::Session& session);
   static void on_expiry(base::TimerNode& node);

@@ -54,10 +54,12 @@ class Redis:
 
     # ------------------------------------------------------------ life
 
+    def _words(self):
+        return [word for name, value in self._options.items() for word in (f"--{name}", str(value))]
+
     def start(self):
-        words = [word for name, value in self._options.items() for word in (f"--{name}", str(value))]
         with open(self.directory / "log", "ab") as log:
-            self.process = subprocess.Popen([*self._inside, "redis-server", *words], stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([*self._inside, "redis-server", *self._words()], stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log, cwd=self.directory)
         eventually(self.answers, f"Redis answers: {self.log()}", START_TIMEOUT)
         return self

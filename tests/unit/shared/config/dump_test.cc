@@ -14,7 +14,8 @@ TEST_CASE("config dump: it loads to the same configuration, elsewhere too") {
           "a.x y":{"listen":["mqtt://1.2.3.4:1","mqtt://1.2.3.4:9"],"context":{"max_connections":4294967295}}},
           "mqtt":{"max_queued_bytes":9007199254740991,"queue_full":"drop_old"},"daemonize":true})",
       R"({"redis":{}})",
-      R"({"redis":{"url":"redis://u:p@[::1]:5/1","sentinels":["a:1","b"],"node_id":"n","lease":1.5}})",
+      R"({"redis":{"url":"redis://u:p@[::1]:5/1","sentinels":["a:1","b"],"sentinel_user":"x",
+          "sentinel_password":"y","node_id":"n","lease":1.5}})",
   };
   for (const char* text : texts) {
     const Loaded first = load_text(text, {"/etc/mm", 3});
@@ -31,9 +32,13 @@ TEST_CASE("config dump: it loads to the same configuration, elsewhere too") {
 }
 
 TEST_CASE("config dump: for other eyes without passwords") {
-  const Config config = load_text(R"({"redis":{"url":"redis://u:secret@h/1"}})", {"/", 1}).config;
+  const Config config =
+      load_text(R"({"redis":{"url":"redis://u:secret@h/1","sentinels":["s"],"sentinel_password":"hidden"}})", {"/", 1})
+          .config;
   CHECK(dump(config, Secrets::shown).find("\"redis://u:secret@h/1\"") != std::string::npos);
   CHECK(dump(config, Secrets::masked).find("\"redis://u:***@h/1\"") != std::string::npos);
+  CHECK(dump(config, Secrets::shown).find("\"sentinel_password\": \"hidden\"") != std::string::npos);
+  CHECK(dump(config, Secrets::masked).find("\"sentinel_password\": \"***\"") != std::string::npos);
 }
 
 TEST_CASE("config reference: every option of the schema is in the table") {

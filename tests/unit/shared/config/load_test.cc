@@ -62,6 +62,7 @@ TEST_CASE("config: every option reaches its field") {
              "max_queued_bytes": 9007199254740992, "retain_available": false},
     "store": {"sync": "always", "max_size": 1000000},
     "redis": {"url": "redis://u:p@h:7/1", "sentinels": ["s1", "s2:5"], "sentinel_master": "m", "prefix": "x:",
+              "sentinel_user": "su", "sentinel_password": "sp",
               "node_id": "n-1", "redis_down": "accept", "lease": 2.5,
               "inbox": "h:1", "full_timeout": 5},
     "auth": {"allow_anonymous": true}
@@ -95,6 +96,8 @@ TEST_CASE("config: every option reaches its field") {
   CHECK(config.redis.url == "redis://u:p@h:7/1");
   CHECK(config.redis.sentinels == std::vector<std::string>{"s1", "s2:5"});
   CHECK(config.redis.sentinel_master == "m");
+  CHECK(config.redis.sentinel_user == "su");
+  CHECK(config.redis.sentinel_password == "sp");
   CHECK(config.redis.prefix == "x:");
   CHECK(config.redis.node_id == "n-1");
   CHECK(config.redis.redis_down == RedisDown::accept);
@@ -154,6 +157,12 @@ TEST_CASE("config: what is wrong is said with path, what was found and what was 
       {R"({"redis":{"sentinels":["a:b"]}})",
        R"(redis.sentinels: found ["a:b"], expected an array of "HOST" or "HOST:PORT")"},
       {R"({"redis":{"sentinels":"a"}})", R"(redis.sentinels: found "a", expected an array of "HOST" or "HOST:PORT")"},
+      {R"({"redis":{"sentinels":["a"],"sentinel_password":12345}})",
+       R"(redis.sentinel_password: found number, expected a text)"},
+      {R"({"redis":{"sentinel_password":"p"}})",
+       R"(redis.sentinel_password: there are no Sentinels to ask for it, expected "redis.sentinels")"},
+      {R"({"redis":{"sentinels":["a"],"sentinel_user":"u"}})",
+       R"(redis.sentinel_user: it has no password, expected "redis.sentinel_password")"},
       {R"({"redis":{"inbox":"redis://h"}})", R"(redis.inbox: found "redis://h", expected "HOST" or "HOST:PORT")"},
       {R"({"redis":{"redis_down":"wait"}})", R"(redis.redis_down: found "wait", expected one of "refuse", "accept")"},
       {R"({"redis":{"lease":0.5}})", "redis.lease: found 0.5, expected a number from 1 to 3600"},
