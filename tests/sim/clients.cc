@@ -31,7 +31,7 @@ Process* Clients::any_ready(uint32_t host) const {
   std::vector<Process*> ready;
   for (uint32_t slot = 0; slot < world.slots(); ++slot) {
     Process* process = world.live(slot);
-    const bool reachable = !world.host_of(slot).gone && (settings.roaming || world.host_of(slot).index == host);
+    const bool reachable = world.host_of(slot).serves() && (settings.roaming || world.host_of(slot).index == host);
     if (process != nullptr && process->ready && !process->is_gateway && reachable) ready.push_back(process);
   }
   return ready.empty() ? nullptr : ready[random.below(ready.size())];

@@ -116,6 +116,7 @@ struct Reached {
   uint64_t blind = 0;
   uint64_t lease = 0;
   uint64_t adopted = 0;
+  uint64_t risen = 0;
   uint64_t deliveries = 0;  // of all runs together
   uint64_t crossings = 0;
 };
@@ -134,6 +135,7 @@ void note_reached(const Simulation& simulation) {
   });
   reached.lease += any_host([](const auto& host) { return host->lost_lease > 600; });
   reached.adopted += any_host([](const auto& host) { return !host->adopted.empty(); });
+  reached.risen += any_host([](const auto& host) { return host->rose_after_adoption; });
   reached.deliveries += simulation.oracle.deliveries();
   reached.crossings += simulation.oracle.crossings();
 }
@@ -214,8 +216,9 @@ std::vector<const std::vector<sim::Scenario>*> all_scenarios(const Options& o) {
   std::vector<const std::vector<sim::Scenario>*> all;
   if (!o.cluster) all.push_back(&sim::scenarios());
   if (!o.cluster && o.scenario.empty()) return all;
-  all.insert(all.end(), {&sim::cluster_scenarios(), &sim::retained_scenarios(), &sim::shared_scenarios(),
-                         &sim::roaming_scenarios(), &sim::order_scenarios(), &sim::will_scenarios()});
+  all.insert(all.end(),
+             {&sim::cluster_scenarios(), &sim::retained_scenarios(), &sim::shared_scenarios(),
+              &sim::roaming_scenarios(), &sim::order_scenarios(), &sim::adoption_scenarios(), &sim::will_scenarios()});
   return all;
 }
 
@@ -264,9 +267,10 @@ int run_seeds(const Options& o) {
       reached.credit, reached.slow, reached.queue, reached.store);
   if (!o.cluster) return failures;
   std::printf(
-      "  with a troubled host: %lu, a lease that ran out: %lu, a host that was adopted: %lu, a gateway that opened "
-      "without knowing the others: %lu; deliveries: %lu, to another host: %lu\n",
-      reached.troubled, reached.lease, reached.adopted, reached.blind, reached.deliveries, reached.crossings);
+      "  with a troubled host: %lu, a lease that ran out: %lu, a host that was adopted: %lu, that rose afterwards: "
+      "%lu, a gateway that opened without knowing the others: %lu; deliveries: %lu, to another host: %lu\n",
+      reached.troubled, reached.lease, reached.adopted, reached.risen, reached.blind, reached.deliveries,
+      reached.crossings);
   return failures;
 }
 

@@ -131,16 +131,20 @@ void Oracle::doubt_host(const Host& host, Step since) {
   }
 }
 
-// For good: what goes on elsewhere is what was copied.
+// What goes on elsewhere, if something does, is what was copied.
 void Oracle::host_died(Host& host) {
-  Step since = world_.trouble_begin(host.index);
-  if (host.gone) since = std::min(since, host.uncopied);
-  if (since != kNever) doubt_host(host, since);
+  const Step since = world_.trouble_begin(host.index);
+  host.doubtful = std::min(since, host.uncopied);
+  if (host.gone) {
+    if (host.doubtful != kNever) doubt_host(host, host.doubtful);
+  } else if (since != kNever) {
+    doubt_host(host, since);
+  }
 }
 
 void Oracle::host_adopted(Host& host) {
-  const Step since = world_.trouble_begin(host.index);
-  if (since != kNever && !host.down) doubt_host(host, since);
+  const Step since = host.down ? host.doubtful : world_.trouble_begin(host.index);
+  if (since != kNever && !host.gone) doubt_host(host, since);
 }
 
 void Oracle::redis_lost() {

@@ -25,6 +25,7 @@ const std::vector<Scenario>& retained_scenarios();
 const std::vector<Scenario>& shared_scenarios();
 const std::vector<Scenario>& roaming_scenarios();
 const std::vector<Scenario>& order_scenarios();
+const std::vector<Scenario>& adoption_scenarios();
 const std::vector<Scenario>& will_scenarios();
 
 }  // namespace sim

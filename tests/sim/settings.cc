@@ -65,6 +65,8 @@ Settings Settings::of_cluster_seed(uint64_t seed, uint64_t steps, uint32_t hosts
       break;
   }
   if (random.one_in(3)) s.node_batch = size_t{64} << random.below(4);
+  f.redis_long = f.redis_down && random.one_in(3);
+  f.host_death = f.host_death || f.redis_long;
   return s;
 }
 

@@ -23,6 +23,7 @@ struct Faults {
   bool host_gone = false;   // ... or not
   bool redis_down = false;  // Redis goes away and comes back as it was; or is full for a while
   bool redis_lost = false;  // ... empty, or with an older state
+  bool redis_long = false;  // it is away for many leases
 };
 
 struct Settings {

@@ -51,7 +51,8 @@ bool Simulation::step(unsigned allowed) {
     }
   }
   if (events_.empty() || random.one_in(40)) {
-    execute({EventKind::pass_time, static_cast<uint32_t>(events_.empty() ? kPauseMs : 1 + random.below(kPauseMs))});
+    execute({EventKind::pass_time,
+             static_cast<uint32_t>(events_.empty() ? world.longest_pause() : 1 + random.below(world.longest_pause()))});
     return progress;
   }
   uint64_t drawn = random.below(total);

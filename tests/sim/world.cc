@@ -18,12 +18,17 @@ constexpr base::MonoMs kBootOffsetMs = 700'001;  // between two hosts
 
 World::World(const Settings& settings, base::Random& random, Trace& trace)
     : settings_(settings), random_(random), trace_(trace) {
-  for (uint32_t index = 0; index < settings.hosts; ++index) {
+  const uint32_t guests = settings.clustered ? settings.hosts : 0;
+  for (uint32_t index = 0; index < settings.hosts + guests; ++index) {
     hosts_.push_back(std::make_unique<Host>(index, clock_, index * kBootOffsetMs));
-    config::Config& config = hosts_.back()->config;
+    Host& host = *hosts_.back();
+    host.guest = host.down = host.buried = index >= settings.hosts;
+    host.life_of = index % settings.hosts;
+    config::Config& config = host.config;
     config::WorkerGroup group;
     group.name = "mqtt";
     group.count = settings.workers;
+    if (!host.guest) group.listen.emplace_back();
     config.workers.push_back(group);
     config.mqtt.sys_interval = 0;
     config.mqtt.max_queued_messages = settings.max_queued_messages;
@@ -34,14 +39,11 @@ World::World(const Settings& settings, base::Random& random, Trace& trace)
     config.redis.node_id = text("host", index);
     config.redis.lease = settings.lease_ms / 1000.0;
   }
-  slots_.resize(settings.hosts * hosts_[0]->config.process_count(), nullptr);
+  slots_.resize(hosts_.size() * hosts_[0]->config.process_count(), nullptr);
   disks_.resize(slots_.size());
   for (uint32_t place = 0; place < slots(); ++place) pages_.push_back(std::make_unique<metrics::Page>());
-  for (uint32_t place = 0; place < slots(); ++place) start(place);
-  redis_.may_adopt = [this](const std::string& node) {
-    return std::ranges::any_of(
-        hosts_, [&](const auto& host) { return host->gone && node.starts_with(text("host", host->index, '.')); });
-  };
+  for (uint32_t place = 0; place < settings.hosts * per_host(); ++place) start(place);
+  redis_.may_adopt = [this](const std::string& key) { return may_be_adopted(key); };
 }
 
 World::~World() {
@@ -80,7 +82,7 @@ broker::Environment World::environment(Process& process) {
   e.node_batch = settings_.node_batch;
   e.flush_link = [this, &process](uint32_t, bus::Link& link) { flush_link(process, link); };
   e.on_fenced = [&process] { process.fenced = true; };
-  e.adopts = process.is_gateway && !host.gone;
+  e.adopts = process.is_gateway && !host.guest;
   e.on_buried = [&host] { host.buried = true; };
   e.on_lease = [this, &host](uint64_t ms) { host.lease_until = clock_.now_ms() + ms; };
   if (settings_.clustered && host.lease_until <= host.started) e.unsure_until_us = host.started_us;
@@ -103,7 +105,9 @@ void World::start(uint32_t place) {
   process.place = place;
   process.is_gateway = is_gateway(place);
   process.started_at = clock_.now_ms();
-  const std::string of_host = hosts_.size() > 1 ? text('h', process.host) : "";
+  const Host& host = *hosts_[process.host];
+  const std::string of_life = host.guest ? text(host.life_of, '@', host.guest_of) : text(host.index);
+  const std::string of_host = hosts_.size() > 1 ? 'h' + of_life : "";
   process.label = of_host + (process.is_gateway ? "g" : text('w', slot));
   if (process.is_gateway) {
     host_of(place).fenced = false;
@@ -241,7 +245,7 @@ uint64_t World::total(metrics::Counter counter) const {
 uint64_t World::total(metrics::Gauge gauge) const {
   uint64_t sum = 0;
   for (uint32_t place = 0; place < slots(); ++place) {
-    if (!hosts_[place / per_host()]->gone) sum += page(place).get(gauge);
+    if (host_of(place).serves()) sum += page(place).get(gauge);
   }
   return sum;
 }
@@ -249,7 +253,7 @@ uint64_t World::total(metrics::Gauge gauge) const {
 bool World::quiet() const {
   for (uint32_t place = 0; place < slots(); ++place) {
     const Process* process = slots_[place];
-    if (hosts_[place / per_host()]->buried) continue;
+    if (host_of(place).gone || host_of(place).buried) continue;
     if (process == nullptr || !process->runs() || !process->ready || process->wants_turn() || !process->inbox.empty()) {
       return false;
     }

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -51,6 +52,8 @@ class World {
   void kill(Process& process);
   void cut(Wire& wire);
   void pass_time(base::MonoMs ms);
+  // The longest time that passes at once.
+  base::MonoMs longest_pause() const;
   // Ends all processes; call it while the clients' connections still exist.
   void end();
 
@@ -67,7 +70,7 @@ class World {
   uint32_t slots() const { return static_cast<uint32_t>(slots_.size()); }
   uint32_t per_host() const { return slots() / static_cast<uint32_t>(hosts_.size()); }
   Host& host_of(uint32_t place) const { return *hosts_[place / per_host()]; }
-  // The places of the workers of all hosts but those that are gone.
+  // The places of the workers of all hosts that clients find.
   std::vector<uint32_t> workers() const;
   bool is_gateway(uint32_t place) const { return settings_.clustered && (place + 1) % per_host() == 0; }
   uint32_t gateway_of(uint32_t host) const { return (host + 1) * per_host() - 1; }
@@ -86,7 +89,8 @@ class World {
   void note_quiet();
 
   // --- a cluster ---
-  const std::vector<std::unique_ptr<Host>>& hosts() const { return hosts_; }
+  // Without guests.
+  std::span<const std::unique_ptr<Host>> hosts() const { return {hosts_.data(), settings_.hosts}; }
   Host& host(uint32_t index) { return *hosts_[index]; }
   RedisModel& redis() { return redis_; }
   void kill_host(uint32_t host, bool for_good);
@@ -131,17 +135,18 @@ class World {
   broker::Environment environment(Process& process);
   bool may_die(const Host& host) const;
   base::MonoMs some_time();
+  base::MonoMs a_long_time();
   void revive_host(uint32_t host);
   void pause_host(uint32_t host, bool paused);
   void note_troubles();
   void end_troubles();
   void note_lease(Host& host);
   void note_copies(Host& host);
-  // Of a host that is dead for good: its node goes on at another one when that has adopted it, and ends when it has
-  // nothing left.
-  void look_for_guest(Host& host);
-  void run_guest(Host& host);
-  void begin_guest(Host& host, const std::string& key, const RedisModel::Node& node);
+  bool may_be_adopted(const std::string& key) const;
+  // A node of a dead host goes on at another one when that has adopted it, and ends when it has nothing left.
+  void look_for_guest(Host& guest);
+  void run_guest(Host& guest);
+  void begin_guest(Host& guest, const std::string& key, const RedisModel::Node& node);
   void end_processes(Host& host);
   void note_open(const Process& gateway);
   bool cluster_quiet() const;
@@ -161,7 +166,7 @@ class World {
   RedisModel redis_{clock_};
   base::MonoMs redis_until_ = 0;  // when what is wrong with it may end
   base::MonoMs calm_since_ = 0;
-  std::vector<std::unique_ptr<Host>> hosts_;
+  std::vector<std::unique_ptr<Host>> hosts_;  // in a cluster those behind settings_.hosts are their guests
   std::vector<std::unique_ptr<metrics::Page>> pages_;
   std::vector<store::MemoryStore::Disk> disks_;  // by place
   std::vector<Process*> slots_;

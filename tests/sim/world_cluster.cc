@@ -7,6 +7,7 @@ namespace sim {
 namespace {
 constexpr uint32_t kOften = 10;
 constexpr uint32_t kAtTimes = 3;
+constexpr uint32_t kLeasesAtOnce = 10;
 }  // namespace
 
 // --- how it goes on ---
@@ -47,7 +48,7 @@ void World::execute_hub(Process& process, EventKind kind) {
 void World::collect_repairs(std::vector<Event>& out) const {
   const base::MonoMs now = clock_.now_ms();
   for (const auto& host : hosts_) {
-    if (host->gone || now < host->until) continue;
+    if (!host->serves() || now < host->until) continue;
     if (host->partitioned || host->slow) out.push_back({EventKind::host_mend, host->index, 0, 2});
     if (host->down) out.push_back({EventKind::host_back, host->index, 0, 2});
     if (host->paused) out.push_back({EventKind::go_host, host->index, 0, 2});
@@ -67,7 +68,7 @@ void World::collect_cluster_faults(std::vector<Event>& out) const {
   const Faults& f = settings_.faults;
   for (const auto& host : hosts_) {
     const uint32_t h = host->index;
-    if (host->gone || host->down) continue;
+    if (!host->serves() || host->down) continue;
     const Process* gateway = slots_[gateway_of(h)];
     if (f.hub && gateway != nullptr && gateway->hub->connected()) {
       out.push_back({EventKind::hub_cut, gateway->index, 0, 6});
@@ -99,6 +100,16 @@ base::MonoMs World::some_time() {
   return clock_.now_ms() + (random_.one_in(2) ? random_.below(lease / 2) : 2 * lease + random_.below(2 * lease));
 }
 
+base::MonoMs World::a_long_time() {
+  return clock_.now_ms() + settings_.lease_ms * (2 + random_.below(6));
+}
+
+base::MonoMs World::longest_pause() const {
+  constexpr base::MonoMs kPauseMs = 50;
+  const bool long_away = settings_.faults.redis_long && !redis_.is_up() && clock_.now_ms() < redis_until_;
+  return long_away ? kLeasesAtOnce * settings_.lease_ms : kPauseMs;
+}
+
 void World::execute_cluster(const Event& event) {
   Host& host = *hosts_[event.a];
   switch (event.kind) {
@@ -113,7 +124,7 @@ void World::execute_cluster(const Event& event) {
       host.slow = true;
       return trace_.line("!! host ", event.a, " is slow");
     case EventKind::kill_host:
-      host.until = some_time();
+      host.until = random_.one_in(2) ? some_time() : a_long_time();
       return kill_host(event.a, event.b != 0);
     case EventKind::host_back:
       return revive_host(event.a);
@@ -123,7 +134,8 @@ void World::execute_cluster(const Event& event) {
     case EventKind::go_host:
       return pause_host(event.a, false);
     case EventKind::redis_down:
-      redis_until_ = some_time();
+      redis_until_ =
+          settings_.faults.redis_long ? clock_.now_ms() + settings_.lease_ms * (10 + random_.below(200)) : some_time();
       trace_.line("!! Redis is down");
       return redis_.down();
     case EventKind::redis_up:
@@ -158,21 +170,24 @@ void World::set_partitioned(uint32_t index, bool partitioned) {
   if (host.partitioned != partitioned) {
     trace_.line("!! host ", index, partitioned ? " is cut off from Redis" : " can reach Redis");
   }
-  host.partitioned = partitioned;
-  Process* gateway = slots_[gateway_of(index)];
-  if (gateway != nullptr) gateway->hub->set_partitioned(partitioned);
+  for (const auto& other : hosts_) {
+    if (other->index != index && !(other->guest && !other->down && other->guest_of == index)) continue;
+    other->partitioned = partitioned;
+    Process* gateway = slots_[gateway_of(other->index)];
+    if (gateway != nullptr) gateway->hub->set_partitioned(partitioned);
+  }
 }
 
 void World::kill_host(uint32_t index, bool for_good) {
   Host& host = *hosts_[index];
   const auto other_stays = [&host](const auto& other) { return other.get() != &host && !other->gone; };
-  host.gone = for_good && std::any_of(hosts_.begin(), hosts_.end(), other_stays);
+  host.gone = for_good && std::ranges::any_of(hosts(), other_stays);
   trace_.line("!! host ", index, host.gone ? " dies for good" : " dies");
   host.paused = false;
   end_processes(host);
   if (on_host_death) on_host_death(host);
   for (const auto& guest : hosts_) {
-    if (guest->gone && !guest->down && guest->guest_of == index) end_processes(*guest);
+    if (guest->guest && !guest->down && guest->guest_of == index) end_processes(*guest);
   }
 }
 
@@ -185,25 +200,32 @@ void World::end_processes(Host& host) {
 
 // --- guests ---
 
-// Buried is what Redis does not know: it has never joined, or Redis has lost it, for now.
-void World::look_for_guest(Host& host) {
-  host.buried = true;
+// One life of a host at a time.
+bool World::may_be_adopted(const std::string& key) const {
+  return std::ranges::any_of(hosts_, [&](const auto& guest) {
+    if (!guest->guest || !key.starts_with(text("host", guest->life_of, '.'))) return false;
+    return guest->buried ? hosts_[guest->life_of]->down : guest->config.redis.node_id.starts_with(key + '@');
+  });
+}
+
+void World::look_for_guest(Host& guest) {
+  guest.buried = true;
   for (const auto& [key, node] : redis_.nodes()) {
-    if (!key.starts_with(text("host", host.index, '.'))) continue;
-    host.buried = false;
-    if (!node.adopter.empty()) return begin_guest(host, key, node);
+    if (node.adopter.empty() || !key.starts_with(text("host", guest.life_of, '.'))) continue;
+    guest.buried = false;
+    return begin_guest(guest, key, node);
   }
 }
 
-void World::run_guest(Host& host) {
-  if (host.down) return look_for_guest(host);
-  if (host.buried) {
-    trace_.line("!! nothing is left of host ", host.index);
-    return end_processes(host);
+void World::run_guest(Host& guest) {
+  if (guest.down) return look_for_guest(guest);
+  if (guest.buried) {
+    trace_.line("!! nothing is left of ", guest.config.redis.node_id);
+    return end_processes(guest);
   }
-  Process* gateway = slots_[gateway_of(host.index)];
+  Process* gateway = slots_[gateway_of(guest.index)];
   if (gateway == nullptr || !gateway->ready || page(gateway->place).get(metrics::Gauge::cluster_ready) == 0) return;
-  for (uint32_t place = host.index * per_host(); place < gateway->place; ++place) {
+  for (uint32_t place = guest.index * per_host(); place < gateway->place; ++place) {
     const Process* worker = slots_[place];
     if (worker == nullptr || !worker->ready || page(place).get(metrics::Gauge::sessions) != 0) return;
   }
@@ -214,16 +236,16 @@ void World::run_guest(Host& host) {
   gateway->dirty = true;
 }
 
-void World::begin_guest(Host& host, const std::string& key, const RedisModel::Node& node) {
+void World::begin_guest(Host& guest, const std::string& key, const RedisModel::Node& node) {
   const auto at = std::ranges::find_if(
-      hosts_, [&](const auto& other) { return node.adopter.starts_with(text(other->config.redis.node_id, '.')); });
-  if (at == hosts_.end() || (*at)->down) return;
-  host.guest_of = (*at)->index;
-  host.config.redis.node_id = key + '@' + node.adopter;
-  trace_.line("!! ", key, " goes on at host ", host.guest_of);
+      hosts(), [&](const auto& other) { return node.adopter.starts_with(text(other->config.redis.node_id, '.')); });
+  if (at == hosts().end() || (*at)->down) return;
+  guest.guest_of = (*at)->index;
+  guest.config.redis.node_id = key + '@' + node.adopter;
+  trace_.line("!! ", key, " goes on at host ", guest.guest_of);
   // One that has run at this adopter goes on with its own stores.
   for (uint32_t slot = 0; node.gateway == 0 && slot + 1 < per_host(); ++slot) {
-    store::MemoryStore::Disk& disk = disks_[host.index * per_host() + slot];
+    store::MemoryStore::Disk& disk = disks_[guest.index * per_host() + slot];
     disk.clear();
     const auto copy = node.copies.find(slot);
     if (copy == node.copies.end()) continue;
@@ -231,9 +253,9 @@ void World::begin_guest(Host& host, const std::string& key, const RedisModel::No
       if (record[0] != 'M' || record == "Malive") disk[record] = value;
     }
   }
-  host.down = false;
-  host.partitioned = (*at)->partitioned;
-  for (uint32_t place = host.index * per_host(); place < (host.index + 1) * per_host(); ++place) start(place);
+  guest.down = false;
+  guest.partitioned = (*at)->partitioned;
+  for (uint32_t place = guest.index * per_host(); place < (guest.index + 1) * per_host(); ++place) start(place);
 }
 
 // A copy that is not whole is as good as none for who dies now.
@@ -253,6 +275,8 @@ void World::note_copies(Host& host) {
 void World::revive_host(uint32_t index) {
   Host& host = *hosts_[index];
   host.down = false;
+  host.rose_after_adoption = host.rose_after_adoption || host.adopted_while_down;
+  host.adopted_while_down = false;
   host.started = clock_.now_ms();
   host.started_us = host.clock.wall_us();
   trace_.line("!! host ", index, " starts again");
@@ -274,8 +298,8 @@ void World::pause_host(uint32_t index, bool paused) {
 void World::heal_cluster() {
   redis_.up();
   redis_.set_full(false);
-  for (const auto& host : hosts_) {
-    if (host->gone && host->down) continue;
+  for (const auto& host : hosts()) {
+    if (host->gone) continue;
     host->slow = false;
     if (host->partitioned) set_partitioned(host->index, false);
     if (host->paused) pause_host(host->index, false);
@@ -301,22 +325,25 @@ void World::note_lease(Host& host) {
   for (const auto& [key, node] : redis_.nodes()) {
     if (!key.starts_with(name)) continue;
     if (!node.adopter.empty()) adopted = std::max(adopted, key);
-    leased = leased || (node.gateway != 0 && !redis_.lease_over(node));
+    const bool its = node.adopter.empty() || host.down;  // what is left of a former life is not
+    leased = leased || (its && node.gateway != 0 && !redis_.lease_over(node));
   }
   if (!leased) host.lost_lease = trace_.step();
   if (adopted <= host.adopted) return;
   host.adopted = adopted;
+  host.adopted_while_down = host.down;
   trace_.line("!! ", adopted, " is adopted");
   if (on_adopted) on_adopted(host);
 }
 
 void World::note_troubles() {
   for (const auto& host : hosts_) {
-    note_lease(*host);
-    if (host->gone) {
+    if (host->guest) {
       run_guest(*host);
       continue;
     }
+    note_lease(*host);
+    if (host->gone) continue;
     if (!host->down) note_copies(*host);
     if (!troubled(host->index)) continue;
     calm_since_ = clock_.now_ms();
@@ -326,7 +353,7 @@ void World::note_troubles() {
 }
 
 void World::end_troubles() {
-  for (const auto& host : hosts_) {
+  for (const auto& host : hosts()) {
     if (!host->troubles.empty() && host->troubles.back().end == kNever && !troubled(host->index)) {
       host->troubles.back().end = trace_.step();
     }
@@ -345,6 +372,7 @@ bool World::troubled_between(uint32_t index, Step from, Step to) const {
 
 void World::note_open(const Process& gateway) {
   Host& host = *hosts_[gateway.host];
+  if (host.guest) return;
   const bool late = clock_.now_ms() >= gateway.started_at + settings_.lease_ms;
   if ((gateway.hub->connected() && !late) || host.troubles.empty()) return;
   host.troubles.back().blind = true;
@@ -375,7 +403,7 @@ bool World::routed(uint32_t x, uint32_t y, Step granted, Step handed) const {
 std::vector<uint32_t> World::workers() const {
   std::vector<uint32_t> out;
   for (uint32_t place = 0; place < slots(); ++place) {
-    if (!is_gateway(place) && !host_of(place).gone) out.push_back(place);
+    if (!is_gateway(place) && host_of(place).serves()) out.push_back(place);
   }
   return out;
 }
@@ -390,7 +418,7 @@ std::string World::residue(size_t retained) const {
   if (redis_.retained_count() != retained) {
     return text(redis_.retained_count(), " retained messages, not ", retained);
   }
-  for (const auto& host : hosts_) {
+  for (const auto& host : hosts()) {
     if (host->gone) continue;
     const Process* gateway = slots_[gateway_of(host->index)];
     for (const auto& [slot, copy] : redis_.nodes().at(gateway->hub->key()).copies) {
@@ -408,7 +436,7 @@ std::string World::unrest() const {
   for (uint32_t place = 0; place < slots(); ++place) {
     const Process* process = slots_[place];
     if (process == nullptr) {
-      if (!host_of(place).buried) out += text("nobody lives in place ", place, "; ");
+      if (!host_of(place).gone && !host_of(place).buried) out += text("nobody lives in place ", place, "; ");
       continue;
     }
     if (!process->ready) out += text(process->name(), " is not ready; ");
@@ -445,7 +473,7 @@ bool World::cluster_quiet() const {
   if (!redis_.is_up() || redis_.full() || !calm()) return false;
   size_t nodes = 0;
   for (const auto& host : hosts_) {
-    if (host->buried) continue;
+    if (host->gone || host->buried) continue;
     const Process* gateway = slots_[gateway_of(host->index)];
     if (host->partitioned || gateway == nullptr || !gateway->hub->connected() || !gateway->hub->idle()) return false;
     const auto node = redis_.nodes().find(gateway->hub->key());

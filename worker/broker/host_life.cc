@@ -13,6 +13,7 @@
 #include "worker/broker/copier.h"
 #include "worker/broker/interest.h"
 #include "worker/broker/journal.h"
+#include "worker/broker/missed.h"
 #include "worker/broker/outbox.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/records.h"
@@ -26,17 +27,6 @@ namespace {
 constexpr uint64_t kWhole = UINT64_MAX;  // LifeRecord::copied_us
 constexpr std::string_view kAcceptedName = "accepted";
 constexpr std::string_view kOutboxName = "outbox";
-
-using Marks = std::map<uint64_t, uint64_t>;
-
-void merge(std::unique_ptr<Marks>& into, const Marks& marks) {
-  if (marks.empty()) return;
-  if (!into) into = std::make_unique<Marks>();
-  for (const auto& [origin, sequence] : marks) {
-    uint64_t& mark = (*into)[origin];
-    mark = std::max(mark, sequence);
-  }
-}
 
 }  // namespace
 
@@ -180,9 +170,9 @@ void HostLife::forget_seen() {
   const Marks accepted = core_.journal->accepted_seen();
   const Marks routed = core_.journal->routed_seen();
   core_.sessions->for_each([&](session::Session& session) {
-    merge(session.skip_once, accepted);
-    merge(session.came_with, routed);
-    merge(session.skip, routed);
+    add_known(session.skip_once, accepted, session, true);
+    add_known(session.came_with, routed, session, false);
+    add_known(session.skip, routed, session, false);
     if (session.sid != 0) core_.records->write_head(session);
   });
   core_.journal->forget_seen();

@@ -7,8 +7,10 @@
 #include "shared/bus/publish_frame.h"
 #include "worker/broker/departures.h"
 #include "worker/broker/journal.h"
+#include "worker/broker/missed.h"
 #include "worker/broker/outbox.h"
 #include "worker/broker/peers.h"
+#include "worker/broker/records.h"
 #include "worker/broker/retained_service.h"
 #include "worker/broker/sessions.h"
 #include "worker/broker/shared_dispatch.h"
@@ -237,6 +239,7 @@ void Publisher::deliver_from_peer(const bus::Message::Fields& message, bool rela
   core_.page.add(metrics::Counter::bus_messages_received);
   const bool numbered = !relayed || in_stream(message.qos, message.identity());
   if (numbered && known(message, relayed)) {
+    if (relayed) deliver_missed(message);
     core_.journal->wait(core_.tickets->wait_here());
     return;
   }
@@ -259,6 +262,24 @@ bool Publisher::known(const bus::Message::Fields& message, bool relayed) {
     seen_once = std::max(seen_once, once.sequence);
   }
   return core_.journal->knows(once, Stream::messages);
+}
+
+// It is a repetition, but not to sessions that have come from a host that had not got it.
+void Publisher::deliver_missed(const bus::Message::Fields& message) {
+  const router::MatchResult& found = match(message.topic);
+  if (found.local.empty()) return;
+  merge(bus::Message::make(message), found);
+  for (Merged& merged : merged_) {
+    session::Session& session = *core_.sessions->by_id(merged.subscriber);
+    if (session.inbound) {
+      core_.takeovers->hold(session, std::move(merged.delivery));
+    } else if (has_missed(session, message.identity())) {
+      session.deliver(std::move(merged.delivery));
+      note_got(session, message.identity());
+      if (session.sid != 0) core_.records->write_head(session);
+    }
+  }
+  merged_.clear();
 }
 
 bool Publisher::deliver_unkept(const bus::Message::Fields& message, const router::MatchResult& found) {
@@ -326,6 +347,7 @@ void Publisher::deliver_local(const bus::MessageRef& message, const router::Matc
       routed.taken = true;
       continue;
     }
+    if (session.missed) note_new(session, message->once());
     if (numbered && session.skip && Takeovers::skips(session, *message)) {
       routed.taken = true;
       continue;

@@ -70,6 +70,7 @@ class Publisher {
                      const router::MatchResult& match, connection::MqttClient* client);
   bool known(const bus::Message::Fields& message, bool relayed);
   // The nearest way, for a small QoS 0 message that one session here may have now. False: it is not one.
+  void deliver_missed(const bus::Message::Fields& message);
   bool deliver_unkept(const bus::Message::Fields& message, const router::MatchResult& match);
   // Not `numbered`: it has overtaken, or been overtaken by, other messages of its worker.
   void deliver_local(const bus::MessageRef& message, const router::MatchResult& match, Routed& routed,

@@ -22,6 +22,9 @@ namespace {
 
 using session::Inflight;
 
+// store::Mark::kind of Session::missed; 0 and 1 are came_with and skip_once.
+constexpr uint8_t kMissed = 2;
+constexpr uint8_t kMissedAccepted = 3;
 constexpr uint64_t kHeartbeatEvery = 4096;  // records: a long load is work, not a hang
 
 store::SubscriptionRecord record_of(const router::SubscriptionOptions& o) {
@@ -87,6 +90,11 @@ void Records::write_head(session::Session& session) {
   }
   if (session.skip_once) {
     for (const auto& [origin, sequence] : *session.skip_once) record.marks.push_back({0, origin, 1, sequence});
+  }
+  if (session.missed) {
+    for (const auto& [stream, sequence] : *session.missed) {
+      record.marks.push_back({0, stream.origin, stream.accepted ? kMissedAccepted : kMissed, sequence});
+    }
   }
   if (session.uncopied_us != 0) {
     record.uncopied_us = session.uncopied_us;
@@ -358,6 +366,11 @@ void Records::load_session(uint64_t sid, Loading& loading) {
   session.disconnected_at = loading.head.disconnected_at;
   session.inflight().set_next_id(loading.head.next_packet_id);
   for (const store::Mark& mark : loading.head.marks) {
+    if (mark.kind == kMissed || mark.kind == kMissedAccepted) {
+      if (!session.missed) session.missed = std::make_unique<std::map<session::Stream, uint64_t>>();
+      (*session.missed)[{mark.incarnation, mark.kind == kMissedAccepted}] = mark.sequence;
+      continue;
+    }
     auto& marks = mark.kind == 1 ? session.skip_once : session.came_with;
     if (!marks) marks = std::make_unique<std::map<uint64_t, uint64_t>>();
     (*marks)[mark.incarnation] = mark.sequence;

@@ -6,6 +6,7 @@
 #include "worker/broker/delivery_codec.h"
 #include "worker/broker/interest.h"
 #include "worker/broker/journal.h"
+#include "worker/broker/missed.h"
 
 namespace broker {
 namespace {
@@ -107,19 +108,17 @@ void send_state(Core& core, Peer& to, uint64_t claim, session::Session& session)
   writer.put<uint64_t>(claim).put<uint16_t>(session.inflight().next_id());
   writer.put<uint32_t>(static_cast<uint32_t>(session.incoming_qos2.size()));
   for (const uint16_t id : session.incoming_qos2) writer.put<uint16_t>(id);
-  std::map<uint64_t, uint64_t> seen = core.seen;
-  seen[core.self.incarnation] = core.sequence;
-  if (session.came_with) {  // also what is still on its way to us, and in the session already
-    for (const auto& [origin, sequence] : *session.came_with) seen[origin] = std::max(seen[origin], sequence);
-  }
-  writer.put<uint32_t>(static_cast<uint32_t>(seen.size()));
-  for (const auto& [origin, sequence] : seen) writer.put<uint64_t>(origin).put<uint64_t>(sequence);
-  std::map<uint64_t, uint64_t> once = core.journal->accepted_seen();
-  if (session.skip_once) {
-    for (const auto& [origin, sequence] : *session.skip_once) once[origin] = std::max(once[origin], sequence);
-  }
-  writer.put<uint32_t>(static_cast<uint32_t>(once.size()));
-  for (const auto& [origin, sequence] : once) writer.put<uint64_t>(origin).put<uint64_t>(sequence);
+  Marks known = core.seen;
+  known[core.self.incarnation] = core.sequence;
+  // Also what is still on its way to us, and in the session already.
+  auto seen = std::make_unique<Marks>(session.came_with ? *session.came_with : Marks());
+  add_known(seen, known, session, false);
+  writer.put<uint32_t>(static_cast<uint32_t>(seen->size()));
+  for (const auto& [origin, sequence] : *seen) writer.put<uint64_t>(origin).put<uint64_t>(sequence);
+  auto once = std::make_unique<Marks>(session.skip_once ? *session.skip_once : Marks());
+  add_known(once, core.journal->accepted_seen(), session, true);
+  writer.put<uint32_t>(static_cast<uint32_t>(once->size()));
+  for (const auto& [origin, sequence] : *once) writer.put<uint64_t>(origin).put<uint64_t>(sequence);
   core.peers->send(to, bus::FrameType::state_end, bus::kAckSoon, core.scratch);
 }
 

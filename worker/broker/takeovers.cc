@@ -8,6 +8,7 @@
 #include "worker/broker/claims.h"
 #include "worker/broker/interest.h"
 #include "worker/broker/journal.h"
+#include "worker/broker/missed.h"
 #include "worker/broker/peers.h"
 #include "worker/broker/sessions.h"
 #include "worker/broker/shared_dispatch.h"
@@ -134,6 +135,7 @@ void Takeovers::take_back(session::Session& session) {
 void Takeovers::start_inbound(session::Session& session, const WorkerId& from, uint64_t claim) {
   if (!session.inbound) session.inbound = std::make_unique<Inbound>();
   Inbound& inbound = *session.inbound;
+  if (inbound.claim == 0) note_known(core_, inbound);
   inbound.from_slot = from.slot;
   inbound.from_incarnation = from.incarnation;
   inbound.claim = claim;
@@ -211,6 +213,7 @@ std::vector<TicketId> Takeovers::finish_inbound(session::Session& session, const
   }
   const std::unique_ptr<Inbound> inbound = std::move(session.inbound);
   inbound_.erase(inbound->claim);
+  note_missed(session, *inbound);
   std::vector<TicketId> tickets;
   const auto had = [&seen](const bus::Uid& uid) {
     const auto it = seen.find(uid.incarnation);
@@ -226,6 +229,7 @@ std::vector<TicketId> Takeovers::finish_inbound(session::Session& session, const
     if (had(message->uid()) || (again && had(once)) || skips_once(session, *message)) continue;
     if (!kept.emplace(once.incarnation, once.sequence).second) continue;
     core_.journal->note_held(*message);
+    note_got(session, message->once());
     session.keep(std::move(held.delivery));
   }
   return tickets;

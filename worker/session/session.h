@@ -2,6 +2,7 @@
 // [MQTT5 3.1.2.11.2, 4.1]. One worker owns it, online or offline.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -76,6 +77,13 @@ struct Shared {
   const base::Clock* clock = nullptr;
   metrics::PageRef page{nullptr};
   Recorder* recorder = nullptr;  // null: nothing is stored
+};
+
+// A worker process, and whether of what it had accepted (bus::Message::once) or of what it has routed.
+struct Stream {
+  uint64_t origin = 0;
+  bool accepted = false;
+  auto operator<=>(const Stream&) const = default;
 };
 
 struct Inbound;   // takeover in progress towards here, see worker/broker/takeovers.h
@@ -164,6 +172,8 @@ class Session {
   std::unique_ptr<std::map<uint64_t, uint64_t>> came_with;
   // The same for messages that are routed again under an identity of their own (bus::Message::once). Null: none.
   std::unique_ptr<std::map<uint64_t, uint64_t>> skip_once;
+  // Up to which number it lacks what is beyond those two, though this worker knows it (broker/missed.h). Null: nothing.
+  std::unique_ptr<std::map<Stream, uint64_t>> missed;
 
   // Armed while offline: session expiry and will delay. Made and handled by broker::Sessions.
   struct Timer : base::TimerNode {

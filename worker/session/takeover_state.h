@@ -28,6 +28,9 @@ struct Inbound {
   bool freezing = false;       // all have: the old owner was told
   std::vector<Held> held;      // in the order they came
   size_t held_bytes = 0;
+  // By worker process: what this worker had been sent before that.
+  std::map<uint64_t, uint64_t> known;
+  std::map<uint64_t, uint64_t> known_accepted;
 };
 
 // At the old owner, which keeps the whole session until the new one has it safe.

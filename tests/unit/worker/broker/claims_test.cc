@@ -1,6 +1,8 @@
 // One live connection per client id on the host, and the session where the client is (contract C7).
 #include "worker/broker/claims.h"
 
+#include <optional>
+
 #include "tests/support/broker_world.h"
 #include "tests/support/dialect.h"
 
@@ -216,4 +218,40 @@ TEST_CASE("claims: who hangs up while another host is asked for the session leav
   gateway.send(FrameType::state_begin, number(1) + "00");
   CHECK(frames() == Lines{ScriptedPeer::frame(FrameType::cluster_held, number(9) + "03" + text("c"))});  // not pulled
   CHECK(world.gauge(0, metrics::Gauge::sessions) == 0);
+}
+
+TEST_CASE("claims: what the cluster says before this worker is ready counts when it is") {
+  using bus::FrameType;
+  using support::number;
+  using support::ScriptedPeer;
+  using support::text;
+  BrokerWorld world{1, {.mqtt = {}, .clustered = true}};
+  std::optional<ScriptedPeer> gateway;
+  gateway.emplace(world);
+  gateway->send(FrameType::sync_end);
+  gateway->send(FrameType::life, number(5) + text("a.1"));
+  REQUIRE(gateway->run());
+  BrokerClient client(world, 0);
+  client.connect("c", kLasting);
+  REQUIRE(gateway->run());
+  gateway->send(FrameType::cluster_granted, number(9) + "00" + text("c"));
+  REQUIRE(gateway->run());
+  CHECK(client.received() == kFresh);
+  client.disconnect();
+  world.kill(0);
+  world.start(0);
+  gateway.emplace(world, 1, 8);
+  gateway->send(FrameType::life, number(5) + text("a.1"));
+  SUBCASE("another host has the session") {
+    gateway->send(FrameType::cluster_registered, number(100) + "00" + text("c"));
+    gateway->send(FrameType::sync_end);
+    REQUIRE(gateway->run());
+    CHECK(world.gauge(0, metrics::Gauge::sessions) == 0);
+  }
+  SUBCASE("it is this host's") {
+    gateway->send(FrameType::cluster_registered, number(9) + "01" + text("c"));
+    gateway->send(FrameType::sync_end);
+    REQUIRE(gateway->run());
+    CHECK(world.gauge(0, metrics::Gauge::sessions) == 1);
+  }
 }
