@@ -208,13 +208,13 @@ Settings two_hosts_roaming() {
 
 const std::vector<Scenario>& adoption_scenarios() {
   static const std::vector<Scenario> all{
-      {"a-host-rises-after-its-adoption", 240, three_hosts(), after_its_adoption},
-      {"a-host-rises-without-redis", 240, three_hosts(), without_redis},
-      {"redis-is-away-for-minutes", 120, three_hosts(), redis_is_away_for_minutes},
-      {"a-session-moves-while-a-host-is-dead", 200, three_hosts(), a_session_moves_while_a_host_is_dead},
-      {"a-route-is-stored-elsewhere", 200, two_hosts_strictly(), a_route_is_stored_elsewhere},
-      {"a-third-gateway-dies-while-a-session-moves", 200, three_hosts(), a_third_gateway_dies},
-      {"an-abort-is-lost-with-redis", 200, two_hosts_roaming(), an_abort_is_lost},
+      {"a-host-rises-after-its-adoption", 80, three_hosts(), after_its_adoption},
+      {"a-host-rises-without-redis", 80, three_hosts(), without_redis},
+      {"redis-is-away-for-minutes", 40, three_hosts(), redis_is_away_for_minutes},
+      {"a-session-moves-while-a-host-is-dead", 100, three_hosts(), a_session_moves_while_a_host_is_dead},
+      {"a-route-is-stored-elsewhere", 40, two_hosts_strictly(), a_route_is_stored_elsewhere},
+      {"a-third-gateway-dies-while-a-session-moves", 40, three_hosts(), a_third_gateway_dies},
+      {"an-abort-is-lost-with-redis", 40, two_hosts_roaming(), an_abort_is_lost},
   };
   return all;
 }

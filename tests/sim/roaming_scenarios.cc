@@ -255,7 +255,7 @@ const std::vector<Scenario>& roaming_scenarios() {
       {"claimants-of-two-hosts-give-up", 60, roaming_clients(), claimants_give_up},
       {"a-client-is-accepted-on-both-hosts", 20, roaming_clients(), a_client_is_accepted_on_both_hosts},
       {"a-connection-is-out-of-date", 120, roaming_clients(), a_connection_is_out_of_date},
-      {"a-claimant-host-is-gone", 400, roaming_clients(), a_claimant_host_is_gone},
+      {"a-claimant-host-is-gone", 160, roaming_clients(), a_claimant_host_is_gone},
       {"what-began-anew-ends-without-redis", 160, roaming_clients(), what_began_anew_ends_without_redis},
       {"both-began-anew-without-redis", 120, roaming_clients(), both_began_anew_without_redis},
       {"a-client-comes-back-while-its-session-leaves", 120, roaming_clients(),
