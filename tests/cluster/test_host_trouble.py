@@ -218,11 +218,7 @@ def test_gateway_and_worker_that_begin_while_a_host_and_redis_are_down_lose_noth
         b.kill()
         redis.kill()
         a.kill_gateway()
-        victim = a.pid_of(0)
-        os.kill(victim, signal.SIGKILL)
-        eventually(lambda: a.worker_pids().get(("w0", 0), victim) != victim, "another worker")
-        log = a.directory / "run/mqtt-master.log"
-        eventually(lambda: f"worker ready worker=w0/0 pid={a.pid_of(0)}" in log.read_text(), "it accepts clients")
+        a.replace_worker(0)
         publisher = a.connect("p", timeout=ADOPTION_TIMEOUT)
         publisher.send_publish("q", b"1", 1)
         publisher.send_publish("q", b"2", 2)

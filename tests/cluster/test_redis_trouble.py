@@ -160,6 +160,19 @@ def test_connect_rules_while_redis_is_away(with_redis, version):
     assert a.connect("elsewhere", **durable).connack.session_present
 
 
+def test_connects_go_on_when_a_worker_or_the_gateway_is_replaced_without_redis(with_redis):
+    """Nobody can tell the new ones what became of this host, so nobody waits for that."""
+    c, redis = with_redis()
+    a, _ = c
+    a.leave_session("stays", "t/#")
+    down(redis, *c)
+    for replace in (lambda: a.replace_worker(0), a.kill_gateway, lambda: a.replace_worker(1)):
+        replace()
+        for number in range(20):  # of all homes
+            a.connect(f"new-{number}", number % 2).disconnect()
+        returned(a, "stays", 1).disconnect()
+
+
 def test_connect_is_accepted_if_so_configured_and_the_higher_epoch_wins(with_redis):
     c, redis = with_redis(config={"redis": {"redis_down": "accept"}})
     a, b = c

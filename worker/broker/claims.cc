@@ -120,8 +120,12 @@ void Claims::on_ready() {
 void Claims::on_life_settled() {
   if (!joined_ || !core_.peers->ready() || !core_.life->settled()) return;
   joined_ = false;
-  const Peer* gateway = core_.peers->find(core_.gateway_slot());
-  directory_.register_all(gateway == nullptr ? std::nullopt : std::optional(gateway->id));
+  directory_.register_all(gateway());
+}
+
+std::optional<WorkerId> Claims::gateway() const {
+  const Peer* peer = core_.peers->find(core_.gateway_slot());
+  return peer == nullptr ? std::nullopt : std::optional(peer->id);
 }
 
 void Claims::on_recovered() {
@@ -220,13 +224,14 @@ void Claims::refused(const WorkerId& to, uint64_t number) {
 
 // --- the cluster's directory ---
 
-// Not there, or it would be told what is about to be given up: on_life_settled().
+// Not there, or it would be told what is about to be given up: on_life_settled(). Without Redis nobody is told, and a
+// worker that is new does not hear of its life.
 std::optional<WorkerId> Claims::ask(std::string_view id, uint64_t at_least, uint64_t held) {
   Peer* gateway = core_.peers->find(core_.gateway_slot());
   joined_ = joined_ || core_.life->unsettled();
-  if (gateway == nullptr || core_.life->unsettled()) return std::nullopt;
+  if (gateway == nullptr || (core_.life->unsettled() && reachable_)) return std::nullopt;
   // What is unsure is not told of: if another host has it that counts.
-  if (held <= core_.life->unsure_until()) held = 0;
+  if (held <= core_.life->unsure_until() || core_.life->unsettled()) held = 0;
   bus::Writer(core_.scratch).put<uint64_t>(at_least).put<uint64_t>(held).text(id);
   core_.peers->send(*gateway, bus::FrameType::cluster_claim, bus::kAckSoon, core_.scratch);
   return gateway->id;
@@ -298,8 +303,13 @@ bool Claims::on_cluster_registered(std::string_view body) {
 }
 
 void Claims::on_cluster_joined() {
-  joined_ = true;
+  joined_ = reachable_ = true;
   on_life_settled();
+}
+
+void Claims::on_cluster_lost() {
+  reachable_ = false;
+  directory_.on_cluster_lost(gateway());
 }
 
 bool Claims::on_held(const WorkerId& from, std::string_view body) {
@@ -777,6 +787,7 @@ void Claims::resend_to(Peer& peer) {
 }
 
 void Claims::on_peer_linked(Peer& peer) {
+  if (peer.id.slot == core_.gateway_slot()) directory_.ask_again(peer.id);
   // Who waits for the session of a dead holder asks its replacement.
   std::vector<uint64_t> waiting;
   for (const auto& [number, claim] : claims_) {
@@ -798,6 +809,7 @@ void Claims::on_peer_linked(Peer& peer) {
 }
 
 void Claims::on_peer_gone(const WorkerId& gone) {
+  if (gone.slot == core_.gateway_slot()) reachable_ = false;
   directory_.on_worker_gone(gone);
   for (auto& [number, claim] : claims_) {
     if (claim.granted && !claim.storing && claim.holder == gone) {

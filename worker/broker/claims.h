@@ -83,7 +83,7 @@ class Claims final : private session::Directory::Replies {
   // It can reach the other hosts now.
   void on_cluster_joined();
   // It cannot.
-  void on_cluster_lost() { directory_.on_cluster_lost(); }
+  void on_cluster_lost();
   // HostLife::settled() may have become true.
   void on_life_settled();
 
@@ -128,6 +128,7 @@ class Claims final : private session::Directory::Replies {
   void settled(std::string_view id, uint64_t epoch, session::Directory::Outcome outcome) override;
   bool note_unheard(std::string_view id, uint64_t epoch) override;
 
+  std::optional<WorkerId> gateway() const;
   void send_claim(uint64_t number, const Claim& claim);
   void handle_grant(uint64_t number, uint64_t epoch, const std::optional<WorkerId>& holder);
   void handle_superseded(uint64_t number);
@@ -155,8 +156,9 @@ class Claims final : private session::Directory::Replies {
   session::Directory directory_;
   uint64_t next_number_ = 1;
   uint64_t doubts_ = 0;
-  uint64_t settled_ = 0;  // the last of them that was, or is being, settled
-  bool joined_ = false;   // all that is held is to be told the cluster
+  uint64_t settled_ = 0;    // the last of them that was, or is being, settled
+  bool joined_ = false;     // all that is held is to be told the cluster
+  bool reachable_ = false;  // the gateway has said that it can ask the cluster
   Map claims_;
   std::vector<EarlyClaim> early_;
   struct EarlyLeft {  // what the cluster said before this worker was ready

@@ -237,12 +237,9 @@ void Directory::on_registered(std::string_view id, uint64_t epoch, bool ours) {
 }
 
 void Directory::register_all(const std::optional<WorkerId>& gateway) {
-  std::vector<std::string> asking;
   for (auto& [id, entry] : entries_) {
     entry.registered = false;
-    if (entry.asking) {
-      if (!entry.answers || entry.answers != gateway) asking.push_back(id);
-    } else if (entry.holder && !entry.transferring) {
+    if (!entry.asking && entry.holder && !entry.transferring) {
       replies_.settled(id, entry.holder_epoch, Outcome::offline);
     }
   }
@@ -250,14 +247,23 @@ void Directory::register_all(const std::optional<WorkerId>& gateway) {
     const Entry& entry = entries_.at(id);
     if (!entry.holder && !entry.transferring && !entry.doubt) tell_what_is_left(id, entry);
   }
+  ask_again(gateway);
+}
+
+void Directory::ask_again(const std::optional<WorkerId>& gateway) {
+  std::vector<std::string> asking;
+  for (const auto& [id, entry] : entries_) {
+    if (entry.asking && (!entry.answers || entry.answers != gateway)) asking.push_back(id);
+  }
   for (const std::string& id : asking) {
     const auto it = entries_.find(id);
     if (it != entries_.end() && it->second.asking) ask(*it);
   }
 }
 
-void Directory::on_cluster_lost() {
+void Directory::on_cluster_lost(const std::optional<WorkerId>& gateway) {
   for (auto& [id, entry] : entries_) entry.registered = false;
+  ask_again(gateway);
 }
 
 void Directory::on_held(const WorkerId& from, std::string_view id, uint64_t claim, Outcome outcome) {

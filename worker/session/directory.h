@@ -123,8 +123,10 @@ class Directory {
   // was not asked is asked again. (What it was it answers: two answers were two claims, and the second the one that
   // counts.)
   void register_all(const std::optional<WorkerId>& gateway);
-  // It cannot be asked any more: nothing is confirmed.
-  void on_cluster_lost();
+  // It cannot be asked any more: nothing is confirmed. `gateway` will say so of what it was not asked.
+  void on_cluster_lost(const std::optional<WorkerId>& gateway);
+  // What was asked nobody, or another one who is dead, is asked `gateway`.
+  void ask_again(const std::optional<WorkerId>& gateway);
   void on_noted(std::string_view id, uint64_t epoch);
   // While this worker starts.
   void restore_unheard(std::string_view id, uint64_t epoch);

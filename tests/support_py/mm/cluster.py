@@ -130,6 +130,16 @@ class Host(Broker):
             return next((pid for pid, title in children(self.process.pid).items() if title.endswith(": gateway")), None)
         return eventually(found, f"{self}: a gateway")
 
+    def replace_worker(self, worker):
+        """SIGKILL; waits until there is another one that accepts clients, whatever the rest of the host does."""
+        victim = self.pid_of(worker)
+        os.kill(victim, signal.SIGKILL)
+        pids = self.worker_pids
+        eventually(lambda: pids().get((f"w{worker}", 0), victim) != victim, "another worker")
+        log = self.directory / "run/mqtt-master.log"
+        eventually(lambda: f"worker ready worker=w{worker}/0 pid={self.pid_of(worker)}" in log.read_text(),
+                   "it accepts clients")
+
     def kill_gateway(self):
         """SIGKILL; waits until there is another one."""
         victim = self.gateway_pid()

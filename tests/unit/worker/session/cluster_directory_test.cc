@@ -324,7 +324,7 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: a life that lasts is told as what
 TEST_CASE_FIXTURE(Fixture, "cluster directory: a life that did not begin is not remembered") {
   registered();
   const uint64_t before = epoch;
-  directory.on_cluster_lost();
+  directory.on_cluster_lost({});
   claim(kB, 2, true);
   answer(Where::unknown);
   CHECK(replies() == Lines{"ask", "B#2 holder=A"});
