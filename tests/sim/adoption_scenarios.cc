@@ -181,6 +181,7 @@ void a_third_gateway_dies(Simulation& s, uint64_t variant) {
 // A claimant hangs up, and Redis loses the word of that.
 void an_abort_is_lost(Simulation& s, uint64_t variant) {
   Stage stage(s);
+  stage.join("pub", 4);
   stage.join("c", variant % 2, {"t/#"});
   stage.connect("c", 3);
   s.steps(variant / 2);
@@ -189,6 +190,7 @@ void an_abort_is_lost(Simulation& s, uint64_t variant) {
   s.steps(variant % 25);
   if (!s.failed()) s.world.execute({EventKind::redis_empty});
   s.steps(variant % 40);
+  stage.publish_all("pub", "t/0");
   stage.connect("c", variant % 5);
 }
 
@@ -214,7 +216,7 @@ const std::vector<Scenario>& adoption_scenarios() {
       {"a-session-moves-while-a-host-is-dead", 100, three_hosts(), a_session_moves_while_a_host_is_dead},
       {"a-route-is-stored-elsewhere", 40, two_hosts_strictly(), a_route_is_stored_elsewhere},
       {"a-third-gateway-dies-while-a-session-moves", 40, three_hosts(), a_third_gateway_dies},
-      {"an-abort-is-lost-with-redis", 40, two_hosts_roaming(), an_abort_is_lost},
+      {"an-abort-is-lost-with-redis", 160, two_hosts_roaming(), an_abort_is_lost},
   };
   return all;
 }

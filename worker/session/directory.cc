@@ -182,6 +182,7 @@ void Directory::on_answer(std::string_view id, Where where, uint64_t epoch, cons
     }
     entry.transferring.reset();
     replies_.refused(claim.from, claim.number);
+    if (std::exchange(entry.untold, false)) tell_what_is_left(key, entry);
     settle(it);
     return;
   }
@@ -239,6 +240,7 @@ void Directory::on_registered(std::string_view id, uint64_t epoch, bool ours) {
 void Directory::register_all(const std::optional<WorkerId>& gateway) {
   for (auto& [id, entry] : entries_) {
     entry.registered = false;
+    entry.untold = entry.asking && entry.holder;
     if (!entry.asking && entry.holder && !entry.transferring) {
       replies_.settled(id, entry.holder_epoch, Outcome::offline);
     }

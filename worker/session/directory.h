@@ -162,6 +162,7 @@ class Directory {
     bool asked = false;               // the cluster has been asked for `transferring`, and is to hear what came of it
     std::optional<WorkerId> answers;  // whom it asked
     bool registered = false;          // the cluster has confirmed that this host holds it
+    bool untold = false;              // it was to be told so while it was being asked
     std::optional<WorkerId> remote;   // the gateway, while a transfer from another host is under way
     // Claims of other hosts, in the order in which the cluster decided them; the first may be under way beside
     // `transferring`, see serve().

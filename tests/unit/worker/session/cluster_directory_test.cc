@@ -321,6 +321,18 @@ TEST_CASE_FIXTURE(Fixture, "cluster directory: a life that lasts is told as what
   CHECK(directory.size() == 0);
 }
 
+TEST_CASE_FIXTURE(Fixture, "cluster directory: what is held is told also if somebody was about to be refused it") {
+  registered();
+  foreign(7, epoch + 1000);  // it is on its way to another host, so nobody here gets it without the cluster
+  directory.on_cluster_lost(kGateway);
+  claim(kB, 2);
+  CHECK(replies() == Lines{"gateway#7 holder=A", "ask"});
+  directory.register_all(kGateway);  // the cluster is there again, and has lost all it had
+  CHECK(replies().empty());
+  answer(Where::unknown);
+  CHECK(replies() == Lines{"B#2 refused", "offline"});
+}
+
 TEST_CASE_FIXTURE(Fixture, "cluster directory: a life that did not begin is not remembered") {
   registered();
   const uint64_t before = epoch;
