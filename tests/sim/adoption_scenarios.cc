@@ -200,12 +200,6 @@ Settings two_hosts_strictly() {
   return settings;
 }
 
-Settings two_hosts_roaming() {
-  Settings settings = two_hosts();
-  settings.roaming = true;
-  return settings;
-}
-
 }  // namespace
 
 const std::vector<Scenario>& adoption_scenarios() {
@@ -216,7 +210,7 @@ const std::vector<Scenario>& adoption_scenarios() {
       {"a-session-moves-while-a-host-is-dead", 100, three_hosts(), a_session_moves_while_a_host_is_dead},
       {"a-route-is-stored-elsewhere", 40, two_hosts_strictly(), a_route_is_stored_elsewhere},
       {"a-third-gateway-dies-while-a-session-moves", 40, three_hosts(), a_third_gateway_dies},
-      {"an-abort-is-lost-with-redis", 160, two_hosts_roaming(), an_abort_is_lost},
+      {"an-abort-is-lost-with-redis", 160, roaming_clients(), an_abort_is_lost},
   };
   return all;
 }

@@ -229,12 +229,6 @@ void claimants_of_three_hosts_give_up(Simulation& s, uint64_t variant) {
   }
 }
 
-Settings roaming_clients() {
-  Settings settings = two_hosts();
-  settings.roaming = true;
-  return settings;
-}
-
 Settings three_hosts() {
   Settings settings = roaming_clients();
   settings.hosts = 3;
@@ -243,6 +237,12 @@ Settings three_hosts() {
 }
 
 }  // namespace
+
+Settings roaming_clients() {
+  Settings settings = two_hosts();
+  settings.roaming = true;
+  return settings;
+}
 
 const std::vector<Scenario>& roaming_scenarios() {
   static const std::vector<Scenario> all{

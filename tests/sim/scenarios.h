@@ -19,6 +19,8 @@ struct Scenario {
 const std::vector<Scenario>& scenarios();
 // Two hosts with two workers each, whose clients stay with their host: places 0, 1, gateway 2; 3, 4, gateway 5.
 Settings two_hosts();
+// The same, and clients go from host to host.
+Settings roaming_clients();
 // Scenarios of several hosts.
 const std::vector<Scenario>& cluster_scenarios();
 const std::vector<Scenario>& retained_scenarios();

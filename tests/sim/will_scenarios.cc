@@ -53,12 +53,6 @@ Settings two_workers() {
   return settings;
 }
 
-Settings roaming_clients() {
-  Settings settings = two_hosts();
-  settings.roaming = true;
-  return settings;
-}
-
 }  // namespace
 
 const std::vector<Scenario>& will_scenarios() {
