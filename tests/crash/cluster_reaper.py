@@ -11,11 +11,12 @@ from pathlib import Path
 from reaper import BrokerEnded, Reaper, family
 from record import Trouble
 
-from mm.broker import children
-from mm.cluster import ADOPTION_TIMEOUT, Host
+from mm.broker import children, eventually
+from mm.cluster import ADOPTION_TIMEOUT, Host, elapsed
 from mm.redis import Redis
 
 LEASE = 3.0            # seconds; a host that is started again at once is back before twice that, when it would be adopted
+CALM_AFTER = 1.5 * LEASE
 COPIED_TIMEOUT = 40.0  # seconds until Redis has everything once it is there and nobody is killed
 COPIED_STEADY = 1.2    # seconds for which that has to be seen: what workers show is up to a second old
 
@@ -195,6 +196,10 @@ class ClusterReaper:
         for host in self.hosts:
             await asyncio.to_thread(host.broker.sees, *[other.broker for other in self.hosts])
             await asyncio.to_thread(host.broker.fan_out)
+        # In a young cluster what a host that was killed routes again waits for calm, and what its publishers send
+        # elsewhere meanwhile is there before it.
+        joined = time.monotonic()
+        await asyncio.to_thread(eventually, lambda: elapsed(joined) > CALM_AFTER, "calm", 2 * CALM_AFTER)
 
     def port(self, worker):
         return self.hosts[worker // self.workers].port(worker % self.workers)
